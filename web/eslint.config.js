@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.mjs", "screenshots/**/*.mjs"],
+    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.mjs", "screenshots/**/*.mjs", "lighthouse/*.mjs"],
     languageOptions: {
       globals: {
         process: "readonly",
@@ -31,6 +31,7 @@ export default tseslint.config(
         sessionStorage: "readonly",
         document: "readonly",
         window: "readonly",
+        localStorage: "readonly",
         Buffer: "readonly",
       },
     },

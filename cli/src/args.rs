@@ -9,6 +9,7 @@ mod execution;
 mod pipeline;
 mod serving;
 mod shared;
+mod webhooks;
 
 pub use administration::{
     AddRepo, ApprovalArg, Audit, Badge, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction,
@@ -29,6 +30,7 @@ pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
     SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
+pub use webhooks::{Deliveries, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -139,7 +141,9 @@ pub enum Command {
         after_help = "Examples:\n  tidemill repo add https://github.com/team/app.git --provider github --secret-file hook\n  \
         tidemill repo add git@gitlab.com:team/app.git --provider gitlab --status-token-file token --approval all\n  \
         tidemill repo list\n  tidemill repo sync https://github.com/team/app.git\n  \
-        tidemill repo redeliver https://github.com/team/app.git\n  tidemill repo remove https://github.com/team/app.git"
+        tidemill repo redeliver https://github.com/team/app.git\n  \
+        tidemill repo deliveries https://github.com/team/app.git\n  tidemill repo schedules\n  \
+        tidemill repo remove https://github.com/team/app.git"
     )]
     Repo(Repo),
     /// Run the unsuccessful jobs of an execution again

@@ -19,7 +19,8 @@ use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
-    ids::ExecutionId,
+    ids::{ExecutionId, JobId},
+    summary::view::SummaryList,
     text::choices::listed,
 };
 use tidemill_server::ConnectionLimits;
@@ -254,6 +255,26 @@ impl Deployment {
         match self.with_retries(async || self.api.fetch(&path, None).await).await {
             Err(ApiError::Rejected { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
             Ok(Some(fetched)) => self.parse_reply(&path, &fetched.body),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches the list of summaries and annotations of an execution; it is empty if the server has none.
+    pub async fn summaries(&self, id: ExecutionId) -> Outcome<SummaryList> {
+        let path = path::SUMMARIES.replace("{executionId}", &id.to_string());
+        match self.with_retries(async || self.api.fetch(&path, None).await).await {
+            Err(ApiError::Rejected { status: 404, .. }) | Ok(None) => Ok(SummaryList::default()),
+            Ok(Some(fetched)) => self.parse_reply(&path, &fetched.body),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches the summary of a job; `None` if it has expired.
+    pub async fn summary_text(&self, job: JobId) -> Outcome<Option<String>> {
+        let path = path::SUMMARY_TEXT.replace("{jobId}", &job.to_string());
+        match self.with_retries(async || self.api.fetch(&path, None).await).await {
+            Err(ApiError::Rejected { status: 404, .. }) | Ok(None) => Ok(None),
+            Ok(Some(fetched)) => Ok(Some(String::from_utf8_lossy(&fetched.body).into_owned())),
             Err(error) => Err(error.into()),
         }
     }

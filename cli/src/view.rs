@@ -8,6 +8,7 @@ mod live;
 mod plain;
 mod row;
 mod screen;
+pub mod summaries;
 pub mod test_results;
 mod waits;
 

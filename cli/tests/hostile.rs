@@ -61,6 +61,14 @@ fn answer(path: &str) -> (u16, Value) {
         "/api/pipeline/tests" => {
             json!({ "counts": counts, "jobs": [{ "job_id": ID, "job_name": h, "report": report }] })
         }
+        "/api/pipeline/summary" => json!({
+            "counts": { "failures": 1, "warnings": 0, "notices": 0, "left_out": 1 },
+            "summaries": [{ "job_id": ID, "job_name": h, "size": 1, "shown": true }],
+            "annotations": [{
+                "job_id": ID, "job_name": h, "level": "failure", "path": h, "line": 1, "title": h, "message": h,
+            }],
+        }),
+        "/api/job/summary" => json!(h),
         "/api/pipeline/cancel" => json!({ "canceled": false, "status": h }),
         "/api/pipeline/retry" | "/api/pipeline/execute" => created,
         "/api/job/dead-letters" => {

@@ -10,6 +10,7 @@ mod header;
 mod health;
 mod insight;
 mod job;
+mod log;
 pub mod page;
 pub mod path;
 mod problem;
@@ -19,7 +20,7 @@ mod source;
 mod worker;
 
 pub use artifact::{
-    ArtifactAddress, ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply,
+    ArtifactAddress, ArtifactComplete, ArtifactFile, ArtifactLink, ArtifactList, ArtifactUploadReply,
     ArtifactUploadRequest, ArtifactView, ContentChecksum, is_image_id, is_sha256,
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
@@ -29,20 +30,22 @@ pub use environment::{
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView,
-    RetryRequest,
+    ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest,
+    ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue,
+    InputsReply, InputsRequest, ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
+    VariableSource,
 };
-pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
+pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
-    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayInsight, InsightQuery, Insights, JobInsight,
-    Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
+    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest, InsightQuery,
+    Insights, JobInsight, Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
     LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
+pub use log::{LogMark, LogTimes, MAX_REPORT_MARKS};
 pub use problem::Problem;
 pub use registry::{
     RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
@@ -61,4 +64,8 @@ pub use crate::execution::{
     assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::{ExternalVariables, Trigger},
+};
+pub use crate::repository::{
+    deliveries::{DeliveryList, DeliveryOutcome, DeliveryView, RedeliverRequest, RejectedDeliveries},
+    schedules::{RunScheduleRequest, ScheduleList, ScheduleQuery, ScheduleView},
 };

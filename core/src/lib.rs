@@ -26,5 +26,15 @@ pub mod plan;
 pub mod records;
 pub mod repository;
 pub mod scheduler;
+pub mod summary {
+    //! What a job says about itself: a summary in Markdown, and annotations, which are remarks on places in the sources. They
+    //! are shown with the execution and decide nothing.
+
+    pub mod annotation;
+    pub mod command;
+    pub mod markdown;
+    pub mod report_file;
+    pub mod view;
+}
 pub mod text;
 pub mod time;

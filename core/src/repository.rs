@@ -2,12 +2,14 @@
 
 mod address;
 pub mod credential;
+pub mod deliveries;
 mod host;
 pub mod includes;
 mod name;
 mod policy;
 mod public;
 pub mod registration;
+pub mod schedules;
 pub mod webhook;
 
 pub use address::{AddressError, Credentials, MAX_ADDRESS_LEN, RepositoryAddress, Scheme};

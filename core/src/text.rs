@@ -28,6 +28,13 @@ pub const fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Returns at most the first `max` bytes of `text`, cut at a character boundary.
+#[must_use]
+pub fn prefix(text: &str, max: usize) -> &str {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    &text[..(0..=max.min(text.len())).rev().find(is_boundary).unwrap_or_default()]
+}
+
 /// Displays untrusted text on one line, with every character escaped that is not visible: `
 /// `, `\x1b`, `\u{202e}`. Padding and precision of a format apply to the escaped text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -265,7 +265,7 @@ fn lost_job_that_is_not_interruptible_fails_unless_it_did_not_start() {
         };
         JobEvent::End { token: token(1), end, steps }
     };
-    let started = || vec![StepView { index: 0, exit_code: None, duration_ms: None }];
+    let started = || vec![StepView::running(0)];
     for (event, status) in [
         (JobEvent::LeaseExpired, JobStatus::Failed),
         (ended(started(), FailureKind::GivenBack), JobStatus::Failed),

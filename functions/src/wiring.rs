@@ -31,6 +31,7 @@ impl FunctionContext {
             // Waiting is billed like computing.
             max_wait_ms: 0,
             max_log_reply_bytes: MAX_LOG_REPLY,
+            max_file_reply_bytes: MAX_LOG_REPLY as u64,
             assigns_any_job: false,
             token_cache_ttl_ms: TOKEN_CACHE_MS,
             ..ServiceSettings::default()

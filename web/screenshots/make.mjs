@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdir, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { start } from "../tests/browser.mjs";
+import { loaded, start } from "../tests/browser.mjs";
 import * as pipelines from "../tests/pipelines.mjs";
 
 const target = fileURLToPath(new URL("../../docs/ui/", import.meta.url));
@@ -83,8 +83,7 @@ try {
   ];
   for (const [name, path, options] of shots) {
     const { page, close } = await world.open(path, { height: 760, ...options });
-    await page.getByRole("heading", { level: 1 }).waitFor();
-    await page.waitForFunction("!document.querySelector('main').textContent.includes('Loading…')");
+    await loaded(page);
     await page.waitForTimeout(1500);
     const file = `${target}${name}.png`;
     await page.screenshot({ path: file });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { start } from "./browser.mjs";
+import { loaded, start } from "./browser.mjs";
 import * as pipelines from "./pipelines.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -56,8 +56,7 @@ for (const scheme of ["light", "dark"]) {
           scheme,
           width,
         });
-        await page.getByRole("heading", { level: 1 }).waitFor();
-        await page.waitForFunction("!document.querySelector('main').textContent.includes('Loading…')");
+        await loaded(page);
         assert.deepEqual(await findings(page), [], path);
         await close();
       }
@@ -73,7 +72,7 @@ test("the palette and the help have no findings", async () => {
   const { page, close } = await world.open("/executions");
   await page.locator(".execution-row").first().waitFor();
   await page.keyboard.press("Control+k");
-  await page.getByRole("option").first().waitFor();
+  await page.getByRole("listbox", { name: "Results" }).getByRole("option").first().waitFor();
   assert.deepEqual(await findings(page), []);
   await page.keyboard.press("Escape");
   await page.keyboard.press("?");

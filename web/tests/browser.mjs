@@ -1,4 +1,5 @@
 // A server with a browser, for tests and screenshots.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,9 +11,11 @@ import { serve } from "./serve.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const binary = process.env.TIDEMILL_BINARY ?? join(root, "target/debug/tidemill");
-const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const STOP_MS = 20_000;
 const START_MS = 60_000;
+/** How long a page may take to show something. Machines that run tests are busy. */
+const TIMEOUT_MS = 45_000;
 
 async function startServer(directory) {
   const options = ["--listen", "127.0.0.1:0", "--data-dir", directory, "--isolate", "off", "--jobs", "2"];
@@ -55,6 +58,24 @@ async function startServer(directory) {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Waits until an expression is true in the page. Playwright's `waitForFunction` repeats it in the page by `eval`, which
+ * the page's policy forbids; this asks through the browser's own channel each time.
+ */
+export async function waitUntil(page, expression, argument) {
+  const end = Date.now() + TIMEOUT_MS;
+  while (!(await page.evaluate(expression, argument))) {
+    if (Date.now() > end) throw new Error(`this did not become true: ${expression}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Waits until a page has a heading and has loaded what it shows. */
+export async function loaded(page) {
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  await waitUntil(page, "!document.querySelector('main').textContent.includes('Loading…')");
 }
 
 /** Starts a server with a data directory of its own, and a browser. */
@@ -111,7 +132,7 @@ function world({ url, token, api, browser, stop }) {
         }, signIn);
       }
       const page = await window.newPage();
-      page.setDefaultTimeout(20_000);
+      page.setDefaultTimeout(TIMEOUT_MS);
       const problems = [];
       page.on("pageerror", (error) => problems.push(String(error)));
       page.on("console", (message) => {
@@ -121,6 +142,17 @@ function world({ url, token, api, browser, stop }) {
       });
       await page.goto(url + path);
       return { page, problems, close: () => window.close() };
+    },
+
+    /** Opens a page, runs the steps, and requires that the page had no problem. */
+    async visit(path, options, steps) {
+      const { page, problems, close } = await this.open(path, options);
+      try {
+        await steps(page);
+        assert.deepEqual(problems, []);
+      } finally {
+        await close();
+      }
     },
   };
 }

@@ -1,7 +1,7 @@
 // What the pages show of real executions.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { start } from "./browser.mjs";
+import { loaded, start } from "./browser.mjs";
 import * as pipelines from "./pipelines.mjs";
 
 let world;
@@ -24,16 +24,7 @@ before(async () => {
 
 after(() => world?.stop());
 
-/** Opens a page, runs the steps, and requires that the page had no problem. */
-async function on(path, options, steps) {
-  const { page, problems, close } = await world.open(path, options);
-  try {
-    await steps(page);
-    assert.deepEqual(problems, []);
-  } finally {
-    await close();
-  }
-}
+const on = (path, options, steps) => world.visit(path, options, steps);
 
 test("home shows repositories with their history", () =>
   on("/", {}, async (page) => {
@@ -171,8 +162,7 @@ test("the pages fit a phone", async () => {
     "/start",
   ]) {
     await on(path, { width: 390, height: 800 }, async (page) => {
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await page.waitForFunction("!document.querySelector('main').textContent.includes('Loading…')");
+      await loaded(page);
       const widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]");
       assert.ok(widths[0] <= widths[1], `${path}: ${widths}`);
     });

@@ -118,6 +118,37 @@ jobs:
   show: { script: ["echo $level $kind $dry"] }
 `;
 
+/** Two jobs that fail, with one between them that succeeds. */
+export const twoFailures = () => `${header("two-failures")}
+jobs:
+  first: { script: [exit 3] }
+  between: { script: [echo fine] }
+  last: { script: [exit 4] }
+`;
+
+/** A job with a flaky test and a coverage. */
+export const measured = () => `${header("measured")}
+jobs:
+  unit:
+    script:
+      - |
+        cat > report.xml <<'XML'
+        <testsuite name="mill" tests="2"><testcase classname="gate" name="opens slowly" time="0.2">
+        <flakyFailure message="timed out">waited for the tide</flakyFailure></testcase>
+        <testcase classname="gate" name="closes" time="0.1"/></testsuite>
+        XML
+      - echo "coverage 87.5 %"
+    coverage: 'coverage (\\d+\\.\\d+) %'
+    artifacts: { reports: { junit: report.xml } }
+`;
+
+/** A job that its rules leave out beside one that runs. */
+export const withRules = () => `${header("rules")}variables: { CHANNEL: stable }
+jobs:
+  always: { script: [echo "$CHANNEL"] }
+  release: { script: [echo released], rules: [{ if: 'branch == "release"' }] }
+`;
+
 /** More than 200 jobs. What a request may store follows its size, therefore the comment. */
 export const wide = () => `${header("wide")}# ${"-".repeat(8000)}
 

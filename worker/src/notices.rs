@@ -1,13 +1,13 @@
 //! Notices of EC2 that this machine will be terminated, read from instance metadata (version 2, with a session token).
 
-use crate::client::{HttpClient, read_body};
+use crate::{
+    client::{HttpClient, read_body},
+    log::marks,
+};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde::Deserialize;
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 use tidemill_core::time::Timestamp;
 
 /// The address of the instance metadata service.
@@ -165,7 +165,5 @@ impl TerminationNotices {
 }
 
 fn time_until(then: Timestamp) -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    Duration::from_millis(then.since_ms(now))
+    Duration::from_millis(then.since_ms(marks::now()))
 }

@@ -1,7 +1,8 @@
-//! Reads the test and coverage reports of a job after its script has ended, and sends them with the coverage to the server. A
-//! failure is logged and does not fail the job.
+//! Reads the test and coverage reports of a job after its script has ended, and sends them with the coverage to the server; and
+//! reads the reports with annotations. A failure is logged and does not fail the job.
 
 mod coverage;
+pub mod findings;
 pub mod junit;
 
 use crate::{
@@ -19,6 +20,7 @@ use tidemill_core::execution::{
     assignment::Assignment,
     test_report::{TestCase, TestReport, TestsRequest},
 };
+use tidemill_core::summary::annotation::{Annotation, AnnotationLevel, AnnotationSet};
 
 /// Maximum size of one file in bytes.
 const MAX_FILE_SIZE: u64 = 32 << 20;
@@ -32,13 +34,14 @@ const MAX_NAME_LEN: usize = 400;
 const MAX_MESSAGE_LEN: usize = 2_000;
 
 /// Reads the reports that `assignment` declares, and sends them and the coverage to the server. `coverage` is what the script
-/// printed, which wins over that of reports.
+/// printed, which wins over that of reports. Failed tests of known files are added to `annotations`.
 pub async fn send(
     transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
     assignment: &Assignment,
     reporter: &Reporter,
     coverage: Option<f64>,
+    annotations: &mut AnnotationSet,
 ) {
     let globs = assignment.artifacts.as_ref().map_or(&[][..], |artifacts| artifacts.reports.junit.as_slice());
     let mut report = TestReport::default();
@@ -58,6 +61,7 @@ pub async fn send(
                 lines = warnings + &reader.lines();
                 if reader.files > 0 {
                     (report, has_content) = (reader.report, true);
+                    annotations.merge(reader.annotations);
                     let _ = writeln!(lines, "{}", report.counts);
                 }
             }
@@ -111,6 +115,8 @@ struct ReportReader {
     report: TestReport,
     /// The lines of the coverage reports.
     covered: Lines,
+    /// What the reports say about places in the sources, masked.
+    annotations: AnnotationSet,
     /// Number of files read.
     files: usize,
     bytes: u64,
@@ -121,8 +127,17 @@ struct ReportReader {
 
 impl ReportReader {
     fn new(reporter: Reporter, subject: &'static str) -> Self {
-        let (report, covered) = (TestReport::default(), Lines::default());
-        Self { reporter, subject, report, covered, files: 0, bytes: 0, warnings: Vec::new(), omitted: 0 }
+        Self {
+            reporter,
+            subject,
+            report: TestReport::default(),
+            covered: Lines::default(),
+            annotations: AnnotationSet::default(),
+            files: 0,
+            bytes: 0,
+            warnings: Vec::new(),
+            omitted: 0,
+        }
     }
 
     fn read_tests(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
@@ -210,9 +225,17 @@ impl ReportReader {
         test.message = truncated(&message, MAX_MESSAGE_LEN);
         if case.outcome == Outcome::Flaky {
             self.report.add_flaky(test);
-        } else {
-            self.report.add_failed(test);
+            return;
         }
+        if let Some(file) = &test.file {
+            self.annotations.add(Annotation {
+                path: Some(file.clone()),
+                line: case.line,
+                title: Some(format!("{} {}", test.suite, test.name)),
+                ..Annotation::new(AnnotationLevel::Failure, test.message.clone())
+            });
+        }
+        self.report.add_failed(test);
     }
 
     fn add_warning(&mut self, text: String) {

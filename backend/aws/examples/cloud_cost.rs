@@ -205,7 +205,7 @@ impl Deployment {
 fn log(offset: u64, bytes: &[u8]) -> Result<LogBytes, ExampleError> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let packed = STANDARD.encode(zstd::bulk::compress(bytes, 1)?);
-    Ok(LogBytes { offset, length: u32::try_from(bytes.len())?, zstd_base64: packed })
+    Ok(LogBytes { offset, length: u32::try_from(bytes.len())?, zstd_base64: packed, marks: Vec::new() })
 }
 
 fn since(before: Usage, now: Usage) -> Usage {

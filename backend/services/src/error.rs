@@ -17,6 +17,8 @@ pub enum Error {
     InvalidSignature {
         /// The repository that the request names, registered or not.
         repository: String,
+        /// Its name, if it is registered.
+        registered: Option<String>,
         /// The reason, for the server's log.
         reason: String,
     },

@@ -2,6 +2,7 @@
 
 mod child_discovery;
 mod comments;
+mod deliveries;
 pub(crate) mod discoveries;
 pub(crate) mod follow_ups;
 mod held_executions;

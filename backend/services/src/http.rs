@@ -17,6 +17,7 @@ mod routes;
 mod state;
 mod token_verifier;
 
+pub use access::public::PUBLIC_PATHS;
 pub use client::{AuthenticatedFlag, ClientAddress};
 pub use openapi::document as openapi_document;
 pub use route::{Route, Within};

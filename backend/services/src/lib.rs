@@ -53,6 +53,7 @@ pub use storage::{
     health::{Disk, DiskState, HealthService},
     insights::InsightService,
     sources::SourceService,
+    summaries::SummaryService,
     test_reports::TestReportService,
     workers::WorkerService,
 };

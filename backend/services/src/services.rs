@@ -24,12 +24,14 @@ use crate::{
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
+        artifact_files::FileAccess,
         artifacts::ArtifactService,
         badges::BadgeService,
         caches::CacheService,
         health::{Disk, HealthService},
         insights::InsightService,
         sources::SourceService,
+        summaries::SummaryService,
         test_reports::TestReportService,
         workers::WorkerService,
     },
@@ -80,6 +82,8 @@ pub struct Services {
     pub id_tokens: IdTokenService,
     /// Test reports of jobs.
     pub test_reports: TestReportService,
+    /// Summaries and annotations of jobs.
+    pub summaries: SummaryService,
     /// Statistics of ended executions.
     pub insights: InsightService,
     /// Badges of repositories.
@@ -105,17 +109,17 @@ impl Services {
         let id_tokens = IdTokenService::new(context.clone(), seal.clone());
         let variables = VariableService::new(secrets.clone(), registries.clone());
         let pipelines = PipelineExecutionService::new(context.clone(), variables.clone());
-        let repositories = RepositoryService::new(context.clone(), seal);
+        let repositories = RepositoryService::new(context.clone(), seal.clone());
         let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let follow_ups = FollowUpService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
-        let artifacts = ArtifactService::new(context.clone(), caches.clone());
+        let artifacts = ArtifactService::new(context.clone(), caches.clone(), FileAccess::new(seal.clone()));
         let sources = SourceService::new(context.clone());
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
         Self {
-            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
+            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone(), seal),
             discoveries: DiscoveryService::new(
                 context.clone(),
                 pipelines.clone(),
@@ -152,6 +156,7 @@ impl Services {
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             test_reports: TestReportService::new(context.clone()),
+            summaries: SummaryService::new(context.clone()),
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
             workers: WorkerService::new(context.clone()),
@@ -216,8 +221,10 @@ impl Services {
     /// Removes a repository and its schedules. Returns false if it is not registered.
     pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
         let removed = self.repositories.remove(repo).await?;
+        let name = tidemill_core::repository::canonical_name(repo);
         // No schedule starts without its repository; removing them frees storage.
-        self.schedules.remove_all(&tidemill_core::repository::canonical_name(repo)).await?;
+        self.schedules.remove_all(&name).await?;
+        self.webhooks.forget(&name).await?;
         Ok(removed)
     }
 }

@@ -1,5 +1,7 @@
-//! Artifacts, caches, uploaded sources and test reports, statistics, badges, workers, and the health of the stores.
+//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, and the health of the stores.
 
+pub(crate) mod archive;
+pub(crate) mod artifact_files;
 pub(crate) mod artifacts;
 pub(crate) mod badges;
 pub(crate) mod caches;
@@ -7,5 +9,6 @@ pub(crate) mod download;
 pub(crate) mod health;
 pub(crate) mod insights;
 pub(crate) mod sources;
+pub(crate) mod summaries;
 pub(crate) mod test_reports;
 pub(crate) mod workers;

@@ -17,6 +17,6 @@ pub use clock::ManualClock;
 pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records};
 pub use services::{
     access, caches, events, executions, id_tokens, insights, registries, repositories, secrets, sources,
-    sweep, test_reports, variables, workers,
+    summaries, sweep, test_reports, variables, workers,
 };
 pub use stores::StoresUnderTest;

@@ -1,6 +1,7 @@
 //! Arguments of the administration commands: secrets, repositories, dead letters, tokens, the audit log and profiles.
 
 use super::shared::{AccessArgs, ConnectionArgs, ConsentArgs, FormatArgs, ProfileArgs};
+use super::webhooks::{Deliveries, PublicArgs, Schedules};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::repository::webhook::Provider;
@@ -220,6 +221,10 @@ pub enum RepoAction {
         #[command(flatten)]
         format: FormatArgs,
     },
+    /// List the last deliveries of the webhook, or process one again
+    Deliveries(Deliveries),
+    /// List schedules, or start one now
+    Schedules(Schedules),
 }
 
 /// `repo add`.
@@ -265,6 +270,8 @@ pub struct AddRepo {
     /// File with the secret that signs notifications to --notify
     #[arg(long, value_name = "PATH", requires = "notify")]
     pub notify_secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub access: PublicArgs,
     /// Its credential
     #[command(flatten)]
     pub credential: CredentialArgs,

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod badge;
 mod credential;
 pub mod dead_letters;
+mod deliveries;
 pub mod login;
 pub mod registry;
 pub mod repo;

@@ -5,12 +5,14 @@ mod evidence;
 mod job_features;
 mod monorepo;
 mod secrets;
+mod summaries;
 mod test_reports;
 pub use children::*;
 pub use evidence::*;
 pub use job_features::*;
 pub use monorepo::*;
 pub use secrets::*;
+pub use summaries::*;
 pub use test_reports::*;
 
 use crate::support::{
@@ -51,6 +53,7 @@ macro_rules! suite {
             condition_on_outputs_decides_when_its_job_is_due
             children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
             cancel_of_a_run_cancels_its_child
+            summary_and_annotations_are_reported
             monorepo_example_runs
             monorepo_example_runs_as_gitlab_file
         );

@@ -163,3 +163,12 @@ pub struct ArtifactList {
     /// In the order of the jobs.
     pub artifacts: Vec<ArtifactView>,
 }
+
+/// An address of the files of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactLink {
+    /// Path below the server's address, with a ticket in it; a file's path follows.
+    pub path: String,
+    /// Until when it is valid.
+    pub expires_at: Timestamp,
+}

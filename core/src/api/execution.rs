@@ -1,5 +1,12 @@
 //! Executions: start, show, list, cancel, retry.
 
+mod pipeline_file;
+mod public;
+
+pub use pipeline_file::{
+    ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
+};
+
 use super::job::{Approval, JobView};
 use crate::execution::{
     assignment::Source,
@@ -330,4 +337,11 @@ pub struct CancelReply {
 pub struct ApproveReply {
     /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,
+}
+
+/// The data of an event about an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionEvent {
+    /// The version: the entity tag of the execution's view, without quotes.
+    pub version: String,
 }

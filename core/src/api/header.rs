@@ -11,3 +11,9 @@ pub const LOG_NEXT: &str = "x-tidemill-log-next";
 
 /// In a log reply: `true` if no more bytes will follow.
 pub const LOG_END: &str = "x-tidemill-log-end";
+
+/// In a log reply: the number of bytes that are stored of the attempt's log.
+pub const LOG_SIZE: &str = "x-tidemill-log-size";
+
+/// In a log reply: `true` if the attempt has ended, so that [`LOG_SIZE`] is the size of the whole log.
+pub const LOG_COMPLETE: &str = "x-tidemill-log-complete";

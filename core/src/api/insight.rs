@@ -80,7 +80,7 @@ pub struct InsightQuery {
 }
 
 /// Statistics of the pipelines of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Insights {
     /// The repository.
     pub repo: String,
@@ -96,7 +96,7 @@ pub struct Insights {
 }
 
 /// Statistics of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelineInsight {
     /// The pipeline's name.
     pub pipeline_name: String,
@@ -106,6 +106,39 @@ pub struct PipelineInsight {
     pub jobs: Vec<JobInsight>,
     /// Its executions by day, oldest first; days without any are absent.
     pub by_day: Vec<DayInsight>,
+    /// The tests that failed and passed for the same commit, the most frequent first; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaky_tests: Vec<FlakyTest>,
+    /// The line coverage by day, oldest first; days without any are absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<DayCoverage>,
+    /// What its jobs cost, in dollars; absent: their workers have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+}
+
+/// A test that failed and passed for the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FlakyTest {
+    /// The job's name.
+    pub job_name: String,
+    /// The test's class, or else its suite.
+    pub suite: String,
+    /// Its name within the suite.
+    pub name: String,
+    /// The number of executions in which it was flaky. Of each day, the most frequent 50 tests are counted.
+    pub count: u32,
+    /// The last of them.
+    pub last_execution: ExecutionId,
+}
+
+/// The line coverage of a day, in percent: that of the executions of the default branch, or else of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DayCoverage {
+    /// Beginning of the day (UTC).
+    pub day: Timestamp,
+    /// The coverage of the last execution; of several jobs, the mean.
+    pub percent: f64,
 }
 
 /// Statistics of a job.

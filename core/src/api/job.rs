@@ -1,5 +1,6 @@
 //! Jobs: views for users, and requests and replies of workers.
 
+use super::log::LogMark;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -207,6 +208,9 @@ pub struct LogBytes {
     pub length: u32,
     /// The bytes: zstd, then base64 (standard alphabet, padded).
     pub zstd_base64: String,
+    /// Times of positions in the log, in order. They may be of bytes that earlier reports had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<LogMark>,
 }
 
 /// A worker's report: heartbeat, log bytes and status in one call.

@@ -33,6 +33,10 @@ pub const PAGES: [&str; 14] = [
     "login",
 ];
 
+/// First segment of the addresses of files of artifacts for a page: a ticket and the file's path follow
+/// ([`super::ArtifactLink`]).
+pub const ARTIFACT_FILES: &str = "artifact-files";
+
 /// Returns the address of an execution's page on the server at `url`.
 #[must_use]
 pub fn execution_page(url: &str, id: ExecutionId) -> String {

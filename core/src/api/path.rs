@@ -7,6 +7,9 @@ pub const INPUTS: &str = "/api/pipeline/inputs";
 /// GET: [`super::ExecutionView`]. Query `wait_ms` with `If-None-Match` holds the reply until a change or until the time
 /// has passed (then 304).
 pub const STATUS: &str = "/api/pipeline/status/{executionId}";
+/// GET: a stream of server-sent events: `changed` at each change of the execution or of a log of it, `end` when it has ended. Its data
+/// is an [`super::ExecutionEvent`]. 501 of the type `tidemill:no-event-stream` where replies are not streamed.
+pub const EVENTS: &str = "/api/pipeline/events/{executionId}";
 /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
 pub const EXECUTIONS: &str = "/api/pipeline/executions";
 /// POST: cancels the execution; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
@@ -63,8 +66,10 @@ pub const STOP_ENVIRONMENT: &str = "/api/environment/stop";
 pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
 /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` if the reply
 /// reaches the end of a finished log; `x-tidemill-log-next` is the next offset. `wait_ms` holds the reply until there
-/// are bytes.
+/// are bytes. `x-tidemill-log-size` is the number of stored bytes, and `x-tidemill-log-complete: true` says that no more follow.
 pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
+/// GET: times of the lines of a log, [`super::LogTimes`]; query `attempt`.
+pub const JOB_LOG_TIMES: &str = "/api/job/log-times/{jobId}";
 /// GET: dead letters, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
 pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
 /// POST: dismisses a dead letter; [`super::DismissReply`]. Query [`super::ExpectedQuery`].
@@ -78,6 +83,14 @@ pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
 /// GET: the stored bytes of one artifact (a tar, see [`super::ArtifactView::encoding`]); may redirect,
 /// or with the query `redirect=false` reply with [`super::ArtifactAddress`].
 pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
+/// GET: the bytes of one file of an artifact; query `path`, and `download=true` to save it. The types of a report are shown in a browser,
+/// in a sandbox; others are always saved.
+pub const ARTIFACT_FILE: &str = "/api/artifact/file/{artifactId}";
+/// POST: an address of the files of an artifact that needs no token for some minutes, [`super::ArtifactLink`].
+pub const ARTIFACT_LINK: &str = "/api/artifact/link/{artifactId}";
+/// GET: all artifacts of an execution as one tar, with a directory for each. 501 of the type `tidemill:no-archive` where replies are
+/// limited: download each artifact.
+pub const ARTIFACT_ARCHIVE: &str = "/api/artifact/archive/{executionId}";
 /// POST [`super::SourceUploadRequest`]: [`super::SourceUploadReply`].
 pub const SOURCE_UPLOAD: &str = "/api/source/upload";
 /// PUT: the bytes of an upload, for servers that presign addresses of their own.
@@ -90,6 +103,12 @@ pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
 pub const JOB_TESTS: &str = "/api/job/tests";
 /// GET: test results of an execution, [`crate::execution::test_report::ExecutionTests`].
 pub const TESTS: &str = "/api/pipeline/tests/{executionId}";
+/// POST [`crate::summary::view::SummaryRequest`]: [`crate::summary::view::SummaryReply`]. 409 if the lease is lost.
+pub const JOB_SUMMARY: &str = "/api/job/summary-report";
+/// GET: the summary of a job in Markdown; query `attempt`. 404 if the attempt has none.
+pub const SUMMARY_TEXT: &str = "/api/job/summary/{jobId}";
+/// GET: the jobs of an execution that have a summary, and their annotations, [`crate::summary::view::SummaryList`].
+pub const SUMMARIES: &str = "/api/pipeline/summary/{executionId}";
 /// GET: usage of an execution, [`crate::execution::cost::Usage`].
 pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
 /// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], the only reply that contains the token.
@@ -124,3 +143,16 @@ pub const OPENAPI: &str = "/api/openapi.json";
 pub const OIDC_CONFIGURATION: &str = "/api/oidc/.well-known/openid-configuration";
 /// GET: the keys that verify them, [`crate::access::oidc::PublicKeySet`], without a token.
 pub const OIDC_KEYS: &str = "/api/oidc/jwks";
+/// GET: the pipeline file of an execution as it was planned, [`super::PipelineFileView`].
+pub const PIPELINE_FILE: &str = "/api/pipeline/file/{executionId}";
+/// GET: the jobs that take no part in an execution, [`super::ExcludedJobList`].
+pub const EXCLUDED_JOBS: &str = "/api/pipeline/excluded/{executionId}";
+/// GET: the last deliveries of a repository's webhook, [`super::DeliveryList`]; query
+/// [`crate::repository::registration::RepositoryQuery`].
+pub const DELIVERIES: &str = "/api/repository/deliveries";
+/// POST [`super::RedeliverRequest`]: processes a kept delivery again; [`crate::repository::registration::WebhookReply`].
+pub const REDELIVER_DELIVERY: &str = "/api/repository/deliveries/redeliver";
+/// GET: schedules, [`super::ScheduleList`]; query [`super::ScheduleQuery`].
+pub const SCHEDULES: &str = "/api/schedule";
+/// POST [`super::RunScheduleRequest`]: starts a schedule now; 201 [`super::ExecuteReply`].
+pub const RUN_SCHEDULE: &str = "/api/schedule/run";

@@ -15,6 +15,20 @@ pub struct StepView {
     pub exit_code: Option<i32>,
     /// Duration in milliseconds.
     pub duration_ms: Option<u64>,
+    /// When it started, by the clock of the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Offset of its first line in the attempt's log, which shows the command. Absent if the log was cut before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_offset: Option<u64>,
+}
+
+impl StepView {
+    /// Creates a step that is running, without its time and place in the log.
+    #[must_use]
+    pub const fn running(index: u32) -> Self {
+        Self { index, exit_code: None, duration_ms: None, started_at: None, log_offset: None }
+    }
 }
 
 /// Replaces the commands that have changed, and adds the new ones.

@@ -150,6 +150,9 @@ pub struct Facts {
     /// The names of those of `variables` that the repository has, and nobody named for the execution.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub external: BTreeSet<String>,
+    /// The path of the pipeline file, if the request named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// A comment on a pull request.

@@ -2,13 +2,13 @@
 //!
 //! As in GitLab, a variable without a value is not set: there is no `CI_COMMIT_BRANCH` for a tag or a pull request.
 
-use indexmap::IndexMap;
-use sha2::{Digest, Sha256};
-
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::ids::job_token::GITLAB_JOB_TOKEN;
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
+use crate::summary::markdown::{SUMMARY_FILE, SUMMARY_VARIABLE};
 use crate::text::slug::{environment_slug, environment_tier, slug};
+use indexmap::IndexMap;
+use sha2::{Digest, Sha256};
 
 /// The directory of a job's sources in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";
@@ -320,6 +320,7 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("TIDEMILL_JOB", job.name);
     set("TIDEMILL_STAGE", job.stage);
     set("TIDEMILL_ATTEMPT", &job.attempt.to_string());
+    set(SUMMARY_VARIABLE, SUMMARY_FILE);
     set("CI_PIPELINE_ID", job.execution);
     set("CI_PIPELINE_IID", &job.run_number.to_string());
     set("CI_JOB_ID", job.job);
@@ -387,8 +388,7 @@ mod tests {
         EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, PLANNED_VARIABLES, execution_variables,
         is_predefined, job_variables, project, project_id,
     };
-    use crate::execution::facts::Trigger;
-    use crate::execution::facts::{Facts, PullRequest};
+    use crate::execution::facts::{Facts, PullRequest, Trigger};
 
     fn on_branch() -> Facts {
         Facts {

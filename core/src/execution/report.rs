@@ -6,6 +6,7 @@ use crate::execution::{
     test_report::ExecutionTests,
 };
 use crate::repository::includes::PinnedInclude;
+use crate::summary::view::{AnnotationCounts, JobAnnotation, SummaryList, SummaryView};
 use crate::{
     api::{ArtifactView, AttemptView, ChildView, ExecutionSummary, ExecutionView, JobView},
     ids::{ArtifactId, JobId},
@@ -32,9 +33,27 @@ pub struct Report {
     /// The artifacts of its jobs that have a title (`expose_as`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedArtifact>,
+    /// Number of annotations; of those omitted, of all jobs.
+    pub annotation_counts: AnnotationCounts,
+    /// The annotations of its jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<JobAnnotation>,
+    /// The summaries of its jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub summaries: Vec<SummaryText>,
     /// The files from elsewhere that its pipeline includes, with their versions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
+}
+
+/// The summary of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SummaryText {
+    /// The job, and the size.
+    #[serde(flatten)]
+    pub view: SummaryView,
+    /// The text, in Markdown; `None` if it is not shown or has expired.
+    pub markdown: Option<String>,
 }
 
 /// An artifact that is shown with the execution.
@@ -62,6 +81,18 @@ impl Report {
             Some(ExposedArtifact { title, id, job, files })
         });
         self.exposed = exposed.collect();
+    }
+
+    /// Adds the annotations and the summaries, without their texts, of jobs of the report.
+    pub fn add_summaries(&mut self, list: SummaryList) {
+        let is_shown = |id: JobId| self.jobs.iter().any(|job| job.id == id);
+        let views = list.summaries.into_iter().filter(|view| is_shown(view.job_id));
+        let summaries = views.map(|view| SummaryText { view, markdown: None }).collect();
+        let all = list.annotations.into_iter();
+        let annotations: Vec<JobAnnotation> = all.filter(|one| is_shown(one.job_id)).collect();
+        let mut counts = AnnotationCounts { left_out: list.counts.left_out, ..AnnotationCounts::default() };
+        annotations.iter().for_each(|one| counts.count(one.annotation.level));
+        (self.summaries, self.annotations, self.annotation_counts) = (summaries, annotations, counts);
     }
 }
 
@@ -133,6 +164,9 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
         execution: view.execution.clone(),
         tests: None,
         exposed: Vec::new(),
+        annotation_counts: AnnotationCounts::default(),
+        annotations: Vec::new(),
+        summaries: Vec::new(),
         includes: view.includes.clone(),
     }
 }

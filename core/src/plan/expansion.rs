@@ -221,6 +221,7 @@ impl Plan {
             is_claimed: facts.is_claimed,
             is_of_artifact: facts.is_of_artifact,
             external: facts.external.clone(),
+            path: facts.path.clone(),
         };
         Ok((plan, decisive))
     }

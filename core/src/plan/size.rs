@@ -92,7 +92,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| {
             let labels = artifacts.name.iter().chain(&artifacts.expose_as);
-            let globs = artifacts.reports.junit.iter().chain(&artifacts.reports.coverage);
+            let globs = artifacts.reports.all();
             globs.chain(&artifacts.exclude).chain(labels)
         });
         // The texts that may refer to outputs are kept a second time.

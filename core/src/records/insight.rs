@@ -301,6 +301,9 @@ impl PipelineTotals {
             executions: self.executions.view(),
             jobs: self.jobs.into_iter().map(job).collect(),
             by_day: self.by_day,
+            flaky_tests: Vec::new(),
+            coverage: Vec::new(),
+            cost_usd: None,
         }
     }
 }

@@ -88,6 +88,9 @@ pub struct RepositoryRequest {
     /// The repositories of this server whose jobs may start its pipelines; empty: none; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_trigger_from: Option<Vec<String>>,
+    /// Whether anyone may read its executions and their logs without a token; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
 }
 
 /// A change of a repository's credential.
@@ -152,6 +155,9 @@ pub struct RepositoryView {
     /// The repositories whose jobs may start its pipelines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_trigger_from: Vec<String>,
+    /// Whether anyone may read its executions and their logs without a token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// The reply to a registration.

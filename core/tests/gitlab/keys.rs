@@ -25,8 +25,6 @@ pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
         "j: { artifacts: { reports: { coverage_report: { path: a, coverage_format: lcov } } } }",
     ),
     ("path", "j: { artifacts: { reports: { coverage_report: { coverage_format: jacoco } } } }"),
-    ("codequality", "j: { artifacts: { reports: { codequality: a.json } } }"),
-    ("sast", "j: { artifacts: { reports: { sast: a.json } } }"),
     ("terraform", "j: { artifacts: { reports: { terraform: a.json } } }"),
     ("untracked", "j: { cache: { paths: [a], untracked: true } }"),
     ("unprotect", "j: { cache: { paths: [a], unprotect: true } }"),

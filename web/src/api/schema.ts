@@ -374,6 +374,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/job/summary-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report the summary and annotations of an attempt */
+        post: operations["job-summary-report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/summary/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The summary of a job in Markdown */
+        get: operations["job-summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/tests": {
         parameters: {
             query?: never;
@@ -510,6 +544,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pipeline/excluded/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The jobs that take no part in an execution */
+        get: operations["pipeline-excluded"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/pipeline/execute": {
         parameters: {
             query?: never;
@@ -536,6 +587,23 @@ export interface paths {
         };
         /** Executions, newest first */
         get: operations["pipeline-executions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/file/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The pipeline file of an execution as it was planned */
+        get: operations["pipeline-file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -587,6 +655,23 @@ export interface paths {
         };
         /** An execution with its jobs */
         get: operations["pipeline-status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/summary/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Summaries and annotations of an execution */
+        get: operations["pipeline-summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -700,6 +785,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/repository/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The last deliveries of a repository's webhook */
+        get: operations["repository-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository/deliveries/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Process a kept delivery again */
+        post: operations["repository-deliveries-redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/repository/redeliver": {
         parameters: {
             query?: never;
@@ -728,6 +847,40 @@ export interface paths {
         put?: never;
         /** Read a repository's schedules again */
         post: operations["repository-sync"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Schedules */
+        get: operations["schedule"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedule/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a schedule now */
+        post: operations["schedule-run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -961,6 +1114,62 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A remark of a job on a place in the sources. The order of annotations is by severity, file and line. */
+        Annotation: {
+            /**
+             * Format: uint32
+             * @description The column of the line, from 1.
+             */
+            column?: number | null;
+            /**
+             * Format: uint32
+             * @description The column at which it ends.
+             */
+            end_column?: number | null;
+            /**
+             * Format: uint32
+             * @description The last line, if it is not `line`.
+             */
+            end_line?: number | null;
+            /** @description How severe it is. */
+            level: components["schemas"]["AnnotationLevel"];
+            /**
+             * Format: uint32
+             * @description The line of the file, from 1.
+             */
+            line?: number | null;
+            /** @description The message. */
+            message: string;
+            /** @description The file, relative to the sources. */
+            path?: string | null;
+            /** @description A short title, such as the name of a rule. */
+            title?: string | null;
+        };
+        /** @description Number of annotations by level. */
+        AnnotationCounts: {
+            /**
+             * Format: uint64
+             * @description Number of failures.
+             */
+            failures: number;
+            /**
+             * Format: uint64
+             * @description Number of those that are omitted, since a job or the execution has too many.
+             */
+            left_out: number;
+            /**
+             * Format: uint64
+             * @description Number of notices.
+             */
+            notices: number;
+            /**
+             * Format: uint64
+             * @description Number of warnings.
+             */
+            warnings: number;
+        };
+        /** @description How severe an annotation is, the most severe first. */
+        AnnotationLevel: "failure" | "warning" | "notice";
         /** @description State of a required approval. */
         Approval: "awaited" | "given";
         /**
@@ -1614,6 +1823,16 @@ export interface components {
             /** @description Its kind. */
             kind: components["schemas"]["CredentialKind"];
         };
+        /** @description The line coverage of a day, in percent: that of the executions of the default branch, or else of all. */
+        DayCoverage: {
+            /** @description Beginning of the day (UTC). */
+            day: components["schemas"]["Timestamp"];
+            /**
+             * Format: double
+             * @description The coverage of the last execution; of several jobs, the mean.
+             */
+            percent: number;
+        };
         /** @description Statistics of a day. */
         DayInsight: {
             /** @description Executions that ended on it. */
@@ -1634,6 +1853,47 @@ export interface components {
             execution: components["schemas"]["ExecutionSummary"];
             /** @description The job with its attempts. */
             job: components["schemas"]["JobView"];
+        };
+        /** @description The last deliveries of a repository, newest first. */
+        DeliveryList: {
+            /** @description The last 20 whose signature was valid; each is kept for 7 days. */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /** @description Those whose signature was missing or wrong, of which nothing else is kept. */
+            rejected: components["schemas"]["RejectedDeliveries"];
+            /** @description The repository's name. */
+            repository: string;
+        };
+        /** @description What came of a delivery. */
+        DeliveryOutcome: "started" | "skipped" | "refused" | "failed";
+        /** @description A delivery of a webhook. */
+        DeliveryView: {
+            /** @description What happened, as the provider names it, such as `opened`. */
+            action?: string | null;
+            /**
+             * Format: uint64
+             * @description Size of its body in bytes.
+             */
+            bytes: number;
+            /** @description Whether its body is kept, so that it can be redelivered. */
+            can_redeliver: boolean;
+            /** @description Its id at the provider, if it has one. */
+            delivery_id?: string | null;
+            /** @description The event, as the provider names it. */
+            event?: string | null;
+            /** @description The discoveries that it started. */
+            executions?: components["schemas"]["ExecutionId"][];
+            /** @description Its id on this server. */
+            id: string;
+            /** @description One line for each event, with what Tidemill did about it, or the error. */
+            lines: string[];
+            /** @description What came of it. */
+            outcome: components["schemas"]["DeliveryOutcome"];
+            /** @description The provider. */
+            provider: components["schemas"]["Provider"];
+            /** @description When it was received. */
+            received_at: components["schemas"]["Timestamp"];
+            /** @description The delivery that it repeats, if someone redelivered it here. */
+            redelivery_of?: string | null;
         };
         /** @description A job that deployed to an environment, or stopped it. */
         Deployment: {
@@ -1833,6 +2093,23 @@ export interface components {
             stopped_at?: components["schemas"]["Timestamp"] | null;
             /** @description What it is for, as the last deployment says; absent: derived from the name. */
             tier?: components["schemas"]["DeploymentTier"] | null;
+        };
+        /** @description The jobs of a file that take no part in an execution. */
+        ExcludedJobList: {
+            /** @description In the order of the file; at most 500. */
+            jobs: components["schemas"]["ExcludedJobView"][];
+            /**
+             * Format: uint32
+             * @description The number of all of them.
+             */
+            total: number;
+        };
+        /** @description A job that takes no part in an execution. */
+        ExcludedJobView: {
+            /** @description Its name in the file, or that of one of its variants. */
+            job_name: string;
+            /** @description The reason, such as "`branch == default_branch` does not hold". */
+            reason: string;
         };
         /** @description The created execution, or an existing one. */
         ExecuteReply: {
@@ -2059,6 +2336,22 @@ export interface components {
             /** @description What failed, and what to do next. */
             message: string;
         };
+        /** @description A test that failed and passed for the same commit. */
+        FlakyTest: {
+            /**
+             * Format: uint32
+             * @description The number of executions in which it was flaky. Of each day, the most frequent 50 tests are counted.
+             */
+            count: number;
+            /** @description The job's name. */
+            job_name: string;
+            /** @description The last of them. */
+            last_execution: components["schemas"]["ExecutionId"];
+            /** @description Its name within the suite. */
+            name: string;
+            /** @description The test's class, or else its suite. */
+            suite: string;
+        };
         /** @description GPUs of the worker's machine. */
         Gpus: "all" | {
             /** Format: uint32 */
@@ -2211,6 +2504,47 @@ export interface components {
             repo: string;
             /** @description Whether there are more pipelines and days than one reply has; query them by pipeline. */
             truncated?: boolean;
+        };
+        /** @description An annotation with the job that made it. */
+        JobAnnotation: {
+            /**
+             * Format: uint32
+             * @description The column of the line, from 1.
+             */
+            column?: number | null;
+            /**
+             * Format: uint32
+             * @description The column at which it ends.
+             */
+            end_column?: number | null;
+            /**
+             * Format: uint32
+             * @description The last line, if it is not `line`.
+             */
+            end_line?: number | null;
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, including matrix values. */
+            job_name: string;
+            /** @description How severe it is. */
+            level: components["schemas"]["AnnotationLevel"];
+            /**
+             * Format: uint32
+             * @description The line of the file, from 1.
+             */
+            line?: number | null;
+            /** @description The message. */
+            message: string;
+            /**
+             * Format: uint64
+             * @description Number of other jobs that made the same annotation, such as the variants of a matrix.
+             * @default 0
+             */
+            other_jobs?: number;
+            /** @description The file, relative to the sources. */
+            path?: string | null;
+            /** @description A short title, such as the name of a rule. */
+            title?: string | null;
         };
         /** @description The reply to a request for work. */
         JobExecuteReply: {
@@ -2569,12 +2903,32 @@ export interface components {
             /** @description Its text with includes resolved; for GitLab's file, the native text that it is translated to. */
             text: string;
         };
+        /** @description The pipeline file of an execution, as it was planned. */
+        PipelineFileView: {
+            /** @description Its text; files that it includes are part of it. */
+            content: string;
+            /** @description The files from elsewhere that its text was made from, with their versions. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description Its path in the repository, if the request named it. */
+            path?: string | null;
+            /** @description The variables that the execution got besides those of the file, in their order. */
+            variables?: components["schemas"]["PlannedVariable"][];
+        };
         /** @description Statistics of a pipeline. */
         PipelineInsight: {
             /** @description Its executions by day, oldest first; days without any are absent. */
             by_day: components["schemas"]["DayInsight"][];
+            /**
+             * Format: double
+             * @description What its jobs cost, in dollars; absent: their workers have no price.
+             */
+            cost_usd?: number | null;
+            /** @description The line coverage by day, oldest first; days without any are absent. */
+            coverage?: components["schemas"]["DayCoverage"][];
             /** @description Its executions. */
             executions: components["schemas"]["CountsView"];
+            /** @description The tests that failed and passed for the same commit, the most frequent first; at most 20. */
+            flaky_tests?: components["schemas"]["FlakyTest"][];
             /** @description Its jobs, by name; of each day, the first 100 names are counted. */
             jobs: components["schemas"]["JobInsight"][];
             /** @description The pipeline's name. */
@@ -2596,6 +2950,15 @@ export interface components {
              * @description Its position among the jobs that wait; 1 is the next one. Absent: the list is full.
              */
             position?: number | null;
+        };
+        /** @description A variable of an execution that its file does not set. */
+        PlannedVariable: {
+            /** @description Its name. */
+            name: string;
+            /** @description Where it is from. */
+            source: components["schemas"]["VariableSource"];
+            /** @description Its value when the execution was planned; absent: it is masked, so only jobs get it. */
+            value?: string | null;
         };
         /** @description What a worker can prepare for a job before it holds the lease: enough to create a standby container. */
         Preparation: {
@@ -2717,6 +3080,13 @@ export interface components {
         };
         /** @description Progress of the check of all records. */
         RecordsCheck: "running" | "whole" | "damaged" | "unfinished";
+        /** @description Processes a kept delivery again. */
+        RedeliverRequest: {
+            /** @description The delivery's id on this server. */
+            id: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+        };
         /** @description The reply to a request to accept redelivered webhooks. */
         RedeliveryReply: {
             /** @description The repository's name. */
@@ -2748,6 +3118,18 @@ export interface components {
             updated_by: string;
             /** @description The user's name. */
             username: string;
+        };
+        /** @description Deliveries whose signature was missing or wrong. */
+        RejectedDeliveries: {
+            /**
+             * Format: uint64
+             * @description Their number, since none came for 7 days; more than a rate limit allows are not counted.
+             */
+            count: number;
+            /** @description When the last one came. */
+            last_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Why it was rejected. */
+            last_reason?: string | null;
         };
         /** @description The reply to a request to seal secrets with the newest key. */
         RekeyReply: {
@@ -2802,6 +3184,8 @@ export interface components {
         };
         /** @description Reports of a job, which the worker parses after the script. */
         Reports: {
+            /** @description Globs of files with issues of Code Climate. */
+            codequality?: string[];
             /** @description Globs of coverage reports of Cobertura or JaCoCo. */
             coverage?: string[];
             /**
@@ -2809,6 +3193,10 @@ export interface components {
              * @default []
              */
             junit?: string[];
+            /** @description Globs of SARIF files. */
+            sarif?: string[];
+            /** @description Globs of security reports of GitLab. */
+            sast?: string[];
         };
         /** @description A credential of a repository. It applies to the host of the repository's address, and to no other. */
         RepositoryCredential: {
@@ -2887,6 +3275,8 @@ export interface components {
             notify?: components["schemas"]["Notify"][] | null;
             /** @description The git provider. */
             provider: components["schemas"]["Provider"];
+            /** @description Whether anyone may read its executions and their logs without a token; absent: unchanged. */
+            public?: boolean | null;
             /** @description The provider's token for commit statuses; empty: write none. */
             status_token?: string | null;
             /** @description The address that workers clone. */
@@ -2923,6 +3313,8 @@ export interface components {
             notify?: components["schemas"]["NotifyKind"][];
             /** @description The git provider. */
             provider: components["schemas"]["Provider"];
+            /** @description Whether anyone may read its executions and their logs without a token. */
+            public?: boolean;
             /** @description Whether commit statuses are written. */
             statuses: boolean;
             /**
@@ -2975,6 +3367,52 @@ export interface components {
         RevokeReply: {
             /** @description The revoked token. */
             revoked: components["schemas"]["TokenView"];
+        };
+        /** @description Starts a schedule now; its next time stays. */
+        RunScheduleRequest: {
+            /**
+             * Format: uint32
+             * @description Position among the schedules of the file, from 0.
+             * @default 0
+             */
+            index?: number;
+            /** @description The path of the pipeline file. */
+            path: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+        };
+        /** @description Schedules, by repository, file and position. */
+        ScheduleList: {
+            /** @description At most 1,000. */
+            schedules: components["schemas"]["ScheduleView"][];
+            /** @description Whether there are more; query them by repository. */
+            truncated?: boolean;
+        };
+        /** @description A schedule of a pipeline. */
+        ScheduleView: {
+            /** @description The cron expression. */
+            cron: string;
+            /** @description Its description. */
+            description?: string | null;
+            /**
+             * Format: uint32
+             * @description Position among the schedules of the file, from 0.
+             */
+            index: number;
+            /** @description The discovery that it started last. */
+            last_execution?: components["schemas"]["ExecutionId"] | null;
+            /** @description The time at which it could not start, if it could not; it is tried again. */
+            missed_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The next times; at most three. */
+            next_times: components["schemas"]["Timestamp"][];
+            /** @description The path of the pipeline file. */
+            path: string;
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /** @description The repository's name. */
+            repo: string;
+            /** @description The time zone that it is read in. */
+            time_zone: string;
         };
         /** @description What a token may do. */
         Scope: "read" | "run" | "worker" | "admin";
@@ -3245,6 +3683,60 @@ export interface components {
             /** @description Paths of the submodules to check out, or to leave out with `:(exclude)` in front. Empty: all. */
             paths?: string[];
         };
+        /** @description The summaries and annotations of an execution: those of the last attempt of each job. */
+        SummaryList: {
+            /** @description The annotations: failures before warnings before notices, then by file and line. Equal ones are listed once. */
+            annotations: components["schemas"]["JobAnnotation"][];
+            /** @description Number of annotations. */
+            counts: components["schemas"]["AnnotationCounts"];
+            /** @description The jobs with a summary, in the plan's order. */
+            summaries: components["schemas"]["SummaryView"][];
+        };
+        /** @description The reply to a summary. */
+        SummaryReply: {
+            /**
+             * Format: uint32
+             * @description The number of the attempt.
+             */
+            attempt: number;
+        };
+        /** @description A worker's report of the summary and the annotations of an attempt. */
+        SummaryRequest: {
+            /**
+             * @description The annotations.
+             * @default []
+             */
+            annotations?: components["schemas"]["Annotation"][];
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /**
+             * Format: uint64
+             * @description Number of annotations that are omitted.
+             * @default 0
+             */
+            left_out?: number;
+            /**
+             * @description The summary, in Markdown.
+             * @default
+             */
+            markdown?: string;
+        };
+        /** @description A job with a summary. */
+        SummaryView: {
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, including matrix values. */
+            job_name: string;
+            /** @description Whether it is shown with the execution: all that are shown have at most 1 MiB together. */
+            shown: boolean;
+            /**
+             * Format: uint64
+             * @description Size of the summary in bytes.
+             */
+            size: number;
+        };
         /** @description A failed or flaky test case. */
         TestCase: {
             /** @description Whether it had an error rather than a failed assertion. */
@@ -3491,6 +3983,8 @@ export interface components {
              */
             protected?: boolean;
         };
+        /** @description Where a variable of an execution is from. */
+        VariableSource: "request" | "repository";
         /** @description The reply to a webhook. */
         WebhookReply: {
             /** @description The discovery executions that were started. */
@@ -4361,6 +4855,73 @@ export interface operations {
             };
         };
     };
+    "job-summary-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-summary": {
+        parameters: {
+            query?: {
+                /** @description Attempt; default the current one */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/markdown": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "job-tests": {
         parameters: {
             query?: never;
@@ -4611,6 +5172,37 @@ export interface operations {
             };
         };
     };
+    "pipeline-excluded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExcludedJobList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "pipeline-execute": {
         parameters: {
             query?: never;
@@ -4694,6 +5286,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineFileView"];
                 };
             };
             /** @description Error */
@@ -4799,6 +5422,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryList"];
                 };
             };
             /** @description Error */
@@ -5100,6 +5754,71 @@ export interface operations {
             };
         };
     };
+    "repository-deliveries": {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-deliveries-redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RedeliverRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "repository-redeliver": {
         parameters: {
             query?: never;
@@ -5143,6 +5862,71 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["RepositoryQuery"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule: {
+        parameters: {
+            query?: {
+                /** @description Repository; default all */
+                repo?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "schedule-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunScheduleRequest"];
             };
         };
         responses: {

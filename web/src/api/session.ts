@@ -17,13 +17,16 @@ function stored(): string | null {
 
 function initial(): Session {
   const token = typeof sessionStorage === "undefined" ? null : stored();
-  return { token, rejection: token === null ? "missing" : null };
+  return { token, rejection: null };
 }
 
 export const session = signal<Session>(initial());
 
 /** Whether there is a token that the server has not rejected. */
 export const signedIn = computed(() => session.value.token !== null && session.value.rejection === null);
+
+/** Whether there is no token, and nothing needed one so far: what is shown is of a public repository. */
+export const anonymous = computed(() => session.value.token === null && session.value.rejection === null);
 
 export function signIn(token: string, keep: boolean): void {
   localStorage.removeItem(TOKEN_KEY);

@@ -25,3 +25,37 @@ export function fillDays(
     counts: known.get(first + at) ?? null,
   }));
 }
+
+/** `$1.24`, or `$0.0031` of small amounts. */
+export function formatDollars(amount: number): string {
+  return `$${amount.toFixed(amount >= 0.1 || amount === 0 ? 2 : 4)}`;
+}
+
+interface TrendPoint {
+  readonly day: number;
+  readonly percent: number;
+  /** Place in the time, from 0 to 1. */
+  readonly x: number;
+  /** Place between the lowest and the highest value, from 0 to 1. */
+  readonly y: number;
+}
+
+/** The points of a trend, scaled to its lowest and highest value. */
+export function trend(
+  from: string,
+  days: number,
+  values: readonly { readonly day: string; readonly percent: number }[],
+): TrendPoint[] {
+  const first = Math.floor(Date.parse(from) / DAY_MS);
+  const all = values.map((one) => one.percent);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  return values.map(({ day, percent }) => {
+    const at = Math.floor(Date.parse(day) / DAY_MS);
+    return {
+      day: at * DAY_MS,
+      percent,
+      x: days <= 1 ? 0.5 : (at - first) / (days - 1),
+      y: high === low ? 0.5 : (percent - low) / (high - low),
+    };
+  });
+}

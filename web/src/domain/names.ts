@@ -1,5 +1,5 @@
 // Short forms of repositories, commits and people.
-import type { Trigger } from "../api/types";
+import type { PinnedInclude, Trigger } from "../api/types";
 
 /** `owner/name` of a repository's address. */
 export function shortRepo(repo: string): string {
@@ -18,6 +18,18 @@ export function shortCommit(commit: string): string {
 /** The name in `Name <address>`. */
 export function authorName(author: string): string {
   return author.replace(/\s*<[^>]*>\s*$/, "") || author;
+}
+
+/** A file from elsewhere, with the version that was used. */
+export function includeText(include: PinnedInclude): string {
+  switch (include.kind) {
+    case "git":
+      return `${shortRepo(include.url)}: ${include.file} at ${shortCommit(include.commit)}`;
+    case "remote":
+      return `${include.url}, SHA-256 ${include.sha256.slice(0, 12)}`;
+    case "template":
+      return `template ${include.name}, SHA-256 ${include.sha256.slice(0, 12)}`;
+  }
 }
 
 /** The event that started an execution, in words. */

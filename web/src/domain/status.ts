@@ -75,6 +75,13 @@ export function byAttention(jobs: readonly JobView[]): JobView[] {
   return [...jobs].sort((a, b) => place(a) - place(b));
 }
 
+/** The failed job after this one in the plan's order, after the last one the first; `null`: no other one failed. */
+export function nextFailed(jobs: readonly JobView[], jobName: string): JobView | null {
+  const at = jobs.findIndex((job) => job.job_name === jobName);
+  const others = [...jobs.slice(at + 1), ...jobs.slice(0, Math.max(0, at))];
+  return others.find((job) => jobTone(job) === "failed") ?? null;
+}
+
 /** Why a job is in its state, in one phrase. */
 export function jobExplanation(job: JobView): string {
   const reason = job.failure_reason?.message ?? "no reason is recorded";

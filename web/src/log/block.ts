@@ -19,6 +19,8 @@ const ESCAPE = 0x1b;
 export type Marker = MarkerKind & {
   /** Position of the line among those of its block. */
   readonly line: number;
+  /** Its first byte, from the block's start. */
+  readonly start: number;
 };
 
 /** What is known of a block that was read. */
@@ -61,7 +63,7 @@ export function indexBlock(index: number, bytes: Uint8Array): { info: BlockInfo;
     const isOpen = line + 1 === starts.length && bytes.length - start < MAX_MARKER;
     if (isOpen) openLine = bytes.slice(start, end);
     else if (MAY_BE_MARKER[bytes[start] ?? 0] && markers.length < MAX_MARKERS)
-      addMarker(markers, line, bytes.subarray(start, end));
+      addMarker(markers, { line, start }, bytes.subarray(start, end));
   }
   const hasEscape = bytes.includes(ESCAPE);
   const { style, rest } = hasEscape ? styleOf(latin.decode(bytes)) : { style: UNCHANGED, rest: "" };
@@ -91,7 +93,8 @@ export function joined(info: BlockInfo, head: Uint8Array): BlockInfo {
     line.set(head, info.openLine.length);
     const end = line.indexOf(NEWLINE);
     const markers = [...info.markers];
-    addMarker(markers, info.lines - 1, end === -1 ? line : line.subarray(0, end));
+    const at = { line: info.lines - 1, start: info.lastStart };
+    addMarker(markers, at, end === -1 ? line : line.subarray(0, end));
     result = { ...result, markers, openLine: null };
   }
   if (info.rest !== "") {
@@ -101,9 +104,9 @@ export function joined(info: BlockInfo, head: Uint8Array): BlockInfo {
   return result;
 }
 
-function addMarker(markers: Marker[], line: number, bytes: Uint8Array): void {
+function addMarker(markers: Marker[], at: { line: number; start: number }, bytes: Uint8Array): void {
   const marker = findMarker(bytes);
-  if (marker !== null) markers.push({ ...marker, line });
+  if (marker !== null) markers.push({ ...marker, ...at });
 }
 
 function lineStarts(bytes: Uint8Array, isFirst: boolean): Uint32Array {

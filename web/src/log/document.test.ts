@@ -114,6 +114,29 @@ describe("a document", () => {
     expect(document.lineWithNumber(9999)).toBeNull();
   });
 
+  it("knows numbers of lines after a gap from anchors, whenever these come", () => {
+    const offsets = lines.map((line) => utf8.encode(line).length + 1);
+    const startOf = (at: number): number => offsets.slice(0, at).reduce((sum, length) => sum + length, 0);
+    const at = lines.length - 50;
+    // An anchor is anywhere in a line.
+    const anchors = [
+      { offset: 0, line: 0 },
+      { offset: startOf(at) + 3, line: at },
+    ];
+    for (const isFirst of [true, false]) {
+      const document = new LogDocument();
+      if (isFirst) document.setAnchors(anchors);
+      putAll(document, bytes, [3]);
+      if (!isFirst) document.setAnchors(anchors);
+      const ref = document.lineWithNumber(at + 1);
+      expect(ref === null ? null : textOf(document, ref)).toBe(lines[at]);
+      expect(document.numberOf(ref ?? { block: 0, line: 0 })).toBe(at + 1);
+      expect(document.lineWithNumber(5)).toBeNull();
+      putAll(document, bytes);
+      expect(document.numberOf(document.lineAt(at))).toBe(at + 1);
+    }
+  });
+
   it("forgets bytes beyond its limit, and not what they were", () => {
     const document = new LogDocument(2 * BLOCK);
     putAll(document, bytes);
@@ -169,6 +192,21 @@ describe("sections", () => {
       ["cd a", 3, 4, 2, 30, 1200],
       ["make b", 4, 6, null, null, null],
       ["echo after", 6, null, null, null, null],
+    ]);
+  });
+
+  it("begin where the worker says, whatever the output looks like", () => {
+    const text = "$ make\n$ cd a\n$ no command\n$ make b\nno\n$ echo after\n";
+    const startedAt = "2026-11-30T10:00:00.000Z";
+    const steps = [
+      { index: 0, exit_code: 0, duration_ms: 5, started_at: startedAt, log_offset: 0 },
+      { index: 2, exit_code: 2, duration_ms: 6, log_offset: text.indexOf("$ make b") },
+    ];
+    const found = findSections(documentOf(text), steps);
+    expect(found.map(({ title, exitCode, timeMs }) => [title, exitCode, timeMs])).toEqual([
+      ["make", 0, Date.parse(startedAt)],
+      ["make b", 2, null],
+      ["echo after", null, null],
     ]);
   });
 

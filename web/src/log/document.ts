@@ -3,6 +3,7 @@
 import { BLOCK, indexBlock, joined, type BlockInfo, type BlockText } from "./block";
 import { terminalLine, type TerminalLine } from "./line";
 import { combine, UNCHANGED, type Style } from "./style";
+import { lastAt } from "./times";
 
 /** The maximum number of cached bytes. */
 const MAX_CACHED = 48 * 1024 * 1024;
@@ -19,6 +20,12 @@ export interface LineRef {
 export interface Gap {
   readonly from: number;
   readonly to: number;
+}
+
+/** How many line ends are before an offset. */
+export interface Anchor {
+  readonly offset: number;
+  readonly line: number;
 }
 
 /** What a line shows. */
@@ -46,6 +53,12 @@ export class LogDocument {
   /** The style at the start of each block. */
   private styles: Style[] = [];
   private contiguousBlocks = 0;
+  /** Known places of lines, by ascending offset. */
+  private anchors: readonly Anchor[] = [];
+  /** Number of line ends before a block, of those that had an anchor when their bytes were there. */
+  private readonly lineEnds = new Map<number, number>();
+  /** By block, what to add to the position of a line for its number; `null` if that is not known. */
+  private shifts: (number | null)[] = [];
   private isCounted = true;
   /** Counts changes, for those who store what they computed. */
   version = 0;
@@ -72,7 +85,24 @@ export class LogDocument {
     const before = this.blocks[index - 1];
     if (before?.length === BLOCK) this.blocks[index - 1] = joined(before, info.head);
     this.store(index, text);
+    this.anchor(index);
     this.changed();
+  }
+
+  /** Sets known places of lines, so that lines after a gap have numbers, too. */
+  setAnchors(anchors: readonly Anchor[]): void {
+    this.anchors = anchors;
+    for (const index of this.cache.keys()) this.anchor(index);
+    this.changed();
+  }
+
+  private anchor(index: number): void {
+    const starts = this.cache.get(index)?.starts;
+    const anchor = this.anchors[lastAt(this.anchors, (index + 1) * BLOCK - 1)];
+    if (starts === undefined || anchor === undefined || anchor.offset < index * BLOCK) return;
+    // In the first block, the start of the log is the start of a line without a line end before it.
+    const before = countUpTo(starts, anchor.offset - index * BLOCK) - (index === 0 ? 1 : 0);
+    this.lineEnds.set(index, anchor.line - before);
   }
 
   /** Stores bytes from `offset`, which continue what is known or start a block. Returns the offset after them. */
@@ -176,14 +206,24 @@ export class LogDocument {
     return this.linesBefore(block) + line;
   }
 
-  /** The number of a line, from 1, if everything before it is known. */
+  /** The number of a line, from 1, if everything before it or an anchor near it is known. */
   numberOf(ref: LineRef): number | null {
-    return ref.block < this.contiguous ? this.positionOf(ref) + 1 : null;
+    this.count();
+    const shift = this.shifts[ref.block] ?? null;
+    return shift === null ? null : this.positionOf(ref) + 1 + shift;
   }
 
   /** The line with this number, if it is known. */
   lineWithNumber(number: number): LineRef | null {
-    return number >= 1 && number <= this.linesBefore(this.contiguous) ? this.lineAt(number - 1) : null;
+    this.count();
+    for (let block = 0; block < this.blockCount; block++) {
+      const shift = this.shifts[block] ?? null;
+      if (shift === null) continue;
+      const position = number - 1 - shift;
+      const from = this.starts[block] ?? 0;
+      if (from <= position && position < from + this.linesOf(block)) return { block, line: position - from };
+    }
+    return null;
   }
 
   /** Offset of the first byte of a line, if its block is cached. */
@@ -335,6 +375,26 @@ export class LogDocument {
       this.starts.push((this.starts[index] ?? 0) + this.linesOf(index));
       // After a gap, the style is not known.
       this.styles.push(info === undefined ? UNCHANGED : combine(this.styles[index] ?? UNCHANGED, info.style));
+    }
+    this.countShifts();
+  }
+
+  /** Finds by how much numbers and positions differ, in each range of blocks without a gap. */
+  private countShifts(): void {
+    this.shifts = [];
+    for (let from = 0; from < this.blockCount;) {
+      let to = from;
+      let shift = from === 0 && this.contiguousBlocks > 0 ? 0 : null;
+      for (; to < this.blockCount && this.blocks[to] !== undefined; to++) {
+        const ends = this.lineEnds.get(to);
+        // A line that starts in a block follows a line end in it.
+        if (shift === null && ends !== undefined) shift = ends + 1 - (this.starts[to] ?? 0);
+      }
+      for (; from < to; from++) this.shifts.push(shift);
+      if (from < this.blockCount) {
+        this.shifts.push(null);
+        from++;
+      }
     }
   }
 

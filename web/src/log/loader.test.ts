@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BLOCK } from "./block";
 import { LogLoader } from "./loader";
-import type { LogPart, LogRange, LogSource } from "./source";
+import type { LogPart, LogRange, LogSource, Mark } from "./source";
 
 /** A log that grows, and notes what is read. */
 class FakeSource implements LogSource {
@@ -18,7 +18,15 @@ class FakeSource implements LogSource {
     if (failure !== undefined) return Promise.reject(failure);
     const bytes = this.bytes.slice(range.offset, range.offset + range.limit);
     const next = range.offset + bytes.length;
-    return Promise.resolve({ bytes, next, end: this.hasEnded && next >= this.bytes.length });
+    const size = this.bytes.length;
+    return Promise.resolve({ bytes, next, end: this.hasEnded && next >= size, size });
+  }
+
+  marks(): Promise<Mark[]> {
+    return Promise.resolve([
+      { offset: 0, line: 0, timeMs: 100 },
+      { offset: 50 * BLOCK, line: 50 * 4096, timeMs: 200 },
+    ]);
   }
 
   get offsets(): number[] {
@@ -87,10 +95,23 @@ describe("a loader", () => {
       await loader.start(null);
       expect(loader.state).toBe("ended");
       expect(loader.document.size, String(blocks)).toBe(blocks * BLOCK);
-      expect(source.reads.length).toBeLessThan(20);
+      expect(source.reads.length).toBeLessThan(8);
       const read = source.reads.filter(({ limit }) => limit > 1).map(({ offset }) => offset);
       expect(Math.min(...read)).toBe(blocks <= 8 ? 0 : read[0]);
     }
+  });
+
+  it("knows from marks when lines were written, and where a line is", async () => {
+    const source = new FakeSource(logOf(100));
+    const { loader } = loaderOf(source);
+    await loader.start(100 * BLOCK);
+    loader.setSteps([{ index: 0, log_offset: 10, started_at: "1970-01-01T00:00:00.150Z" }]);
+    await Promise.all([loader.loadMarks(), loader.loadMarks()]);
+    expect([0, 10, 50 * BLOCK - 1, 50 * BLOCK].map((offset) => loader.times.at(offset))).toEqual([
+      100, 150, 150, 200,
+    ]);
+    expect(loader.markBefore(60 * 4096)).toEqual({ offset: 50 * BLOCK, end: 100 * BLOCK });
+    expect(loader.markBefore(2)).toEqual({ offset: 0, end: 50 * BLOCK });
   });
 
   it("follows what is printed, with the times at which it came", async () => {

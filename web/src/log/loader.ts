@@ -4,7 +4,8 @@
 import { poll, type PassResult } from "../api/polling";
 import { BLOCK } from "./block";
 import { LogDocument, type Gap } from "./document";
-import type { LogPart, LogSource } from "./source";
+import type { Step } from "./sections";
+import type { LogPart, LogSource, Mark } from "./source";
 import { Times } from "./times";
 
 /** A log up to this size is read from its start. */
@@ -50,6 +51,11 @@ export class LogLoader {
   private readonly requested = new Map<number, Promise<void>>();
   private readonly failures = new Map<number, Failure>();
   private isCaughtUp = false;
+  private steps: readonly Step[] = [];
+  private marks: readonly Mark[] = [];
+  /** Up to where the marks say when bytes were written. */
+  private marksEnd = 0;
+  private marking: { readonly isFinal: boolean; readonly done: Promise<void> } | null = null;
 
   constructor(
     readonly source: LogSource,
@@ -73,25 +79,54 @@ export class LogLoader {
     this.stopped.abort();
   }
 
-  /** Finds the size of an ended log, up to one block, or 0 if it is short: a read past the end returns nothing. */
+  /** Finds the size of an ended log. */
   private async probe(): Promise<number> {
-    const isPast = async (offset: number): Promise<boolean> => {
-      const { bytes } = await this.source.read({ offset, limit: 1, waitMs: 0 }, this.stopped.signal);
-      return bytes.length === 0;
-    };
-    let low = 0;
-    let high = MAX_WHOLE / BLOCK;
-    while (!(await isPast(high * BLOCK))) {
-      low = high;
-      high *= 2;
+    return (await this.source.read({ offset: 0, limit: 1, waitMs: 0 }, this.stopped.signal)).size;
+  }
+
+  /** Sets when commands began. */
+  setSteps(steps: readonly Step[]): void {
+    this.steps = steps;
+    this.updateTimes();
+  }
+
+  /** Reads when lines were written, and their numbers: once, and once more when the log has ended. */
+  loadMarks(): Promise<void> {
+    const isFinal = this.state === "ended";
+    if (this.marking === null || (isFinal && !this.marking.isFinal))
+      this.marking = { isFinal, done: this.readMarks(isFinal) };
+    return this.marking.done;
+  }
+
+  /** The last mark at or before a line, and the offset of the next mark. */
+  markBefore(number: number): { offset: number; end: number } | null {
+    const at = this.marks.findLastIndex(({ line }) => line < number);
+    const mark = this.marks[at];
+    return mark === undefined
+      ? null
+      : { offset: mark.offset, end: this.marks[at + 1]?.offset ?? this.document.size };
+  }
+
+  private async readMarks(isFinal: boolean): Promise<void> {
+    try {
+      this.marks = await this.source.marks(this.stopped.signal);
+    } catch {
+      // The log is shown without them.
+      return;
     }
-    if (low === 0) return 0;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (await isPast(middle * BLOCK)) high = middle;
-      else low = middle;
-    }
-    return high * BLOCK;
+    // While the job runs, what follows the last mark may have been written much later.
+    this.marksEnd = isFinal ? Infinity : (this.marks[this.marks.length - 1]?.offset ?? 0);
+    this.document.setAnchors(this.marks);
+    this.updateTimes();
+    this.onChange();
+  }
+
+  private updateTimes(): void {
+    const known: { offset: number; timeMs: number }[] = [...this.marks];
+    for (const { log_offset: offset, started_at: start } of this.steps)
+      if (offset != null && start != null) known.push({ offset, timeMs: Date.parse(start) });
+    known.sort((one, other) => one.offset - other.offset);
+    this.times.setKnown(known, this.marksEnd);
   }
 
   /** Reads from `start` to the end, and then what is printed. */

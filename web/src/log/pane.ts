@@ -9,7 +9,7 @@ import { extended, formatRange, type LineRange } from "./range";
 import { gapElement, lineElement } from "./row";
 import { Rows, type Row } from "./rows";
 import { PaneSearch } from "./pane_search";
-import { failedSection, findSections, sectionAt, type Section, type Step } from "./sections";
+import { failedOffset, failedSection, findSections, sectionAt, type Section, type Step } from "./sections";
 import type { LogSource } from "./source";
 import { formatClock } from "./times";
 import { Viewport, type Alignment } from "./viewport";
@@ -20,6 +20,8 @@ const ROW_HEIGHT = 20;
 const GAP_STEP = 4;
 /** The maximum number of kept row elements. */
 const MAX_ELEMENTS = 600;
+/** The maximum number of blocks that are read to find a line by its number. */
+const MAX_LINE_BLOCKS = 64;
 
 /** What is known of the job. */
 export interface PaneJob {
@@ -76,6 +78,8 @@ export class LogPane {
     });
     this.viewport = new Viewport(scroller, this.rowSource(), ROW_HEIGHT, (byUser) => this.moved(byUser));
     this.viewport.wraps = options.wraps;
+    this.loader.setSteps(job.steps);
+    this.loadTimes();
   }
 
   get document(): LogDocument {
@@ -118,13 +122,22 @@ export class LogPane {
 
   setJob(job: PaneJob): void {
     this.job = job;
+    this.loader.setSteps(job.steps);
     this.rebuild();
   }
 
   setOptions(options: LogOptions): void {
     this.options = options;
     this.viewport.wraps = options.wraps;
+    this.loadTimes();
     this.redraw();
+  }
+
+  /** Reads the times of lines if they are shown, and the numbers of lines after a gap. */
+  private loadTimes(): void {
+    const hasGap = this.document.contiguous < this.document.blockCount;
+    if (this.options.times !== "off" || (hasGap && this.loader.state !== "loading"))
+      void this.loader.loadMarks();
   }
 
   // Movements.
@@ -225,6 +238,13 @@ export class LogPane {
       await this.loader.need({ from: block, to: block + 1 });
       return this.document.lineContaining(range.first);
     }
+    if (this.document.lineWithNumber(range.first) === null) {
+      await this.loader.loadMarks();
+      const mark = this.loader.markBefore(range.first);
+      const from = Math.floor((mark?.offset ?? 0) / BLOCK);
+      const to = Math.floor((mark?.end ?? 0) / BLOCK) + 1;
+      if (mark !== null && to - from <= MAX_LINE_BLOCKS) await this.loader.need({ from, to });
+    }
     for (;;) {
       const found = this.document.lineWithNumber(range.first);
       const known = this.document.contiguous;
@@ -281,6 +301,7 @@ export class LogPane {
       if (this.shownVersion === this.document.version) this.redraw();
       else this.rebuild();
       if (this.loader.state !== "loading") this.setReady();
+      this.loadTimes();
       this.openFirst();
       this.search.update();
     });
@@ -315,10 +336,22 @@ export class LogPane {
       this.foldsSuccessful = true;
       this.rebuild();
       if (!this.showFailure()) this.viewport.toEnd();
+      void this.loadFailure();
     } else if (this.document.contiguous < this.document.blockCount) {
       this.viewport.toEnd();
     }
     this.events.onChange();
+  }
+
+  /** Reads the beginning of the failing command, if it is in a part of a long log that is not loaded. */
+  private async loadFailure(): Promise<void> {
+    const offset = failedOffset(this.job.steps);
+    const block = Math.floor((offset ?? 0) / BLOCK);
+    if (offset === null || this.document.isIndexed(block)) return;
+    await this.loader.need({ from: block, to: block + 1 });
+    if (this.isDestroyed || this.selection !== null) return;
+    this.rebuild();
+    this.showFailure();
   }
 
   /** The first visible line; below a gap at the top, the line after it. */

@@ -1,5 +1,6 @@
 // Sections of a log: commands with their duration and exit state, groups that scripts print, and the logs of services.
 
+import { BLOCK } from "./block";
 import { keyOf, type LineRef, type LogDocument } from "./document";
 
 /** A command of the job's script, as the API gives it. */
@@ -8,6 +9,9 @@ export interface Step {
   readonly index: number;
   readonly exit_code?: number | null;
   readonly duration_ms?: number | null;
+  readonly started_at?: string | null;
+  /** Offset of its first line in the log. */
+  readonly log_offset?: number | null;
 }
 
 export type SectionKind = "command" | "group" | "service";
@@ -23,8 +27,9 @@ export interface Section {
   readonly durationMs: number | null;
   /** Exit code of a command that has ended; `null` if that is not known. */
   readonly exitCode: number | null;
-  /** When it began, since the script's start in case of a command, or as the script printed it. */
+  /** When a command began, since the script's start. */
   readonly sinceStartMs: number | null;
+  /** When it began, as the worker measured it or the script printed it. */
   readonly timeMs: number | null;
   readonly isCollapsed: boolean;
 }
@@ -73,6 +78,11 @@ export function lastBefore(sections: readonly Section[], key: number): number {
   return low - 1;
 }
 
+/** Offset of the command that failed, if it is known. */
+export function failedOffset(steps: readonly Step[]): number | null {
+  return steps.find(({ exit_code }) => exit_code != null && exit_code !== 0)?.log_offset ?? null;
+}
+
 class Finder {
   private readonly found: Draft[] = [];
   private open: Draft[] = [];
@@ -80,6 +90,11 @@ class Finder {
   private commands: number | null = 0;
   private readonly byIndex: Map<number, { step: Step; sinceStartMs: number | null }>;
   private readonly lastIndex: number;
+  /** Steps by the offset of their first line, if the worker reported these. */
+  private readonly byOffset = new Map<number, { step: Step; sinceStartMs: number | null }>();
+  private readonly lastOffset: number;
+  /** The line after the last command line. */
+  private afterCommand: LineRef | null = null;
 
   constructor(
     private readonly document: LogDocument,
@@ -88,10 +103,13 @@ class Finder {
     let since: number | null = 0;
     this.byIndex = new Map();
     for (const step of steps) {
-      this.byIndex.set(step.index, { step, sinceStartMs: since });
+      const known = { step, sinceStartMs: since };
+      this.byIndex.set(step.index, known);
+      if (step.log_offset != null) this.byOffset.set(step.log_offset, known);
       since = since === null || step.duration_ms == null ? null : since + step.duration_ms;
     }
     this.lastIndex = steps[steps.length - 1]?.index ?? -1;
+    this.lastOffset = Math.max(-1, ...this.byOffset.keys());
   }
 
   find(): Section[] {
@@ -106,7 +124,8 @@ class Finder {
         const at = { block, line: marker.line };
         switch (marker.kind) {
           case "command":
-            this.command(at, marker.title);
+            if (this.byOffset.size > 0) this.placedCommand(at, block * BLOCK + marker.start, marker.title);
+            else this.command(at, marker.title);
             break;
           case "group":
             if (this.open.length < MAX_DEPTH)
@@ -132,6 +151,18 @@ class Finder {
     return this.found;
   }
 
+  /** A line that looks like a command, in a log whose steps have places: other lines before the last step are output. */
+  private placedCommand(at: LineRef, offset: number, title: string): void {
+    const known = this.byOffset.get(offset);
+    const continues = this.afterCommand !== null && keyOf(this.afterCommand) === keyOf(at);
+    const isOutput = known === undefined && (offset < this.lastOffset || continues);
+    if (known !== undefined || continues) this.afterCommand = after(this.document, at);
+    if (isOutput || (known === undefined && this.open[0]?.kind === "service")) return;
+    // What follows the last step is the `after_script`, whose commands have no places.
+    this.afterCommand = after(this.document, at);
+    this.beginCommand(at, title, known);
+  }
+
   private command(at: LineRef, title: string): void {
     if (this.open[0]?.kind === "service") return;
     const position = this.commands;
@@ -139,11 +170,21 @@ class Finder {
     const known = position === null ? undefined : this.byIndex.get(position);
     // Further items of a command that several items form together.
     if (position !== null && known === undefined && position < this.lastIndex && this.open.length > 0) return;
+    this.beginCommand(at, title, known);
+  }
+
+  private beginCommand(
+    at: LineRef,
+    title: string,
+    known: { step: Step; sinceStartMs: number | null } | undefined,
+  ): void {
+    const startedAt = known?.step.started_at;
     this.endAll(at);
     this.begin("command", at, title, {
       durationMs: known?.step.duration_ms ?? null,
       exitCode: known?.step.exit_code ?? null,
       sinceStartMs: known?.sinceStartMs ?? null,
+      timeMs: startedAt == null ? null : Date.parse(startedAt),
     });
   }
 

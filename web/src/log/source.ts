@@ -1,6 +1,6 @@
 // Reads a log from the API, in ranges.
 
-import { send } from "../api/client";
+import { get, send } from "../api/client";
 
 /** Bytes of a log. */
 export interface LogPart {
@@ -9,6 +9,8 @@ export interface LogPart {
   readonly next: number;
   /** Whether the log ends there, for good. */
   readonly end: boolean;
+  /** Number of bytes that the log has now. */
+  readonly size: number;
 }
 
 export interface LogRange {
@@ -18,9 +20,18 @@ export interface LogRange {
   readonly waitMs: number;
 }
 
+/** When a position of the log was written, and how many line ends are before it. */
+export interface Mark {
+  readonly offset: number;
+  readonly line: number;
+  readonly timeMs: number;
+}
+
 /** Where a log comes from. */
 export interface LogSource {
   read(range: LogRange, signal: AbortSignal): Promise<LogPart>;
+  /** Marks of the log so far, by ascending offset. */
+  marks(signal: AbortSignal): Promise<Mark[]>;
   /** The address of the log's bytes, for a download with the session's token. */
   readonly address: string;
 }
@@ -33,7 +44,18 @@ export function apiSource(jobId: string, attempt: number): LogSource {
     async read({ offset, limit, waitMs }, signal) {
       const reply = await send(`${address}offset=${offset}&limit=${limit}&wait_ms=${waitMs}`, { signal });
       const bytes = new Uint8Array(await reply.arrayBuffer());
-      return { bytes, next: offset + bytes.length, end: reply.headers.get("x-tidemill-log-end") === "true" };
+      return {
+        bytes,
+        next: offset + bytes.length,
+        end: reply.headers.get("x-tidemill-log-end") === "true",
+        size: Number(reply.headers.get("x-tidemill-log-size") ?? 0),
+      };
+    },
+    async marks(signal) {
+      const query = attempt > 0 ? { attempt } : {};
+      const path = "/api/job/log-times/{jobId}" as const;
+      const { marks } = await get(path, { path: { jobId }, query, signal });
+      return marks.map(({ offset, line, at }) => ({ offset, line, timeMs: Date.parse(at) }));
     },
   };
 }

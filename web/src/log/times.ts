@@ -1,4 +1,7 @@
-// Times of lines. The log has no times in it: those that are known are when bytes arrived while the job ran, and what groups print.
+// Times of lines. The log has no times in it: the worker's marks say when its parts were written, the steps when commands began, and of
+// what has no mark yet it is known when the bytes arrived.
+
+import type { Mark } from "./source";
 
 /** Bytes that arrived together. */
 interface Arrival {
@@ -10,8 +13,20 @@ interface Arrival {
 /** The maximum number of stored arrivals; more are joined in pairs. */
 const MAX_ARRIVALS = 50_000;
 
+/** When a position was written. */
+type Known = Pick<Mark, "offset" | "timeMs">;
+
 export class Times {
   private arrivals: Arrival[] = [];
+  private known: readonly Known[] = [];
+  /** What the known times reach to: the size of the log when they were read. */
+  private knownEnd = 0;
+
+  /** Sets the known times up to `end`, by ascending offset. */
+  setKnown(known: readonly Known[], end: number): void {
+    this.known = known;
+    this.knownEnd = end;
+  }
 
   /** Records that the bytes from `offset` to `end` arrived now. Arrivals come in order. */
   add(offset: number, end: number, timeMs: number): void {
@@ -26,16 +41,11 @@ export class Times {
     return this.arrivals.length;
   }
 
-  /** When the byte at `offset` arrived. */
+  /** When the byte at `offset` was written, or arrived. */
   at(offset: number): number | null {
-    let low = 0;
-    let high = this.arrivals.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.arrivals[middle]?.offset ?? 0) <= offset) low = middle + 1;
-      else high = middle;
-    }
-    const arrival = this.arrivals[low - 1];
+    const known = offset < this.knownEnd ? this.known[lastAt(this.known, offset)] : undefined;
+    if (known !== undefined) return known.timeMs;
+    const arrival = this.arrivals[lastAt(this.arrivals, offset)];
     return arrival !== undefined && offset < arrival.end ? arrival.timeMs : null;
   }
 
@@ -49,6 +59,18 @@ export class Times {
     }
     this.arrivals = joined;
   }
+}
+
+/** Index of the last one that begins at or before `offset`. */
+export function lastAt(list: readonly { readonly offset: number }[], offset: number): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((list[middle]?.offset ?? 0) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
 
 /** Time of day, `14:03:07`. */

@@ -1,6 +1,6 @@
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { signedIn } from "../api/session";
+import { anonymous, signedIn } from "../api/session";
 import { ExecutionPage } from "../pages/execution/ExecutionPage";
 import { ExecutionsPage } from "../pages/executions/ExecutionsPage";
 import { HomePage } from "../pages/home/HomePage";
@@ -79,7 +79,9 @@ function Page(): JSX.Element {
 
 export function App(): JSX.Element {
   useEffect(installKeys, []);
-  if (!signedIn.value) return <SignInPage />;
+  // Executions of a public repository need no token. Whether a repository is public shows when the page asks for one.
+  const isReadable = signedIn.value || (anonymous.value && address.value.path[0] === "executions");
+  if (!isReadable) return <SignInPage />;
   return (
     <>
       <TopBar />

@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../api/client";
-import { signOut } from "../api/session";
+import { anonymous, signOut } from "../api/session";
 import type { ExecutionSummary } from "../api/types";
 import { Dialog } from "../components/Dialog";
 import { shortRepo } from "../domain/names";
@@ -22,6 +22,18 @@ const MAX_SHOWN = 12;
 
 const SEARCH_BOX: object = { type: "search", role: "combobox" };
 
+const SETTINGS: readonly string[] = [
+  "repositories",
+  "deliveries",
+  "schedules",
+  "environments",
+  "secrets",
+  "registries",
+  "tokens",
+  "audit",
+  "dead-letters",
+];
+
 function pageCommands(): Command[] {
   const page = (text: string, href: string): Command => ({ text, detail: "page", run: () => navigate(href) });
   return [
@@ -32,9 +44,7 @@ function pageCommands(): Command[] {
     page("Insights", to.insights()),
     page("Workers", to.workers()),
     page("Start an execution", to.start()),
-    ...["repositories", "environments", "secrets", "tokens", "audit", "dead-letters"].map((list) =>
-      page(`Settings: ${list.replace("-", " ")}`, to.settings(list)),
-    ),
+    ...SETTINGS.map((list) => page(`Settings: ${list.replace("-", " ")}`, to.settings(list))),
     { text: "Change colours", detail: "action", run: () => (theme.value = nextTheme[theme.value]) },
     { text: "Sign out", detail: "action", run: signOut },
   ];
@@ -61,6 +71,7 @@ function Palette(): JSX.Element {
   const [chosen, setChosen] = useState(0);
   const [executions, setExecutions] = useState<readonly ExecutionSummary[]>([]);
   useEffect(() => {
+    if (anonymous.value) return;
     get("/api/pipeline/executions", { query: { limit: 100 } }).then(
       (list) => setExecutions(list.executions),
       () => setExecutions([]),

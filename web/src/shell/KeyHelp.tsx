@@ -9,6 +9,7 @@ const KEYS: Keys = [
   ["j, k", "Next and previous execution"],
   ["Enter", "Open it"],
   ["/", "Search in the list"],
+  [".", "The next failed job"],
   ["?", "Show these keys"],
   ["Esc", "Close"],
 ];

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { signOut } from "../api/session";
+import { anonymous, signOut } from "../api/session";
 import { Icon, type IconName } from "../components/Icon";
 import { address, to } from "../router/router";
 import { paletteOpen } from "./CommandPalette";
@@ -53,9 +53,15 @@ export function TopBar(): JSX.Element {
         >
           <Icon name={THEME_ICON[theme.value]} />
         </button>
-        <button type="button" class="icon-button" title="Sign out" aria-label="Sign out" onClick={signOut}>
-          <Icon name="exit" />
-        </button>
+        {anonymous.value ? (
+          <button type="button" onClick={signOut}>
+            Sign in
+          </button>
+        ) : (
+          <button type="button" class="icon-button" title="Sign out" aria-label="Sign out" onClick={signOut}>
+            <Icon name="exit" />
+          </button>
+        )}
       </div>
     </header>
   );

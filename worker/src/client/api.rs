@@ -17,6 +17,7 @@ use tidemill_core::api::{
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::test_report::{TestsReply, TestsRequest};
+use tidemill_core::summary::view::{SummaryReply, SummaryRequest};
 
 const MAX_REDIRECTS: u32 = 4;
 
@@ -55,6 +56,11 @@ impl ApiClient {
     /// Stores the test report of an attempt.
     pub async fn store_test_report(&self, request: &TestsRequest) -> Result<TestsReply, ApiError> {
         retry(|| self.post(path::JOB_TESTS, request, Duration::from_secs(60))).await
+    }
+
+    /// Stores the summary and the annotations of an attempt.
+    pub async fn store_summary(&self, request: &SummaryRequest) -> Result<SummaryReply, ApiError> {
+        retry(|| self.post(path::JOB_SUMMARY, request, Duration::from_secs(60))).await
     }
 
     /// Requests an upload URL for an artifact, or records a completed artifact.

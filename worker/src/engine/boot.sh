@@ -30,6 +30,9 @@ done
 }
 # Git rejects a repository of another user. Before 2.38, it reads this setting only from a file.
 [ -O /workspace ] || { printf '[safe]\n\tdirectory = *\n' >>/etc/gitconfig; } 2>/dev/null
+# The job appends its summary to this file, whichever user its commands run as.
+tm_summary=/dev/shm/tidemill-summary.md
+(umask 0 && printf '' >"$tm_summary") 2>/dev/null
 IFS= read -r tm_nonce <&3 || exit 0
 mkdir -p -m 700 "$tm_dir" 2>/dev/null || tm_dir=/dev/shm
 copy >"$tm_dir/environment" || exit 0
@@ -93,6 +96,16 @@ trap '' TERM HUP QUIT USR1 USR2
   wait
   # A shell may report on any of these lines that the reader was killed.
 } 2>/dev/null
+# The summary's file goes with the container, so it is printed. A program of the image would be one more process of the job:
+# only the shell itself reads it.
+if [ -s "$tm_summary" ] && [ -f "$tm_summary" ] && [ ! -h "$tm_summary" ]; then
+  printf '\036tm:%s:summary\036' "$tm_nonce"
+  tm_size=0
+  while { IFS= read -r tm_line || [ -n "$tm_line" ]; } && [ "$tm_size" -le 262144 ]; do
+    printf '%s\n' "$tm_line"
+    tm_size=$((tm_size + ${#tm_line} + 1))
+  done <"$tm_summary"
+fi 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
 printf '\036tm:%s:flush:%s\036' "$tm_nonce" "${tm_stop:+stopped}"

@@ -1,6 +1,7 @@
-//! Third phase: saves caches, test reports and artifacts after the script.
+//! Third phase: saves caches, reports, the summary and artifacts after the script.
 
 mod outputs;
+mod summary;
 
 use super::{
     attempt::{Attempt, LeaseLost},
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     artifact::{ArtifactLabels, Selection},
-    test_reports,
+    test_reports::{self, findings},
 };
 use std::{path::Path, time::Duration};
 use tidemill_core::api::AttemptEnd;
@@ -37,9 +38,13 @@ pub async fn collect(
             // The container has exited, so no more output can arrive.
             let drained = tokio::time::timeout(MAX_DRAIN_TIME, output).await;
             let pipe = drained.ok().and_then(Result::ok);
-            let coverage = pipe.and_then(|pipe| pipe.finish(exit_code));
+            let found = pipe.map(|pipe| pipe.finish(exit_code)).unwrap_or_default();
+            let mut annotations = found.annotations;
             caches::save(artifacts, workspace, assignment, &environment.caches, succeeded, reporter).await;
-            test_reports::send(artifacts, workspace, assignment, reporter, coverage).await;
+            test_reports::send(artifacts, workspace, assignment, reporter, found.coverage, &mut annotations)
+                .await;
+            findings::read(artifacts, workspace, assignment, reporter, &mut annotations).await;
+            summary::send(artifacts, assignment, reporter, &found.summary, annotations).await;
         };
         tokio::select! {
             () = saving => {}

@@ -3,7 +3,10 @@
 use crate::{
     client::{ApiClient, ApiError},
     job::dispatcher::Event,
-    log::mask::{MaskStream, SecretMask},
+    log::{
+        marks::{self, LogMarks},
+        mask::{MaskStream, SecretMask},
+    },
     policy::Limits,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -57,6 +60,7 @@ struct Pending {
     steps: BTreeMap<u32, StepView>,
     end: Option<AttemptEnd>,
     closed: bool,
+    marks: LogMarks,
 }
 
 impl Pending {
@@ -95,8 +99,9 @@ impl ReporterState {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_truncated(&self) -> bool {
-        self.remaining.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    /// Returns how many bytes may still be added; `None` if the log was truncated.
+    fn remaining(&self) -> Option<u64> {
+        *self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,7 +145,7 @@ impl Reporter {
 
     /// Adds log bytes. Waits while too many are unsent.
     pub async fn log(&self, bytes: &[u8]) {
-        if self.shared.is_truncated() {
+        if self.shared.remaining().is_none() {
             return;
         }
         // Locked until the bytes are added, so that bytes of several callers stay in order.
@@ -174,6 +179,8 @@ impl Reporter {
                         return;
                     }
                     if pending.log.len() + part.len() <= MAX_PENDING_LOG {
+                        let offset = pending.offset + pending.log.len() as u64;
+                        pending.marks.add(offset, part, Instant::now(), marks::now());
                         pending.log.extend_from_slice(part);
                         pending.log_since.get_or_insert_with(Instant::now);
                         break;
@@ -215,6 +222,26 @@ impl Reporter {
         pending.status_since.get_or_insert_with(Instant::now);
         drop(pending);
         self.shared.changed.notify_one();
+    }
+
+    /// Reports the start of a step and shows its commands, on a new line if the log `is_in_line`. Returns what was reported.
+    pub async fn begin_step(&self, index: u32, is_in_line: bool, commands: &str) -> StepView {
+        let mask = &self.shared.mask;
+        let mut stream = self.shared.stream.lock().await;
+        let line_end: &[u8] = if is_in_line { b"\n" } else { b"" };
+        let mut before = mask.push(&mut stream, line_end);
+        // The place of the commands is known only if nothing before them is held back.
+        before.extend(mask.finish(&mut stream));
+        self.add_within_limit(&before).await;
+        let log_offset = self.shared.remaining().filter(|bytes| *bytes > 0).map(|_| {
+            let pending = self.shared.lock();
+            pending.offset + pending.log.len() as u64
+        });
+        let step = StepView { started_at: Some(marks::now()), log_offset, ..StepView::running(index) };
+        self.step(step.clone());
+        let masked = mask.push(&mut stream, commands.as_bytes());
+        self.add_within_limit(&masked).await;
+        step
     }
 
     /// Reports the end of the attempt. The reporter's task ends when the server has acknowledged it.
@@ -354,107 +381,16 @@ fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (Jo
     let steps = std::mem::take(&mut pending.steps).into_values().collect();
     // The end is sent with the last bytes.
     let end = if length == pending.log.len() { pending.end.take() } else { None };
+    let marks = pending.marks.take(end.is_some(), Instant::now());
     drop(pending);
-    let log = (length > 0).then(|| LogBytes {
+    let log = (length > 0 || !marks.is_empty()).then(|| LogBytes {
         offset,
         length: u32::try_from(length).unwrap_or(u32::MAX),
         zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
+        marks,
     });
     (JobReport { job_id, lease: lease.token, log, phase, steps, end }, length)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
-    use crate::{client::ApiClient, job::dispatcher::Event, log::mask::SecretMask, policy::Limits};
-    use std::time::Duration;
-    use tidemill_core::execution::assignment::LeaseGrant;
-    use tidemill_core::{
-        api::AttemptEnd,
-        ids::{JobId, LeaseToken},
-    };
-    use tokio::{net::TcpListener, sync::mpsc, time::Instant};
-    use uuid::Uuid;
-
-    const HEARTBEAT: Duration = Duration::from_secs(10);
-
-    const fn ms(milliseconds: u64) -> Duration {
-        Duration::from_millis(milliseconds)
-    }
-
-    #[test]
-    fn first_output_is_sent_after_100_ms_then_every_second() {
-        let start = Instant::now();
-        let printed = Pending {
-            log: b"$ true\n".to_vec(),
-            log_since: Some(start + ms(400)),
-            status_since: Some(start),
-            ..Default::default()
-        };
-        assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may follow by then");
-        assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
-        let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
-        assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
-    }
-
-    #[test]
-    fn phases_and_steps_wait_up_to_a_second() {
-        let start = Instant::now();
-        let changes = Pending { status_since: Some(start + ms(300)), ..Default::default() };
-        assert_eq!(changes.due(start, false, HEARTBEAT), Some(start + ms(1300)));
-        assert_eq!(changes.due(start, false, ms(700)), Some(start + ms(700)), "the heartbeat is due first");
-    }
-
-    #[test]
-    fn end_and_full_buffer_are_sent_immediately_and_silence_is_a_heartbeat() {
-        let start = Instant::now();
-        let empty = Pending::default();
-        assert_eq!(empty.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
-        let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
-        assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
-        let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
-        assert_eq!(full.due(start, true, HEARTBEAT), None);
-    }
-
-    #[tokio::test]
-    async fn log_over_its_limit_ends_with_message() {
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000 };
-        let limits = Limits { log_bytes: 10, ..Limits::default() };
-        let (reporter, reporting) =
-            Reporter::start(api, JobId(Uuid::nil()), lease, (SecretMask::default(), &limits), sender);
-        reporter.log(b"12345").await;
-        reporter.log(b"67890").await;
-        reporter.log(b"1").await;
-        reporter.log(b"never shown").await;
-        assert!(events.try_recv().is_err(), "the job continues");
-        let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
-        assert!(
-            log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'),
-            "{log}"
-        );
-        assert!(!log.contains("never shown") && log.contains("10 bytes"), "{log}");
-        reporting.abort();
-    }
-
-    #[tokio::test]
-    async fn silent_server_loses_the_lease_at_its_expiry() {
-        // Accepts connections but never answers, like a network that drops every packet.
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
-        let started = Instant::now();
-        let settings = (SecretMask::default(), &Limits::default());
-        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, settings, sender);
-        reporter.log(b"some output\n").await;
-        assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
-        assert_eq!(reporting.await.unwrap(), ReportOutcome::LeaseLost);
-        let elapsed = started.elapsed();
-        assert!(elapsed >= ms(1_400), "the lease was valid until then: {elapsed:?}");
-        assert!(elapsed < ms(10_000), "another worker may run the job by then: {elapsed:?}");
-    }
-}
+mod tests;

@@ -15,6 +15,8 @@ pub enum OutputItem {
     ScriptStarted,
     /// The script has ended, and the `after_script` starts.
     ScriptEnded,
+    /// What follows until the flush is the job's summary.
+    SummaryStarted,
     /// The container is about to exit and waits until its output is read.
     Flush {
         /// Whether its script was stopped before it ended by itself.
@@ -127,6 +129,7 @@ fn parse(body: &[u8]) -> Option<OutputItem> {
         }
         "begin" => Some(OutputItem::ScriptStarted),
         "ended" => Some(OutputItem::ScriptEnded),
+        "summary" => Some(OutputItem::SummaryStarted),
         "flush" => Some(OutputItem::Flush { was_stopped: fields.next()? == "stopped" }),
         _ => None,
     }
@@ -156,6 +159,7 @@ mod tests {
             Just(b"\x1etm:n0nce:after:0:0\x1e".to_vec()),
             Just(b"\x1etm:n0nce:flush:stopped\x1e".to_vec()),
             Just(b"\x1etm:n0nce:ended\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:summary\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
             Just(b"\x1etm:other:flush\x1e".to_vec()),
             Just(b"\x1e\x1e".to_vec()),

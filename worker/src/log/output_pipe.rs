@@ -3,6 +3,7 @@
 use crate::{
     engine::Output,
     job::{dispatcher::Event, reporter::Reporter, script},
+    log::commands::CommandScanner,
     log::markers::{MarkerParser, OutputItem},
     log::mask::{MaskStream, SecretMask},
 };
@@ -16,6 +17,7 @@ use tidemill_core::execution::{
     assignment::Assignment,
     coverage::{CoverageFinder, CoveragePattern},
 };
+use tidemill_core::summary::{annotation::AnnotationSet, markdown::MAX_SUMMARY_BYTES};
 use tokio::{sync::mpsc, time::Instant};
 
 /// What markers in the output say about the script. A job can forge all but the last one.
@@ -37,14 +39,25 @@ pub struct PipeEvents {
     pub events: mpsc::UnboundedSender<Event>,
 }
 
+/// What the output of an ended script says, besides its log.
+#[derive(Debug, Default)]
+pub struct ScriptFindings {
+    /// The coverage that the script printed.
+    pub coverage: Option<f64>,
+    /// The annotations that its commands are.
+    pub annotations: AnnotationSet,
+    /// The job's summary, unmasked; it is cut if it has more than [`MAX_SUMMARY_BYTES`].
+    pub summary: Vec<u8>,
+}
+
 /// Moves the output of one attempt.
 #[derive(Debug)]
 pub struct OutputPipe {
     parser: MarkerParser,
     reporter: Reporter,
     events: PipeEvents,
-    /// The current step, with its start.
-    step: Option<(u32, Instant)>,
+    /// The current step as reported, with its start.
+    step: Option<(StepView, Instant)>,
     /// How long the last step took, once the script has ended.
     last_duration: Option<Duration>,
     /// Items of the script; markers with a higher index are ignored.
@@ -54,6 +67,9 @@ pub struct OutputPipe {
     after_shown: usize,
     /// The search for the coverage figure, if the job declares one.
     coverage: Option<CoverageSearch>,
+    commands: CommandScanner,
+    /// The summary so far, once it has started.
+    summary: Option<Vec<u8>>,
     /// Whether the last output has an unfinished line, which a command's line must not continue.
     is_in_line: bool,
 }
@@ -105,6 +121,8 @@ impl OutputPipe {
             after_script: assignment.extras.after_script.clone(),
             after_shown: 0,
             coverage: pattern.and_then(|pattern| CoverageSearch::new(pattern)),
+            commands: CommandScanner::default(),
+            summary: None,
             is_in_line: false,
         }
     }
@@ -116,6 +134,13 @@ impl OutputPipe {
             for item in self.parser.push(&bytes) {
                 match item {
                     OutputItem::Output(bytes) => {
+                        if let Some(summary) = &mut self.summary {
+                            // One byte more shows that it is longer.
+                            let remaining = (MAX_SUMMARY_BYTES + 1).saturating_sub(summary.len());
+                            summary.extend_from_slice(&bytes[..remaining.min(bytes.len())]);
+                            continue;
+                        }
+                        self.commands.push(self.reporter.mask(), &bytes);
                         if let Some(search) = &mut self.coverage {
                             search.push(self.reporter.mask(), &bytes);
                         }
@@ -126,6 +151,7 @@ impl OutputPipe {
                     OutputItem::StepStarted(first, last) => self.begin_step(first, last).await,
                     OutputItem::AfterScriptStarted(first, last) => self.begin_after_script(first, last).await,
                     OutputItem::ScriptEnded => self.end_script(),
+                    OutputItem::SummaryStarted => self.summary = Some(Vec::new()),
                     OutputItem::Flush { was_stopped } => {
                         progress.has_completed.store(!was_stopped, Ordering::Release);
                         // If the channel is full, the job printed the marker itself; it may be dropped.
@@ -138,29 +164,35 @@ impl OutputPipe {
         self
     }
 
-    /// Ends the last step with the script's exit code; returns the coverage that the script printed.
-    pub fn finish(mut self, exit_code: i32) -> Option<f64> {
+    /// Ends the last step with the script's exit code; returns what the output says.
+    pub fn finish(mut self, exit_code: i32) -> ScriptFindings {
         self.end_step(exit_code);
-        self.coverage.and_then(|search| search.finish(self.reporter.mask()))
+        let mask = self.reporter.mask();
+        ScriptFindings {
+            coverage: self.coverage.and_then(|search| search.finish(mask)),
+            annotations: self.commands.finish(mask),
+            summary: self.summary.unwrap_or_default(),
+        }
     }
 
     /// Begins a step: shows the commands of its items in the log. Steps only go forward, so that a job that prints markers itself
     /// reports no more steps than its script has.
     async fn begin_step(&mut self, first: u32, last: u32) {
-        let is_repeated = self.step.is_some_and(|(current, _)| first <= current);
+        let is_repeated = self.step.as_ref().is_some_and(|(current, _)| first <= current.index);
         let Some(commands) = shown(&self.script, first, last).filter(|_| !is_repeated) else { return };
         self.end_step(0);
-        self.reporter.step(StepView { index: first, exit_code: None, duration_ms: None });
-        self.step = Some((first, Instant::now()));
         if let Some(search) = &mut self.coverage {
             search.begin(self.reporter.mask());
         }
-        self.show(&commands).await;
+        let started = Instant::now();
+        let is_in_line = std::mem::take(&mut self.is_in_line);
+        self.step = Some((self.reporter.begin_step(first, is_in_line, &commands).await, started));
     }
 
     /// Adds the lines of commands to the log.
     async fn show(&mut self, commands: &str) {
         if std::mem::take(&mut self.is_in_line) {
+            self.commands.push(self.reporter.mask(), b"\n");
             self.reporter.log(b"\n").await;
         }
         self.reporter.log(commands.as_bytes()).await;
@@ -170,7 +202,7 @@ impl OutputPipe {
         if let Some(search) = &mut self.coverage {
             search.is_finished = true;
         }
-        if let Some((_, started)) = self.step {
+        if let Some((_, started)) = &self.step {
             self.last_duration.get_or_insert(started.elapsed());
         }
         drop(self.events.events.send(Event::AfterScriptStarted));
@@ -186,10 +218,10 @@ impl OutputPipe {
     }
 
     fn end_step(&mut self, exit_code: i32) {
-        if let Some((index, started)) = self.step.take() {
+        if let Some((step, started)) = self.step.take() {
             let duration = self.last_duration.take().unwrap_or_else(|| started.elapsed());
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
+            self.reporter.step(StepView { exit_code: Some(exit_code), duration_ms, ..step });
         }
     }
 }

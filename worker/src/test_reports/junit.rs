@@ -35,6 +35,8 @@ pub struct Case {
     pub name: String,
     /// Its source file.
     pub file: Option<String>,
+    /// Its line in the source file.
+    pub line: Option<u32>,
     /// Its outcome.
     pub outcome: Outcome,
     /// Its duration in milliseconds.
@@ -184,8 +186,8 @@ impl<F: FnMut(Case)> ParserState<F> {
     }
 
     fn new_case(&self, tag: &BytesStart<'_>) -> Result<Case, String> {
-        let names = ["classname", "name", "file", "time", "status", "result"];
-        let [class, name, file, time, status, result] = attributes(tag, names)?;
+        let names = ["classname", "name", "file", "line", "time", "status", "result"];
+        let [class, name, file, line, time, status, result] = attributes(tag, names)?;
         let suite = self.suites.last();
         let class = class.filter(|class| !class.is_empty());
         // GoogleTest uses an attribute; other runners use an element.
@@ -196,6 +198,7 @@ impl<F: FnMut(Case)> ParserState<F> {
             suite: short(class).or_else(|| suite.map(|(name, _)| name.clone())).unwrap_or_default(),
             name: short(name).unwrap_or_default(),
             file: short(file).or_else(|| suite.and_then(|(_, file)| file.clone())),
+            line: line.and_then(|line| line.trim().parse().ok()),
             outcome: if is_skipped { Outcome::Skipped } else { Outcome::Passed },
             duration_ms: time.map_or(0, |time| milliseconds(&time)),
             message: String::new(),

@@ -117,6 +117,7 @@ async fn stored_data_contains_no_secret() {
         offset: 0,
         length: u32::try_from(PRINTED.len()).unwrap(),
         zstd_base64: STANDARD.encode(zstd::encode_all(PRINTED.as_bytes(), 1).unwrap()),
+        marks: Vec::new(),
     };
     let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "exit code 1"));
     let report = JobReport {

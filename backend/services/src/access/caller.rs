@@ -43,6 +43,27 @@ impl Caller {
         Self { id: "internal".into(), name: name.into(), scopes: Arc::default(), repo: None, from: None }
     }
 
+    /// The id of callers without credentials.
+    const ANONYMOUS: &str = "anonymous";
+
+    /// Creates the caller without credentials who reads a public repository.
+    #[must_use]
+    pub fn anonymous(repo: &str, from: Option<IpAddr>) -> Self {
+        Self {
+            id: Self::ANONYMOUS.into(),
+            name: Self::ANONYMOUS.into(),
+            scopes: Arc::default(),
+            repo: Some(repo.into()),
+            from,
+        }
+    }
+
+    /// Whether the caller has no credentials.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        &*self.id == Self::ANONYMOUS
+    }
+
     /// Whether the token has this scope; `admin` includes all.
     #[must_use]
     pub fn has_scope(&self, scope: Scope) -> bool {

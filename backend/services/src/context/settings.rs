@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_log_bytes: u64,
     /// Maximum size of an artifact in bytes, whatever its worker allows.
     pub max_artifact_bytes: u64,
+    /// Maximum size in bytes of a file of an artifact in one reply.
+    pub max_file_reply_bytes: u64,
 }
 
 impl Default for Settings {
@@ -29,6 +31,7 @@ impl Default for Settings {
             token_cache_ttl_ms: 10_000,
             max_log_bytes: 1 << 30,
             max_artifact_bytes: 10 << 30,
+            max_file_reply_bytes: 1 << 30,
         }
     }
 }

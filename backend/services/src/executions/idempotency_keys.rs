@@ -90,9 +90,28 @@ pub(crate) enum IdempotencyKey<'a> {
         /// The job.
         job: JobId,
     },
+    /// An event of a webhook that someone asks to process again.
+    Redelivery {
+        /// Name of the repository.
+        repo: &'a str,
+        /// The delivery.
+        delivery: &'a str,
+        /// What the caller names the request.
+        request: &'a str,
+        /// Index of the event in the body.
+        event: usize,
+    },
 }
 
 impl IdempotencyKey<'_> {
+    /// Returns the key of another event of the same webhook.
+    pub const fn of_event(mut self, at: usize) -> Self {
+        if let Self::Webhook { event, .. } | Self::Redelivery { event, .. } = &mut self {
+            *event = at;
+        }
+        self
+    }
+
     /// Whether the key is valid forever; otherwise only while its execution is live.
     pub const fn is_permanent(&self) -> bool {
         !matches!(self, Self::Derived { .. })
@@ -113,6 +132,7 @@ impl IdempotencyKey<'_> {
             Self::EnvironmentStop { .. } => "environment-stop",
             Self::Child { .. } => "child",
             Self::After { .. } => "after",
+            Self::Redelivery { .. } => "redelivery",
         };
         let digest =
             json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;

@@ -5,6 +5,7 @@ pub(crate) mod child;
 mod child_elsewhere;
 pub(crate) mod create;
 pub(crate) mod discovery_start;
+pub(crate) mod events;
 mod group;
 mod hold;
 mod identity;

@@ -1,5 +1,9 @@
 //! Converts records to the types of the API.
 
+mod planned_from;
+
+pub use planned_from::{excluded_jobs, pipeline_file};
+
 use super::assignment;
 pub use super::assignment::output_providers;
 use crate::{

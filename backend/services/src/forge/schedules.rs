@@ -11,7 +11,10 @@ use crate::{
         },
     },
     ports::{Document, DocumentKey, NewDocument},
-    repositories::{record::RepositoryFailure, service::RepositoryService},
+    repositories::{
+        record::{Repository, RepositoryFailure},
+        service::RepositoryService,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,6 +27,8 @@ use tidemill_core::{
     pipeline::{PullRequestTrigger, Schedule, UpstreamTrigger},
     time::Timestamp,
 };
+
+mod listing;
 
 const DOCUMENT_KIND: &str = "schedule";
 /// Kind of the documents with the newest discovery that reported schedules, one for each repository.
@@ -70,6 +75,9 @@ struct ScheduleRecord {
     /// The time at which it could not start, if it could not; the due time is then that of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<Timestamp>,
+    /// The discovery that it started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<ExecutionId>,
     /// The discovery that found it. Ids are ordered by creation, so that an older one does not replace it.
     by: ExecutionId,
 }
@@ -145,7 +153,7 @@ impl ScheduleService {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
                     let due = if same { existing.due_at } else { next(&new, now) };
                     let missed = stored.missed.filter(|_| same);
-                    let new = ScheduleRecord { missed, ..new };
+                    let new = ScheduleRecord { missed, last: stored.last, ..new };
                     self.put(&existing.key.name, &new, due, Some(existing.version)).await?
                 }
                 None if keep && !is_found_file => {
@@ -274,26 +282,7 @@ impl ScheduleService {
             self.context.stores.documents.delete(key, Some(document.version)).await?;
             return Ok(false);
         };
-        let branch = repository.default_branch().map(str::to_owned);
-        let fetch_ref =
-            branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let parameters = DiscoveryStart {
-            facts: Facts {
-                trigger: Trigger::Schedule,
-                schedule: stored.description.clone(),
-                branch: branch.clone(),
-                default_branch: branch,
-                ..Facts::default()
-            },
-            discovery: Discovery {
-                fetch_ref: Some(fetch_ref),
-                only: std::iter::once(&stored.path).chain(&stored.followers).cloned().collect(),
-                start_only: if stored.followers.is_empty() { Vec::new() } else { vec![stored.path.clone()] },
-                ..Discovery::default()
-            },
-            requested_by: Some(format!("schedule {}", stored.cron)),
-            parent: None,
-        };
+        let parameters = discovery_of(&stored, &repository, format!("schedule {}", stored.cron));
         let due = stored.missed.unwrap_or(at);
         let at = guarded!(ScheduledTimeStartsOnce, due, without now);
         let key_of_time = IdempotencyKey::Schedule { name: &key.name, at };
@@ -307,12 +296,35 @@ impl ScheduleService {
         .await?;
         let next = next(&stored, now);
         let was_missed = stored.missed.is_some();
-        let started = ScheduleRecord { missed: None, ..stored };
+        let started = ScheduleRecord { missed: None, last: Some(reply.execution_id), ..stored };
         let put = self.put(&key.name, &started, next, Some(document.version)).await?;
         if put && was_missed {
             self.repositories.record_failure(&started.repo, RepositoryFailure::Schedules, None).await?;
         }
         Ok(!reply.attached)
+    }
+}
+
+/// Returns the discovery that a schedule starts.
+fn discovery_of(stored: &ScheduleRecord, repository: &Repository, requested_by: String) -> DiscoveryStart {
+    let branch = repository.default_branch().map(str::to_owned);
+    let fetch_ref = branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
+    DiscoveryStart {
+        facts: Facts {
+            trigger: Trigger::Schedule,
+            schedule: stored.description.clone(),
+            branch: branch.clone(),
+            default_branch: branch,
+            ..Facts::default()
+        },
+        discovery: Discovery {
+            fetch_ref: Some(fetch_ref),
+            only: std::iter::once(&stored.path).chain(&stored.followers).cloned().collect(),
+            start_only: if stored.followers.is_empty() { Vec::new() } else { vec![stored.path.clone()] },
+            ..Discovery::default()
+        },
+        requested_by: Some(requested_by),
+        parent: None,
     }
 }
 
@@ -333,6 +345,7 @@ fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTre
                 description: description.clone(),
                 followers: followers.clone(),
                 missed: None,
+                last: None,
                 by,
             };
             records.insert(name(repo, &file.path, index), stored);

@@ -1,11 +1,15 @@
 //! Receives webhooks of git providers.
 
-use super::{comments, pull_requests};
+use super::{
+    comments,
+    deliveries::{AuthenticDelivery, DeliveryLog},
+    pull_requests,
+};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
     executions::{
-        idempotency_keys::IdempotencyKey,
+        idempotency_keys::{CallerKey, IdempotencyKey},
         pipeline::{
             discovery_start::{self, DiscoveryStart},
             service::PipelineExecutionService,
@@ -13,6 +17,7 @@ use crate::{
     },
     ports::{DocumentKey, NewDocument},
     repositories::{record::Repository, service::RepositoryService},
+    seal::SecretSealer,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -29,7 +34,10 @@ use tidemill_core::repository::{
         json_body,
     },
 };
-use tidemill_core::{api::Trigger, time::Timestamp};
+use tidemill_core::{
+    api::{DeliveryList, Trigger},
+    time::Timestamp,
+};
 
 /// Sender of a delivery, as far as known before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +63,15 @@ const MAX_NAME_LEN: usize = 400;
 /// Maximum number of attempts to write a delivery's record.
 const MAX_ATTEMPTS: u32 = 20;
 
+/// What makes a delivery another one than those before.
+#[derive(Clone, Copy)]
+enum DeliveryKey<'a> {
+    /// Its body, as received.
+    Body(&'a [u8]),
+    /// The request to process a kept delivery again.
+    Redelivery { id: &'a str, request: &'a str },
+}
+
 /// The stored record of an accepted body.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct DeliveryRecord {
@@ -69,6 +86,7 @@ pub struct WebhookService {
     context: Arc<Context>,
     pipelines: PipelineExecutionService,
     repositories: RepositoryService,
+    deliveries: DeliveryLog,
 }
 
 impl WebhookService {
@@ -76,8 +94,10 @@ impl WebhookService {
         context: Arc<Context>,
         pipelines: PipelineExecutionService,
         repositories: RepositoryService,
+        seal: SecretSealer,
     ) -> Self {
-        Self { context, pipelines, repositories }
+        let deliveries = DeliveryLog::new(context.clone(), seal);
+        Self { context, pipelines, repositories, deliveries }
     }
 
     /// Classifies a delivery by its URL and headers.
@@ -87,18 +107,19 @@ impl WebhookService {
         hint: Option<&str>,
         headers: Headers<'_>,
     ) -> Result<DeliverySender> {
-        let repository = || hint.map(canonical_name).unwrap_or_default();
+        let repository = hint.map(canonical_name).unwrap_or_default();
+        let registered = if hint.is_some() { self.repositories.find(&repository).await? } else { None };
+        let registered = registered.filter(|registered| registered.provider == provider);
         // The body of an unsigned delivery is not read.
-        provider.check_signature_present(headers).map_err(|refusal| Error::InvalidSignature {
-            repository: repository(),
-            reason: refusal.to_string(),
-        })?;
-        if hint.is_none() {
-            return Ok(DeliverySender::NoRepository);
+        if let Err(refusal) = provider.check_signature_present(headers) {
+            let registered = registered.map(|registered| registered.name());
+            return Err(Error::InvalidSignature { repository, registered, reason: refusal.to_string() });
         }
-        let repository = self.repositories.find(&repository()).await?;
-        let is_registered = repository.is_some_and(|repository| repository.provider == provider);
-        Ok(if is_registered { DeliverySender::Registered } else { DeliverySender::Unregistered })
+        Ok(match (hint, registered) {
+            (None, _) => DeliverySender::NoRepository,
+            (Some(_), Some(_)) => DeliverySender::Registered,
+            (Some(_), None) => DeliverySender::Unregistered,
+        })
     }
 
     /// Processes a delivery: verifies its signature with the secret of the repository that the body (or `hint`) names, and starts
@@ -112,8 +133,71 @@ impl WebhookService {
     ) -> Result<WebhookReply> {
         let json = json_body(headers("content-type"), body);
         let repository = self.authenticated_repository(provider, hint, headers, &json, body).await?;
+        let bytes = body.len();
+        let delivery = AuthenticDelivery { provider, headers, json: &json, bytes, redelivery_of: None };
+        let result = self.process(&repository, &delivery, DeliveryKey::Body(body)).await;
+        self.deliveries.record(&repository.name(), &delivery, &result).await;
+        result
+    }
+
+    /// Returns the last deliveries of a repository.
+    pub async fn deliveries(&self, repo: &str) -> Result<DeliveryList> {
+        self.deliveries.list(&self.repositories.get(repo).await?.name()).await
+    }
+
+    /// Processes a kept delivery of a repository again. Under one key, its events start once.
+    pub async fn redeliver(&self, repo: &str, id: &str, key: Option<&CallerKey>) -> Result<WebhookReply> {
+        let request = match key {
+            Some(key) => key.of_repository(repo)?.name,
+            // Without a key, each request is another one.
+            None => self.context.stores.ids.execution().to_string(),
+        };
+        let request = request.as_str();
+        let repository = self.repositories.get(repo).await?;
+        let name = repository.name();
+        let kept = self.deliveries.kept(&name, id).await?;
+        if kept.provider != repository.provider {
+            return Err(Error::Conflict(format!(
+                "{} sent the delivery, and {name} is now registered for {}",
+                kept.provider, repository.provider
+            )));
+        }
+        let headers = |name: &str| kept.headers.get(name).map(String::as_str);
+        let json = kept.json.as_bytes();
+        let delivery = AuthenticDelivery {
+            provider: kept.provider,
+            headers: &headers,
+            json,
+            bytes: json.len(),
+            redelivery_of: Some(id),
+        };
+        let result = self.process(&repository, &delivery, DeliveryKey::Redelivery { id, request }).await;
+        self.deliveries.record(&name, &delivery, &result).await;
+        result
+    }
+
+    /// Counts a delivery whose signature is missing or wrong, for the list of its repository.
+    pub async fn count_rejected(&self, registered: Option<&str>, reason: &str) {
+        if let Err(error) = self.deliveries.count_rejected(registered, reason).await {
+            tracing::warn!(%error, "cannot count a rejected webhook");
+        }
+    }
+
+    /// Removes all kept deliveries of a repository.
+    pub(crate) async fn forget(&self, repository: &str) -> Result<()> {
+        self.deliveries.remove_all(repository).await
+    }
+
+    /// Starts discoveries for the events of an authentic delivery.
+    async fn process(
+        &self,
+        repository: &Repository,
+        delivery: &AuthenticDelivery<'_, '_>,
+        key: DeliveryKey<'_>,
+    ) -> Result<WebhookReply> {
+        let AuthenticDelivery { provider, headers, json, .. } = *delivery;
         let delivered =
-            provider.parse(headers, &json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
+            provider.parse(headers, json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
         let name = repository.name();
         if let Some(branch) = &delivered.default_branch
             && repository.default_branch.is_none()
@@ -129,7 +213,7 @@ impl WebhookService {
                 Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
                 Event::Tag(change) => starts.push((event, tag_start(change, default_branch.clone()))),
                 Event::PullRequest(request) => {
-                    if pull_requests::record(&self.context, &repository, &request).await? {
+                    if pull_requests::record(&self.context, repository, &request).await? {
                         starts.push((event, pull_request_start(*request, default_branch.clone())));
                     } else {
                         reply.lines.push(format!(
@@ -145,7 +229,7 @@ impl WebhookService {
                     starts.push((event, release_start(release, default_branch.clone())));
                 }
                 Event::Comment(comment) => {
-                    match self.comment_start(&repository, *comment, default_branch.clone()).await? {
+                    match self.comment_start(repository, *comment, default_branch.clone()).await? {
                         Ok(start) => starts.push((event, *start)),
                         Err(why) => {
                             tracing::info!(repository = name, why, "a comment starts nothing");
@@ -161,12 +245,21 @@ impl WebhookService {
         if starts.is_empty() {
             return Ok(reply);
         }
-        let body = sha256_hex(body);
-        let DeliveryRecord { taken_at, epoch } = self.record_delivery(&repository, &body).await?;
+        let hash;
+        let key = match key {
+            DeliveryKey::Body(body) => {
+                hash = sha256_hex(body);
+                let DeliveryRecord { taken_at, epoch } = self.record_delivery(repository, &hash).await?;
+                IdempotencyKey::Webhook { repo: &name, body: &hash, taken_at, epoch, event: 0 }
+            }
+            DeliveryKey::Redelivery { id, request } => {
+                IdempotencyKey::Redelivery { repo: &name, delivery: id, request, event: 0 }
+            }
+        };
         for (event, start) in starts {
-            let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
+            let key = key.of_event(event);
             let started =
-                discovery_start::start_discovery(&self.pipelines, &self.context, &repository, start, key)
+                discovery_start::start_discovery(&self.pipelines, &self.context, repository, start, key)
                     .await?;
             if started.attached {
                 let id = started.execution_id;
@@ -229,7 +322,7 @@ impl WebhookService {
                 "the body names no repository; add `?repo=` and the repository to the webhook's URL";
             return Err(Error::Invalid(message.into()));
         }
-        let mut registered = None;
+        let mut registered: Option<Repository> = None;
         for name in &names {
             // Looks up all names and always verifies a signature, so that timing does not reveal which are registered.
             let found = self.repositories.find(name).await?;
@@ -246,12 +339,12 @@ impl WebhookService {
         let verified = secret.and_then(|secret| {
             provider.verify(&secret, headers, body).map_err(|refusal| refusal.to_string())
         });
-        let reason = match (registered, verified) {
+        let (registered, reason) = match (registered, verified) {
             (Some(repository), Ok(())) => return Ok(repository),
-            (Some(_), Err(reason)) => reason,
-            (None, _) => format!("no repository of {provider} has this name"),
+            (Some(repository), Err(reason)) => (Some(repository.name()), reason),
+            (None, _) => (None, format!("no repository of {provider} has this name")),
         };
-        Err(Error::InvalidSignature { repository: names.join(" or "), reason })
+        Err(Error::InvalidSignature { repository: names.join(" or "), registered, reason })
     }
 
     /// Returns the record of the first delivery of a body within a day and the current redelivery epoch, and creates it if there is none.

@@ -1,5 +1,7 @@
 //! Access check of each operation: token, scope and repository.
 
+pub mod public;
+
 use super::{
     client::{AuthenticatedFlag, ClientAddress, client_address},
     problem::ApiError,
@@ -37,6 +39,15 @@ pub async fn check(
         return next.run(request).await;
     }
     let from = client_address(client);
+    let sent = (request.headers(), request.uri());
+    match public::anonymous_caller(&check.api, check.route, sent, from, &params).await {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+            return next.run(request).await;
+        }
+        Ok(None) => {}
+        Err(error) => return error.into_response(),
+    }
     match check.authorize(request.headers(), from, &params).await {
         Ok(caller) => {
             if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
@@ -51,7 +62,11 @@ pub async fn check(
 
 impl ApiState {
     /// Returns the caller that the bearer token of the request identifies. Each call counts against the rate limits.
-    pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
+    pub(in crate::http) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+    ) -> Result<Caller, ApiError> {
         let (access, services) = (&self.token_verifier, &self.services);
         let identified = match bearer(headers) {
             None => None,

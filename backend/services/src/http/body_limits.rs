@@ -3,7 +3,7 @@
 use super::route::Route;
 use tidemill_core::api::path;
 
-/// Maximum size of bodies with logs, test results, pipeline files or lists of files. A report has up to 4 MiB of log, compressed and
+/// Maximum size of bodies with logs, test results, summaries, pipeline files or lists of files. A report has up to 4 MiB of log, compressed and
 /// in base64.
 const MAX_LARGE_BODY: usize = 16 << 20;
 /// Maximum size of a body with the value of a secret.
@@ -20,6 +20,7 @@ pub fn max_body(route: &Route) -> usize {
         | path::INPUTS
         | path::JOB_STATUS
         | path::JOB_TESTS
+        | path::JOB_SUMMARY
         | path::DISCOVERY_REPORT
         | path::CHILD_REPORT
         | path::ARTIFACT_UPLOAD => MAX_LARGE_BODY,

@@ -1,6 +1,8 @@
 //! Rate limits: a token bucket for each API token, and one for each address that sends invalid tokens. Buckets are in the memory of
 //! this process; each process of a deployment counts on its own.
 
+pub mod streams;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
@@ -15,6 +17,8 @@ const MAX_BUCKETS: usize = 10_000;
 const WORKER_RATE_FACTOR: f64 = 100.0;
 /// Calls with invalid tokens, by address.
 const INVALID_TOKEN_RATE: Rate = Rate { per_second: 10.0 / 60.0, burst: 10.0 };
+/// Calls without a token for what may be public, by address: a page and its log are a few calls a second.
+const ANONYMOUS_RATE: Rate = Rate { per_second: 5.0, burst: 60.0 };
 
 /// Webhooks that name one repository and have no valid signature, from all addresses together.
 const INVALID_SIGNATURE_RATE: Rate = Rate { per_second: 1.0, burst: 60.0 };
@@ -81,6 +85,7 @@ pub struct RateLimits {
     users: Option<Rate>,
     tokens: Buckets<String>,
     wrong: Buckets<IpAddr>,
+    anonymous: Buckets<IpAddr>,
     repositories: Buckets<u64>,
     hasher: RandomState,
 }
@@ -95,6 +100,7 @@ impl RateLimits {
             users,
             tokens: Buckets::new(),
             wrong: Buckets::new(),
+            anonymous: Buckets::new(),
             repositories: Buckets::new(),
             hasher: RandomState::new(),
         }
@@ -114,6 +120,14 @@ impl RateLimits {
             return Ok(());
         }
         self.wrong.take(from, INVALID_TOKEN_RATE, now)
+    }
+
+    /// Counts a call without a token for what may be public, or returns the time to wait.
+    pub fn count_anonymous(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        if self.users.is_none() {
+            return Ok(());
+        }
+        self.anonymous.take(from, ANONYMOUS_RATE, now)
     }
 
     /// Counts a webhook whose signature does not match the repository that it names, or returns the time to wait.
@@ -157,6 +171,16 @@ mod tests {
                 assert!(limits.count_valid("w", true, now).is_ok(), "{call} in second {second}");
             }
         }
+    }
+
+    #[test]
+    fn anonymous_calls_are_limited_by_address() {
+        let (limits, now) = (RateLimits::new(50), Instant::now());
+        let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
+        assert_eq!((0..500).filter(|_| limits.count_anonymous(address(1), now).is_ok()).count(), 60);
+        assert!(limits.count_anonymous(address(2), now).is_ok(), "another address");
+        assert!(limits.count_invalid(address(1), now).is_ok(), "invalid tokens count apart");
+        assert!(limits.count_anonymous(address(1), now + Duration::from_secs(1)).is_ok());
     }
 
     #[test]

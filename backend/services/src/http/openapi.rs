@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactAddress, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply,
-    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply,
-    DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind,
-    ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights,
-    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList,
-    RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply,
-    RemoveSecretRequest, RetryRequest, RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest,
+    ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
+    BadgeReply, BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList,
+    DeliveryList, DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList,
+    ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health,
+    InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
+    LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
+    RevokeBadgeReply, RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest,
     SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
     Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
 };
@@ -27,6 +28,7 @@ use tidemill_core::repository::registration::{
     RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery, RepositoryReply,
     RepositoryRequest, WebhookReply,
 };
+use tidemill_core::summary::view::{SummaryList, SummaryReply, SummaryRequest};
 
 struct Document {
     schemas: SchemaGenerator,
@@ -102,11 +104,21 @@ const ENVIRONMENT_PARAMS: QueryParameters = &[
     ("cursor", Kind::Text, "`next_cursor` of the previous page"),
 ];
 const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
+const SUMMARY_PARAMS: QueryParameters =
+    &[("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one")];
 const LOG_PARAMS: QueryParameters = &[
     ("offset", ANY_NUMBER, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
     ("limit", ANY_NUMBER, "Maximum size of the reply in bytes; default 1 MiB"),
     ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, for at most this time"),
+];
+const LOG_TIME_PARAMS: QueryParameters =
+    &[("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one")];
+const EVENT_PARAMS: QueryParameters =
+    &[("wait_ms", ANY_NUMBER, "End the stream after this time; default and maximum an hour")];
+const FILE_PARAMS: QueryParameters = &[
+    ("path", Kind::Text, "Path of the file in the artifact"),
+    ("download", Kind::Flag, "Whether a browser saves the file instead of showing it; default false"),
 ];
 const DOWNLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "For workers: the job that needs the artifact"),
@@ -156,7 +168,7 @@ impl Document {
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         let event = self.schemas.subschema_for::<Trigger>();
         let kind_of_execution = self.schemas.subschema_for::<ExecutionKind>();
-        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days"];
+        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days", "download"];
         // Parameters are required only for these operations.
         let required = [
             path::ARTIFACT_CONTENT,
@@ -167,6 +179,8 @@ impl Document {
             path::REGISTRIES,
             path::REPOSITORIES,
             path::INSIGHTS,
+            path::ARTIFACT_FILE,
+            path::DELIVERIES,
         ]
         .contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
@@ -271,6 +285,8 @@ pub fn document() -> Value {
     of.add(path::INPUTS, "post", "The inputs of a pipeline file", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
+    let events = json!({ "content": { "text/event-stream": { "schema": { "type": "string" } } } });
+    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
@@ -278,6 +294,8 @@ pub fn document() -> Value {
     of.add(path::USAGE, "get", "Cloud resources that an execution used", &[], None, reply);
     let reply = of.reference::<ExecutionTests>();
     of.add(path::TESTS, "get", "Test results of an execution", &[], None, reply);
+    let reply = of.reference::<SummaryList>();
+    of.add(path::SUMMARIES, "get", "Summaries and annotations of an execution", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED_REPO_PARAMS, None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
@@ -291,6 +309,17 @@ pub fn document() -> Value {
     of.add(path::CHILD_REPORT, "post", "Start the pipeline of a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
     of.add(path::JOB_TESTS, "post", "Report the test results of an attempt", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<SummaryRequest>(), of.reference::<SummaryReply>());
+    of.add(
+        path::JOB_SUMMARY,
+        "post",
+        "Report the summary and annotations of an attempt",
+        &[],
+        Some(body),
+        reply,
+    );
+    let markdown = json!({ "content": { "text/markdown": { "schema": { "type": "string" } } } });
+    of.add(path::SUMMARY_TEXT, "get", "The summary of a job in Markdown", SUMMARY_PARAMS, None, markdown);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED_REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
@@ -338,6 +367,8 @@ pub fn document() -> Value {
     let reply = of.reference::<DismissReply>();
     of.add(path::DISMISS, "post", "Dismiss a dead letter", EXPECTED_REPO_PARAMS, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());
+    let reply = of.reference::<LogTimes>();
+    of.add(path::JOB_LOG_TIMES, "get", "Times of the lines of a log", LOG_TIME_PARAMS, None, reply);
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);
     of.add(
@@ -353,6 +384,11 @@ pub fn document() -> Value {
     let mut reply = of.reference::<ArtifactAddress>();
     reply["content"]["application/octet-stream"] = json!({});
     of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", DOWNLOAD_PARAMS, None, reply);
+    of.add(path::ARTIFACT_FILE, "get", "One file of an artifact", FILE_PARAMS, None, bytes());
+    let reply = of.reference::<ArtifactLink>();
+    of.add(path::ARTIFACT_LINK, "post", "A link to the files of an artifact", &[], None, reply);
+    let tar = json!({ "content": { "application/x-tar": {} } });
+    of.add(path::ARTIFACT_ARCHIVE, "get", "All artifacts of an execution in a tar", &[], None, tar);
     let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
     of.add(
         path::SOURCE_UPLOAD,
@@ -418,6 +454,19 @@ pub fn document() -> Value {
     of.add(path::OIDC_CONFIGURATION, "get", "How others verify ID tokens of jobs", &[], None, reply);
     let reply = of.reference::<PublicKeySet>();
     of.add(path::OIDC_KEYS, "get", "The keys that verify ID tokens of jobs", &[], None, reply);
+
+    let reply = of.reference::<PipelineFileView>();
+    of.add(path::PIPELINE_FILE, "get", "The pipeline file of an execution", &[], None, reply);
+    let reply = of.reference::<ExcludedJobList>();
+    of.add(path::EXCLUDED_JOBS, "get", "The jobs that take no part in an execution", &[], None, reply);
+    let reply = of.reference::<DeliveryList>();
+    of.add(path::DELIVERIES, "get", "The last deliveries of a webhook", REPO_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<RedeliverRequest>(), of.reference::<WebhookReply>());
+    of.add(path::REDELIVER_DELIVERY, "post", "Process a delivery again", &[], Some(body), reply);
+    let reply = of.reference::<ScheduleList>();
+    of.add(path::SCHEDULES, "get", "Schedules", REPO_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<RunScheduleRequest>(), of.reference::<ExecuteReply>());
+    of.add(path::RUN_SCHEDULE, "post", "Start a schedule now", &[], Some(body), reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

@@ -7,7 +7,12 @@ use std::sync::Arc;
 
 /// Creates the router of the API over `services`. It accepts the tokens of `access` and those in the store.
 pub fn router(services: Services, access: TokenVerifier) -> Router {
-    let api = ApiState { services, token_verifier: Arc::new(access), body_reader: Arc::default() };
+    let api = ApiState {
+        services,
+        token_verifier: Arc::new(access),
+        body_reader: Arc::default(),
+        streams: Arc::default(),
+    };
     routes::all(&api)
         .merge(pages::router())
         .fallback(async || ApiError::no_such_path())

@@ -5,9 +5,13 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions,
+        artifacts::{self, files},
+        environments,
+        executions::{self, events},
         insights::{self, badges},
-        jobs, oidc, registries, repositories, secrets, server, sources, tokens, workers,
+        jobs, oidc, registries,
+        repositories::{self, deliveries, schedules},
+        secrets, server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -55,9 +59,11 @@ routes! {
     POST path::EXECUTE => executions::execute, RUN_SCOPES, Itself;
     POST path::INPUTS => executions::inputs, RUN_SCOPES, None;
     GET path::STATUS => executions::status, READ_SCOPES, Path;
+    GET path::EVENTS => events::events, READ_SCOPES, Path;
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;
     GET path::TESTS => executions::tests, READ_SCOPES, Path;
+    GET path::SUMMARIES => executions::summaries, READ_SCOPES, Path;
     POST path::CANCEL_EXECUTION => executions::cancel, RUN_SCOPES, Path;
     POST path::RETRY => executions::retry, RUN_SCOPES, Path;
     POST path::APPROVE_EXECUTION => executions::approve, RUN_SCOPES, Path;
@@ -66,8 +72,11 @@ routes! {
     POST path::JOB_STATUS => jobs::report, WORKER_SCOPES, Forbidden;
     POST path::CHILD_REPORT => jobs::start_child, WORKER_SCOPES, Forbidden;
     POST path::JOB_TESTS => jobs::report_tests, WORKER_SCOPES, Forbidden;
+    POST path::JOB_SUMMARY => jobs::report_summary, WORKER_SCOPES, Forbidden;
+    GET path::SUMMARY_TEXT => jobs::summary, READ_SCOPES, Path;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
     GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
+    GET path::JOB_LOG_TIMES => jobs::log_times, READ_SCOPES, Path;
     GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;
     POST path::DISMISS => jobs::dismiss_dead_letter, RUN_SCOPES, Path;
     POST path::ARTIFACT_UPLOAD => artifacts::upload, WORKER_SCOPES, Forbidden;
@@ -76,6 +85,9 @@ routes! {
     PUT path::ARTIFACT_CONTENT => artifacts::put_content, WORKER_SCOPES, Forbidden;
     GET path::ARTIFACTS => artifacts::list, READ_SCOPES, Path;
     GET path::ARTIFACT_DOWNLOAD => artifacts::download, DOWNLOAD_SCOPES, Path;
+    GET path::ARTIFACT_FILE => files::file, READ_SCOPES, Path;
+    POST path::ARTIFACT_LINK => files::link, READ_SCOPES, Path;
+    GET path::ARTIFACT_ARCHIVE => files::archive, READ_SCOPES, Path;
     POST path::SOURCE_UPLOAD => sources::upload, RUN_SCOPES, Itself;
     PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
     GET path::SOURCE_DOWNLOAD => sources::download, WORKER_SCOPES, Forbidden;
@@ -113,6 +125,12 @@ routes! {
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
     GET path::OIDC_CONFIGURATION => oidc::configuration, NO_TOKEN, None;
     GET path::OIDC_KEYS => oidc::keys, NO_TOKEN, None;
+    GET path::PIPELINE_FILE => executions::pipeline_file, READ_SCOPES, Path;
+    GET path::EXCLUDED_JOBS => executions::excluded_jobs, READ_SCOPES, Path;
+    GET path::DELIVERIES => deliveries::list, ADMIN_SCOPES, Itself;
+    POST path::REDELIVER_DELIVERY => deliveries::redeliver, ADMIN_SCOPES, Itself;
+    GET path::SCHEDULES => schedules::list, READ_SCOPES, Itself;
+    POST path::RUN_SCHEDULE => schedules::run, RUN_SCOPES, Itself;
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! State that all handlers share.
 
-use super::{intake::BodyReader, token_verifier::TokenVerifier};
+use super::{intake::BodyReader, limits::streams::OpenStreams, token_verifier::TokenVerifier};
 use crate::services::Services;
 use std::sync::Arc;
 
@@ -11,4 +11,6 @@ pub struct ApiState {
     pub token_verifier: Arc<TokenVerifier>,
     /// Memory for bodies of requests without a token.
     pub body_reader: Arc<BodyReader>,
+    /// Open streams of events.
+    pub streams: Arc<OpenStreams>,
 }

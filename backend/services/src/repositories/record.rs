@@ -78,6 +78,9 @@ pub struct Repository {
     /// Names of the repositories whose jobs may start its pipelines.
     #[serde(default)]
     pub allow_trigger_from: Vec<String>,
+    /// Whether anyone may read its executions and their logs.
+    #[serde(default)]
+    pub public: bool,
 }
 
 /// A credential of a repository.
@@ -146,6 +149,7 @@ impl Repository {
             updated_at: self.updated_at,
             comment_authors: self.comment_authors.clone(),
             allow_trigger_from: self.allow_trigger_from.clone(),
+            public: self.public,
         }
     }
 }

@@ -82,6 +82,7 @@ impl RepositoryService {
             let triggers = request.allow_trigger_from.as_deref();
             let triggers = triggers.map(|allowed| trigger_names(allowed, &name)).transpose()?;
             let allow_trigger_from = triggers.or_else(old_triggers).unwrap_or_default();
+            let public = request.public.or(old.as_ref().map(|old| old.public)).unwrap_or_default();
             let repository = Repository {
                 url: address.to_git_url(),
                 provider: request.provider,
@@ -101,6 +102,7 @@ impl RepositoryService {
                 credential,
                 comment_authors,
                 allow_trigger_from,
+                public,
             };
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;

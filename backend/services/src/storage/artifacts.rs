@@ -1,6 +1,7 @@
 //! Stores and serves artifacts of jobs.
 
 use super::{
+    artifact_files::FileAccess,
     caches::{CacheService, encode_key},
     download::{Download, put_bounded, too_large},
 };
@@ -21,19 +22,20 @@ use tidemill_core::{
 };
 
 /// Maximum number of listed files of one artifact; further files are stored, but not listed.
-const MAX_LISTED_FILES: usize = 10_000;
+pub(super) const MAX_LISTED_FILES: usize = 10_000;
 const MAX_ATTEMPTS: u32 = 100;
 
 /// Service for artifacts.
 #[derive(Debug, Clone)]
 pub struct ArtifactService {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     caches: CacheService,
+    pub(super) files: FileAccess,
 }
 
 impl ArtifactService {
-    pub(crate) fn new(context: Arc<Context>, caches: CacheService) -> Self {
-        Self { context, caches }
+    pub(crate) fn new(context: Arc<Context>, caches: CacheService, files: FileAccess) -> Self {
+        Self { context, caches, files }
     }
 
     /// The first call returns where to upload the bytes. The second one, with `complete`, records the artifact durably. Both require the
@@ -165,6 +167,12 @@ impl ArtifactService {
 
     /// Returns the artifacts of an execution, including those of carried-over jobs, without images.
     pub async fn list(&self, execution: ExecutionId) -> Result<ArtifactList> {
+        let records = self.records(execution).await?;
+        Ok(ArtifactList { artifacts: records.into_iter().map(|(_, record)| view(record)).collect() })
+    }
+
+    /// Returns the records of the artifacts of an execution, with the index of the job, in the order of the jobs.
+    pub(super) async fn records(&self, execution: ExecutionId) -> Result<Vec<(u32, ArtifactRecord)>> {
         let found = self.context.execution(execution).await?;
         let records = &self.context.stores.records;
         let mut artifacts: Vec<(u32, ArtifactRecord)> =
@@ -174,7 +182,7 @@ impl ArtifactService {
         }
         artifacts.retain(|(_, record)| record.image.is_none());
         artifacts.sort_by_key(|(ix, record)| (*ix, record.uploaded_at));
-        Ok(ArtifactList { artifacts: artifacts.into_iter().map(|(_, record)| view(record)).collect() })
+        Ok(artifacts)
     }
 
     /// Returns the repository of an artifact's execution.
@@ -282,11 +290,11 @@ fn reply(
     ArtifactUploadReply { artifact_id, url, headers }
 }
 
-fn not_found(id: ArtifactId) -> Error {
+pub(super) fn not_found(id: ArtifactId) -> Error {
     Error::NotFound(format!("there is no artifact {id}; it may have expired (`expire_in`)"))
 }
 
-fn key(job: JobId, artifact: ArtifactId) -> String {
+pub(super) fn key(job: JobId, artifact: ArtifactId) -> String {
     format!("artifacts/{job}/{artifact}")
 }
 

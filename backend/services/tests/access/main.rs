@@ -4,6 +4,7 @@ mod audit;
 mod id_tokens;
 mod job_tokens;
 mod other_repositories;
+mod public;
 mod routes;
 mod server;
 mod tokens;

@@ -33,9 +33,16 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::ENVIRONMENTS, "GET"),
         (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
+        (path::DELIVERIES, "GET"),
     ];
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
+    }
+    if route.path == path::EVENTS {
+        path = format!("{path}?wait_ms=0");
+    }
+    if route.path == path::ARTIFACT_FILE {
+        path = format!("{path}?path=out");
     }
     if route.path == path::CACHE_CONTENT {
         path = format!("{path}?lease={}&object={}&key=aw", ids.lease, ids.artifact);
@@ -74,6 +81,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
                 json!({ "tests": 1, "failures": 0, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
             json!({ "job_id": ids.job, "lease": ids.lease, "report": { "counts": counts } })
         }
+        path::JOB_SUMMARY => json!({ "job_id": ids.job, "lease": ids.lease, "markdown": "x" }),
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(48), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),
@@ -82,6 +90,8 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             json!({ "worker": worker, "version": "1", "slots": 1 })
         }
         path::WORKER_DRAIN => json!({ "worker": "w" }),
+        path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),
+        path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
         _ => json!({}),
     }
 }
@@ -144,6 +154,7 @@ async fn operations_reject_wrong_scopes() {
                         path::REGISTRIES,
                         path::ENVIRONMENTS,
                         path::INSIGHTS,
+                        path::DELIVERIES,
                     ]
                     .contains(&route.path) =>
             {

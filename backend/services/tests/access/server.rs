@@ -28,6 +28,9 @@ jobs:
 
 pub const BOOT: &str = "the-bootstrap-token-of-this-test";
 
+/// A tar without entries.
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
 pub struct Server {
     pub api: Router,
     pub services: Services,
@@ -98,10 +101,10 @@ impl Server {
         let upload = self.ok(token, "POST", path::ARTIFACT_UPLOAD, announce.clone()).await;
         let put =
             Request::put(upload["url"].as_str().unwrap()).header("authorization", format!("Bearer {token}"));
-        assert!(self.send(put.body(Body::from("bytes")).unwrap()).await.status.is_success());
+        assert!(self.send(put.body(Body::from(EMPTY_TAR.as_slice())).unwrap()).await.status.is_success());
         let mut complete = announce;
-        let sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-        complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha256 });
+        let sha256 = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+        complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": EMPTY_TAR.len(), "sha256": sha256 });
         self.ok(token, "POST", path::ARTIFACT_UPLOAD, complete).await;
         let secret = &assignment["extras"]["secrets"][0];
         assert_eq!(secret["variable"], "TIDEMILL_JOB_TOKEN", "{assignment}");

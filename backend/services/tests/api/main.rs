@@ -1,8 +1,12 @@
 //! The API over the embedded stores, with a simulated worker that runs no scripts.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+mod artifact_files;
 mod attempts;
 mod conditions;
+mod events;
 mod executions;
+mod logs;
+mod planned_from;
 mod requests;
 mod server;
 mod uploads;

@@ -4,6 +4,7 @@ use axum::{
     Router,
     body::Body,
     http::{Method, Request, StatusCode},
+    response::Response,
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -68,6 +69,16 @@ impl Server {
         let reply = self.api.clone().oneshot(request).await.unwrap();
         let status = reply.status();
         (status, reply.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    /// Requests a path and returns the reply as it is, with a body that may not have ended.
+    pub async fn reply(&self, path: &str) -> Response {
+        self.reply_with(path, "secret").await
+    }
+
+    pub async fn reply_with(&self, path: &str, token: &str) -> Response {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        self.api.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {

@@ -5,6 +5,7 @@
 mod deliveries;
 mod events;
 mod examples;
+mod kept;
 mod keys;
 mod outbox;
 mod schedules;

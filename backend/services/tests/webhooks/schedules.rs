@@ -227,3 +227,47 @@ async fn schedule_registered_during_start_is_updated() {
     assert_eq!(racing.list("schedule", "", None, 10).await.unwrap().0, []);
     assert_eq!(racing.before.left.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test]
+async fn schedules_are_listed_and_run_on_request() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        while let Some(job) = server.claim().await {
+            server.finish(&job, true).await;
+        }
+        let list = async || server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
+        let shown = list().await;
+        let schedules = shown["schedules"].as_array().unwrap();
+        assert_eq!(schedules.len(), 1, "{shown}");
+        let (one, times) = (&schedules[0], &schedules[0]["next_times"]);
+        assert_eq!((&one["path"], &one["pipeline_name"]), (&json!("p/n.yml"), &json!("nightly")));
+        assert_eq!((&one["repo"], &one["cron"]), (&json!("git.example.org/team/app"), &json!("@hourly")));
+        assert_eq!(times.as_array().unwrap().len(), 3, "{shown}");
+        assert!(times[0].as_str() < times[1].as_str() && times[1].as_str() < times[2].as_str(), "{shown}");
+        assert_eq!(one["last_execution"], Value::Null);
+
+        let request = json!({ "repo": URL, "path": "p/n.yml" });
+        let started = server.ok(Method::POST, path::RUN_SCHEDULE, request.clone()).await;
+        let claimed = server.claim().await.unwrap();
+        assert_eq!(claimed.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
+        server.finish(&claimed, true).await;
+        let after = &list().await["schedules"][0];
+        assert_eq!(after["last_execution"], started["execution_id"]);
+        assert_eq!(after["next_times"], *times, "its next time stays");
+        assert_eq!(discoveries(&server).await, 1);
+        server.clock.advance(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1, "and it runs then");
+        let newest = &list().await["schedules"][0]["last_execution"];
+        assert!(newest.is_string() && *newest != started["execution_id"], "{newest}");
+
+        for unknown in
+            [json!({ "repo": URL, "path": "p/o.yml" }), json!({ "repo": URL, "path": "p/n.yml", "index": 1 })]
+        {
+            let (status, _) = server.call(Method::POST, path::RUN_SCHEDULE, unknown).await;
+            assert_eq!(status, axum::http::StatusCode::NOT_FOUND);
+        }
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await.to_string();
+        assert_eq!(audit.matches("schedule.run").count(), 1, "{audit}");
+    }
+}

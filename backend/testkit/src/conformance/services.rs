@@ -10,6 +10,7 @@ pub mod registries;
 pub mod repositories;
 pub mod secrets;
 pub mod sources;
+pub mod summaries;
 pub mod sweep;
 pub mod test_reports;
 pub mod variables;

@@ -183,6 +183,10 @@ macro_rules! conformance_suite {
                 failing_nodes_do_not_block_sweep
                 undeletable_artifacts_do_not_block_expiry
             }
+            summaries {
+                summary_requires_lease_and_is_that_of_newest_attempt
+                summary_beyond_limits_is_rejected_or_counted
+            }
             test_reports {
                 test_report_requires_lease_and_compares_retried_execution
             }

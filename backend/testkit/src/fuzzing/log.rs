@@ -38,7 +38,8 @@ fn report(bytes: &[u8], encode: bool) {
     let length = u32::from_le_bytes(*length);
     let text = String::from_utf8_lossy(rest);
     let zstd_base64 = if encode { STANDARD.encode(rest) } else { text.into_owned() };
-    if let Ok((offset, unpacked)) = unpack_log(&LogBytes { offset: u64::from(length), length, zstd_base64 }) {
+    let log = LogBytes { offset: u64::from(length), length, zstd_base64, marks: Vec::new() };
+    if let Ok((offset, unpacked)) = unpack_log(&log) {
         assert_eq!((offset, unpacked.len()), (u64::from(length), length as usize));
     }
 }

@@ -42,6 +42,7 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         allow_push: None,
         comment_authors: None,
         allow_trigger_from: None,
+        public: None,
     };
     let registered = call_until_ok(&cluster, |server| {
         let request = request.clone();

@@ -329,6 +329,7 @@ fn report(
         offset,
         length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
+        marks: Vec::new(),
     });
     JobReport { job_id, lease, log, phase: None, steps: Vec::new(), end }
 }

@@ -1,6 +1,6 @@
 //! `repo`: manages repositories whose webhooks and schedules start pipelines.
 
-use super::credential;
+use super::{credential, deliveries};
 use crate::{
     args::{AddRepo, ApprovalArg, FormatArgs, Repo, RepoAction},
     deployment::{Deployment, query_encoded},
@@ -48,6 +48,8 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                 format!("execution {} reloads the schedules of {}", reply.execution_id, Printable(url))
             })?;
         }
+        RepoAction::Deliveries(args) => deliveries::deliveries(&deployment, args).await?,
+        RepoAction::Schedules(args) => deliveries::schedules(&deployment, args).await?,
         RepoAction::Redeliver { url, format } => {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =
@@ -135,9 +137,10 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             Some(CredentialView { kind, allow_push: false }) => format!(", {}", kind.as_str()),
             Some(CredentialView { kind, allow_push: true }) => format!(", {} (jobs may push)", kind.as_str()),
         };
+        let public = if repository.public { ", public" } else { "" };
         writeln!(
             out,
-            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}{triggers}",
+            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}{triggers}{public}",
             Printable(&repository.name),
             repository.provider
         )?;
@@ -181,6 +184,7 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
             .allow_trigger_from
             .as_ref()
             .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
+        public: add.access.is_public(),
     })
 }
 

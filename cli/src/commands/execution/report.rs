@@ -9,7 +9,7 @@ use crate::{
     output::{self, Printable, printable},
     settings::Settings,
     view::format::{self, duration},
-    view::{hint::CommandHints, test_results},
+    view::{hint::CommandHints, summaries, test_results},
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
@@ -33,13 +33,19 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let mut tests = deployment.tests(view.execution.id).await?;
     let artifacts: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &view.execution.id.to_string())).await?;
+    let list = deployment.summaries(view.execution.id).await?;
     let hints = deployment.hints().clone();
-    deployment.close().await;
     let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
     let mut report = core::report(view, &selection, format::now());
     if report.jobs.is_empty() {
+        deployment.close().await;
         return Err(no_matching_job(view, &selection));
     }
+    report.add_summaries(list);
+    for summary in report.summaries.iter_mut().filter(|summary| summary.view.shown) {
+        summary.markdown = deployment.summary_text(summary.view.job_id).await?;
+    }
+    deployment.close().await;
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
     report.add_artifacts(artifacts.artifacts);
@@ -156,6 +162,7 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
             report.jobs.iter().any(|row| row.id == job.job_id && row.status == JobStatus::Failed);
         test_results::print(out, job, has_failed, usize::MAX)?;
     }
+    summaries::print(out, report)?;
     if !report.exposed.is_empty() {
         writeln!(out)?;
     }

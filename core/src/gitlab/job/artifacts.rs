@@ -124,11 +124,17 @@ fn label(text: &str) -> String {
 
 fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
     let (mut junit, mut coverage) = (Vec::new(), Vec::new());
+    let (mut codequality, mut sast) = (Vec::new(), Vec::new());
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
             "coverage_report" => {
                 coverage.extend(coverage_report(&part.value, &path.key("coverage_report"), scope, log));
+            }
+            "codequality" => codequality.extend(paths(&part.value, &path.key("codequality"), scope, log)),
+            // Both have the format of GitLab's security reports.
+            key @ ("sast" | "secret_detection") => {
+                sast.extend(paths(&part.value, &path.key(key), scope, log));
             }
             // A key of its own in native files.
             "dotenv" => {}
@@ -136,7 +142,6 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
             | "annotations"
             | "api_fuzzing"
             | "browser_performance"
-            | "codequality"
             | "container_scanning"
             | "coverage_fuzzing"
             | "cyclonedx"
@@ -149,22 +154,21 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
             | "repository_xray"
             | "requirements"
             | "requirements_v2"
-            | "sast"
-            | "secret_detection"
             | "terraform"
             | "lsif"
             | "sbom" => {
                 log.ignored(
                     path,
                     part,
-                    "only JUnit and coverage reports are processed; keep the file under `artifacts: paths`",
+                    "reports of this kind are not processed; keep the file under `artifacts: paths`",
                 );
             }
-            _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report"]),
+            _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report", "codequality", "sast"]),
         }
     }
     let mut all = Mapping::new();
-    for (key, files) in [("junit", junit), ("coverage", coverage)] {
+    let found = [("junit", junit), ("coverage", coverage), ("codequality", codequality), ("sast", sast)];
+    for (key, files) in found {
         if !files.is_empty() {
             all.insert(key.into(), sequence(files));
         }

@@ -27,17 +27,30 @@ pub(crate) fn artifacts(raw: &RawArtifacts) -> Artifacts {
         reports: raw
             .reports
             .get()
-            .map(|reports| Reports { junit: globs(&reports.junit), coverage: globs(&reports.coverage) })
+            .map(|reports| Reports {
+                junit: globs(&reports.junit),
+                coverage: globs(&reports.coverage),
+                sarif: globs(&reports.sarif),
+                codequality: globs(&reports.codequality),
+                sast: globs(&reports.sast),
+            })
             .unwrap_or_default(),
     }
 }
 
 pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut FindingSink) {
     if let Some(reports) = raw.reports.get() {
-        for (key, globs) in [("junit", &reports.junit), ("coverage", &reports.coverage)] {
+        let all = [
+            ("junit", &reports.junit),
+            ("coverage", &reports.coverage),
+            ("sarif", &reports.sarif),
+            ("codequality", &reports.codequality),
+            ("sast", &reports.sast),
+        ];
+        for (key, globs) in all {
             check_paths_inside(globs.get(), &path.key("reports").key(key), findings);
         }
-        if reports.junit.is_absent() && reports.coverage.is_absent() {
+        if all.iter().all(|(_, globs)| globs.is_absent()) {
             findings.push(
                 Finding::key("missing-key", &path.key("reports"), "`reports` names no files")
                     .help("write `reports: { junit: report.xml }`"),

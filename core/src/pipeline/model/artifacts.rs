@@ -64,12 +64,31 @@ pub struct Reports {
     /// Globs of coverage reports of Cobertura or JaCoCo.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coverage: Vec<String>,
+    /// Globs of SARIF files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sarif: Vec<String>,
+    /// Globs of files with issues of Code Climate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codequality: Vec<String>,
+    /// Globs of security reports of GitLab.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sast: Vec<String>,
 }
 
 impl Reports {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.junit.is_empty() && self.coverage.is_empty()
+        self.all().next().is_none()
+    }
+
+    /// Returns all globs.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.junit.iter().chain(&self.coverage).chain(self.findings())
+    }
+
+    /// Returns the globs of reports whose findings are annotations. The content of a file shows its format.
+    pub fn findings(&self) -> impl Iterator<Item = &String> {
+        self.sarif.iter().chain(&self.codequality).chain(&self.sast)
     }
 }

@@ -174,6 +174,12 @@ record! {
         junit: OneOrMany<Text> = "junit",
         /// Globs of XML files with line coverage, as Cobertura or JaCoCo write them, relative to the sources.
         coverage: OneOrMany<Text> = "coverage",
+        /// Globs of SARIF files, whose results are shown as annotations, relative to the sources.
+        sarif: OneOrMany<Text> = "sarif",
+        /// Globs of JSON files with issues of Code Climate, as for `codequality` of GitLab, which are shown as annotations.
+        codequality: OneOrMany<Text> = "codequality",
+        /// Globs of security reports of GitLab, whose findings are shown as annotations.
+        sast: OneOrMany<Text> = "sast",
     }
 }
 
@@ -196,6 +202,8 @@ record! {
         template: Text = "template",
         /// Address of a component.
         component: Text = "component",
+        /// Path of a file among the artifacts of the job that `artifact_of` names.
+        artifact: Text = "artifact",
         /// Inputs of the files, as their `spec` declares them.
         inputs: NamedValues<Text> = "inputs",
     }

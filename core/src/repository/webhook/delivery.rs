@@ -6,6 +6,7 @@ use super::{
     gitea, github, gitlab, signature,
 };
 use crate::repository::{RepositoryAddress, RepositoryName};
+use serde::Deserialize;
 use std::borrow::Cow;
 
 /// Maximum size of a webhook's body: GitHub's limit.
@@ -14,6 +15,18 @@ pub const MAX_BODY_BYTES: usize = 25 << 20;
 const MAX_NAME_LEN: usize = 250;
 /// Maximum number of changes in one delivery. Bitbucket, the only provider that reports several, sends at most five.
 pub const MAX_EVENTS: usize = 50;
+
+/// What happened, where the providers have it.
+#[derive(Deserialize)]
+struct ActionBody {
+    action: Option<String>,
+    object_attributes: Option<Attributes>,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    action: Option<String>,
+}
 
 impl Provider {
     /// Verifies the signature of the received body, before anything of it is trusted. The duration does not depend on
@@ -37,6 +50,31 @@ impl Provider {
             Self::Bitbucket => &["x-request-uuid"],
         };
         names.iter().find_map(|name| headers(name)).filter(|id| !id.is_empty())
+    }
+
+    /// Returns the names of the headers that name the event, which [`Self::parse`] reads.
+    #[must_use]
+    pub const fn event_headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Github => &["x-github-event"],
+            Self::Gitlab => &["x-gitlab-event"],
+            Self::Gitea => &["x-gitea-event", "x-forgejo-event"],
+            Self::Bitbucket => &["x-event-key"],
+        }
+    }
+
+    /// Returns the event as the provider names it, such as `pull_request`, for display.
+    #[must_use]
+    pub fn event_name(self, headers: Headers<'_>) -> Option<String> {
+        self.event_headers().iter().find_map(|name| headers(name)).map(sanitize)
+    }
+
+    /// Returns what happened as the provider names it, such as `opened`, for display.
+    #[must_use]
+    pub fn action_name(self, body: &[u8]) -> Option<String> {
+        let body: ActionBody = serde_json::from_slice(body).ok()?;
+        let attributes = body.object_attributes.and_then(|attributes| attributes.action);
+        body.action.or(attributes).map(|action| sanitize(&action))
     }
 
     /// Returns the names ([`canonical`]) of the repository in the body. Nothing else is parsed, because the sender is

@@ -1,36 +1,66 @@
 import type { JSX } from "preact";
-import { get, send } from "../../api/client";
-import type { ArtifactAddress, ArtifactView, ExecutionView } from "../../api/types";
+import { useState } from "preact/hooks";
+import { get } from "../../api/client";
+import type { ArtifactView, ExecutionView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { ErrorNote } from "../../components/ErrorNote";
 import { Icon } from "../../components/Icon";
 import { Age } from "../../components/Time";
 import { useLive } from "../../components/useLive";
+import { isShown, matchingFiles } from "../../domain/artifacts";
 import { formatBytes } from "../../domain/duration";
 import { hasEnded } from "../../domain/status";
 import { to } from "../../router/router";
+import { ArtifactFile, saveFile } from "./ArtifactFile";
+import { saveAll, saveArtifact } from "./download";
 
 const MAX_FILES = 200;
+/** From this number of files on, they can be searched. */
+const MIN_SEARCHED = 20;
 
-/**
- * Saves the stored archive. The server has its bytes, which are loaded with the token, as a link has none; or it knows
- * their address at the object store, where a page may go but not read.
- */
-async function download(artifact: ArtifactView): Promise<void> {
-  const reply = await send(`/api/artifact/download/${artifact.id}?redirect=false`);
-  const anchor = document.createElement("a");
-  anchor.rel = "noopener noreferrer";
-  if (reply.headers.get("content-type")?.startsWith("application/json") === true) {
-    anchor.href = ((await reply.json()) as ArtifactAddress).url;
-    anchor.click();
-    return;
-  }
-  const address = URL.createObjectURL(await reply.blob());
-  anchor.href = address;
-  const ending = artifact.encoding === "identity" ? "tar" : "tar.zst";
-  anchor.download = `${(artifact.name ?? artifact.job_name).replace(/[^\w.-]+/g, "-")}.${ending}`;
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+/** The files of an artifact, which can be shown or saved each for itself. */
+function Files({ artifact }: { artifact: ArtifactView }): JSX.Element {
+  const [text, setText] = useState("");
+  const [shown, setShown] = useState<string | null>(null);
+  const files = matchingFiles(artifact.files, text);
+  return (
+    <>
+      {artifact.files.length > MIN_SEARCHED && (
+        <input
+          type="search"
+          aria-label="Part of a path"
+          placeholder="Part of a path"
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+      )}
+      <table class="files">
+        <tbody>
+          {files.slice(0, MAX_FILES).map((file) => (
+            <tr key={file.path}>
+              <td class="mono">
+                {isShown(file) ? (
+                  <button type="button" class="link" onClick={() => setShown(file.path)}>
+                    {file.path}
+                  </button>
+                ) : (
+                  file.path
+                )}
+              </td>
+              <td class="number dim">{formatBytes(file.size)}</td>
+              <td>
+                <ActionButton kind="small" run={() => saveFile(artifact, file.path)}>
+                  Save
+                </ActionButton>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {files.length > MAX_FILES && <p class="dim">and {files.length - MAX_FILES} more</p>}
+      {shown !== null && <ArtifactFile artifact={artifact} path={shown} onClose={() => setShown(null)} />}
+    </>
+  );
 }
 
 function Artifact({ artifact, executionId }: { artifact: ArtifactView; executionId: string }): JSX.Element {
@@ -49,7 +79,7 @@ function Artifact({ artifact, executionId }: { artifact: ArtifactView; execution
             </>
           )}
         </span>
-        <ActionButton kind="small" run={() => download(artifact)}>
+        <ActionButton kind="small" run={() => saveArtifact(artifact)}>
           <Icon name="download" />
           Download
         </ActionButton>
@@ -58,17 +88,7 @@ function Artifact({ artifact, executionId }: { artifact: ArtifactView; execution
         <summary>
           {artifact.files.length} {artifact.files.length === 1 ? "file" : "files"}
         </summary>
-        <table class="files">
-          <tbody>
-            {artifact.files.slice(0, MAX_FILES).map((file) => (
-              <tr key={file.path}>
-                <td class="mono">{file.path}</td>
-                <td class="number dim">{formatBytes(file.size)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-        {artifact.files.length > MAX_FILES && <p class="dim">and {artifact.files.length - MAX_FILES} more</p>}
+        <Files artifact={artifact} />
       </details>
     </li>
   );
@@ -87,10 +107,20 @@ export function Artifacts({ view }: { view: ExecutionView }): JSX.Element {
   if (value === null) return <p class="dim">Loading…</p>;
   if (value.artifacts.length === 0) return <p class="empty">No job uploaded artifacts.</p>;
   return (
-    <ul class="artifacts">
-      {value.artifacts.map((one) => (
-        <Artifact key={one.id} artifact={one} executionId={id} />
-      ))}
-    </ul>
+    <>
+      {value.artifacts.length > 1 && (
+        <div class="actions">
+          <ActionButton run={() => saveAll(id, value.artifacts)}>
+            <Icon name="download" />
+            Download all
+          </ActionButton>
+        </div>
+      )}
+      <ul class="artifacts">
+        {value.artifacts.map((one) => (
+          <Artifact key={one.id} artifact={one} executionId={id} />
+        ))}
+      </ul>
+    </>
   );
 }

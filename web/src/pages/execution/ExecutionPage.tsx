@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { anonymous } from "../../api/session";
 import type { ExecutionView } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
 import { StatusIcon } from "../../components/StatusIcon";
@@ -10,14 +11,21 @@ import { Artifacts } from "./Artifacts";
 import { ExecutionHeader } from "./ExecutionHeader";
 import { JobGraph } from "./JobGraph";
 import { JobList } from "./JobList";
+import { PipelineSource } from "./PipelineSource";
+import { Summary } from "./Summary";
 import { Tests } from "./Tests";
 import { Timeline } from "./Timeline";
+
+/** Those that anyone may see of a public repository. */
+const PUBLIC_VIEWS: readonly string[] = ["", "timeline"];
 
 const VIEWS = [
   ["", "Jobs"],
   ["timeline", "Timeline"],
+  ["summary", "Summary"],
   ["tests", "Tests"],
   ["artifacts", "Artifacts"],
+  ["pipeline", "Pipeline file"],
 ] as const;
 
 function Counts({ view }: { view: ExecutionView }): JSX.Element {
@@ -37,21 +45,31 @@ function Shown({ view, name }: { view: ExecutionView; name: string }): JSX.Eleme
   switch (name) {
     case "timeline":
       return <Timeline view={view} />;
+    case "summary":
+      return <Summary view={view} />;
     case "tests":
       return <Tests view={view} />;
     case "artifacts":
       return <Artifacts view={view} />;
+    case "pipeline":
+      return <PipelineSource id={view.execution.id} />;
     default:
       return (
         <>
           <JobGraph view={view} />
           <JobList view={view} />
+          {!anonymous.value && (
+            <p class="soft">
+              Is a job missing? The <a href={to.execution(view.execution.id, "pipeline")}>pipeline file</a>{" "}
+              has the jobs that rules left out.
+            </p>
+          )}
         </>
       );
   }
 }
 
-/** One execution: its jobs as graph and list, the timeline, tests and artifacts. */
+/** One execution: its jobs as graph and list, the timeline, summaries, tests, artifacts and the pipeline file. */
 export function ExecutionPage({ id }: { id: string }): JSX.Element {
   const { value: view, error, refresh } = useExecution(id);
   const execution = view?.execution;
@@ -71,15 +89,17 @@ export function ExecutionPage({ id }: { id: string }): JSX.Element {
           <ExecutionHeader view={view} refresh={refresh} />
           <div class="tabs">
             <nav aria-label="Views of the execution">
-              {VIEWS.map(([name, text]) => (
-                <a
-                  key={name}
-                  href={to.execution(id, name)}
-                  aria-current={shown === name ? "page" : undefined}
-                >
-                  {text}
-                </a>
-              ))}
+              {VIEWS.filter(([name]) => !anonymous.value || PUBLIC_VIEWS.includes(name)).map(
+                ([name, text]) => (
+                  <a
+                    key={name}
+                    href={to.execution(id, name)}
+                    aria-current={shown === name ? "page" : undefined}
+                  >
+                    {text}
+                  </a>
+                ),
+              )}
             </nav>
             <Counts view={view} />
           </div>

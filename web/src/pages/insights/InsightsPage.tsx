@@ -7,9 +7,10 @@ import { ErrorNote } from "../../components/ErrorNote";
 import { RepositoryChoice } from "../../components/RepositoryChoice";
 import { useLive } from "../../components/useLive";
 import { formatDuration } from "../../domain/duration";
-import { failureRate } from "../../domain/insight";
+import { failureRate, formatDollars } from "../../domain/insight";
 import { address, setQuery, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
+import { CoverageTrend } from "./CoverageTrend";
 import { DayBars } from "./DayBars";
 
 type Pipeline = Insights["pipelines"][number];
@@ -28,6 +29,7 @@ function Numbers({ pipeline }: { pipeline: Pipeline }): JSX.Element {
     ["95th percentile", time(of.p95_ms)],
     ["median wait", time(of.queue_median_ms)],
     ["more attempts", of.retries],
+    ...(pipeline.cost_usd == null ? [] : [["cost", formatDollars(pipeline.cost_usd)] as const]),
   ];
   return (
     <dl class="numbers">
@@ -38,6 +40,36 @@ function Numbers({ pipeline }: { pipeline: Pipeline }): JSX.Element {
         </div>
       ))}
     </dl>
+  );
+}
+
+/** Tests that failed and passed for the same commit. */
+function FlakyTests({ pipeline }: { pipeline: Pipeline }): JSX.Element | null {
+  const tests = pipeline.flaky_tests ?? [];
+  if (tests.length === 0) return null;
+  return (
+    <details open>
+      <summary>Flaky tests, the most frequent first</summary>
+      <DataTable
+        label={`Flaky tests of ${pipeline.pipeline_name}`}
+        rows={tests}
+        rowKey={(test) => `${test.job_name} ${test.suite} ${test.name}`}
+        empty=""
+        columns={[
+          {
+            name: "Test",
+            cell: (test) => (
+              <>
+                <span class="dim">{test.suite}</span> <strong>{test.name}</strong>
+              </>
+            ),
+          },
+          { name: "Job", cell: (test) => test.job_name },
+          { name: "Executions", cell: (test) => <span class="number">{test.count}</span> },
+          { name: "Last", cell: (test) => <a href={to.execution(test.last_execution, "tests")}>show</a> },
+        ]}
+      />
+    </details>
   );
 }
 
@@ -52,6 +84,8 @@ function PipelineInsight({ pipeline, insights }: { pipeline: Pipeline; insights:
       </h2>
       <Numbers pipeline={pipeline} />
       <DayBars from={insights.from} days={insights.days} byDay={pipeline.by_day} />
+      <CoverageTrend from={insights.from} days={insights.days} coverage={pipeline.coverage ?? []} />
+      <FlakyTests pipeline={pipeline} />
       <details>
         <summary>Jobs, the slowest first</summary>
         <DataTable
@@ -97,7 +131,7 @@ function InsightsOf({ repo, days }: { repo: string; days: string }): JSX.Element
   );
 }
 
-/** Durations, failures and waits of a repository's pipelines. */
+/** Durations, failures, waits, flaky tests, coverage and cost of a repository's pipelines. */
 export function InsightsPage(): JSX.Element {
   useTitle("Insights");
   const { query } = address.value;

@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 import type { ExecutionView, JobView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { ErrorNote } from "../../components/ErrorNote";
@@ -6,9 +7,10 @@ import { Icon } from "../../components/Icon";
 import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
 import { Duration } from "../../components/Time";
 import { useExecution } from "../../components/useExecution";
-import { executionTone, jobExplanation, jobTone, toneText } from "../../domain/status";
+import { executionTone, jobExplanation, jobTone, nextFailed, toneText } from "../../domain/status";
 import { LogView } from "../../log/LogView";
-import { address, setFragment, to } from "../../router/router";
+import { address, navigate, setFragment, to } from "../../router/router";
+import { onKey } from "../../shell/keys";
 import { tabState, useTitle } from "../../shell/title";
 import { approveJob, cancelJob, jobActions, retryExecution } from "../execution/actions";
 
@@ -74,6 +76,21 @@ function Attempts({
         );
       })}
     </nav>
+  );
+}
+
+function NextFailed({ job, view }: { job: JobView; view: ExecutionView }): JSX.Element | null {
+  const next = nextFailed(view.jobs, job.job_name);
+  const href = next === null ? null : to.job(view.execution.id, next.job_name);
+  useEffect(() => (href === null ? undefined : onKey(".", () => navigate(href))), [href]);
+  if (next === null || href === null) return null;
+  return (
+    <p>
+      <a href={href}>
+        Next failed job: <strong>{next.job_name}</strong>
+      </a>{" "}
+      <kbd class="wide-only">.</kbd>
+    </p>
   );
 }
 
@@ -143,6 +160,7 @@ function Job({
         </div>
         {explanation !== "" && <p class={tone === "failed" ? "failed-text" : "soft"}>{explanation}</p>}
         <Facts job={job} view={view} />
+        <NextFailed job={job} view={view} />
         <Attempts job={job} view={view} shown={attempt} />
       </header>
       <LogView job={job} attempt={attempt} lines={address.value.fragment} onLines={setFragment} />

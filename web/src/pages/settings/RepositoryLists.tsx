@@ -1,13 +1,12 @@
 // Lists of repositories, and of what belongs to one.
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { get, post } from "../../api/client";
 import { ActionButton } from "../../components/ActionButton";
-import { RepositoryChoice } from "../../components/RepositoryChoice";
 import { Age } from "../../components/Time";
 import { shortCommit } from "../../domain/names";
-import { address, navigate, setQuery, to } from "../../router/router";
+import { navigate, to } from "../../router/router";
 import { ListFrame } from "./ListFrame";
+import { OfRepository } from "./OfRepository";
 import { usePages } from "./usePages";
 
 export function RepositoryList(): JSX.Element {
@@ -38,7 +37,12 @@ export function RepositoryList(): JSX.Element {
         { name: "Default branch", cell: (one) => one.default_branch ?? "as webhooks say" },
         { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
         { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
+        { name: "Readers", cell: (one) => (one.public === true ? "anyone" : "with a token") },
         { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+        {
+          name: "Webhook",
+          cell: (one) => <a href={to.settings("deliveries", { repo: one.url })}>Deliveries</a>,
+        },
         { name: "Trouble", cell: (one) => <span class="failed-text">{one.trouble ?? ""}</span> },
         {
           name: "Change",
@@ -66,27 +70,6 @@ export function RepositoryList(): JSX.Element {
         },
       ]}
     />
-  );
-}
-
-/** Asks for the repository whose list is shown; it is in the page's address. */
-function OfRepository({ list }: { list: (repo: string) => JSX.Element }): JSX.Element {
-  const repo = address.value.query.get("repo") ?? "";
-  const [text, setText] = useState(repo);
-  return (
-    <>
-      <form
-        class="inline-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          setQuery({ repo: text });
-        }}
-      >
-        <RepositoryChoice value={text} onValue={setText} />
-        <button type="submit">Show</button>
-      </form>
-      {repo !== "" && list(repo)}
-    </>
   );
 }
 

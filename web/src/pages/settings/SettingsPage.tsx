@@ -2,6 +2,8 @@ import type { ComponentType, JSX } from "preact";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
+import { DeliveryList } from "./DeliveryList";
+import { ScheduleList } from "./ScheduleList";
 import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
@@ -9,6 +11,16 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     title: "Repositories",
     about: "Registered repositories, whose webhooks start pipelines.",
     List: RepositoryList,
+  },
+  deliveries: {
+    title: "Webhook deliveries",
+    about: "What a repository’s provider sent last, and what Tidemill did about it.",
+    List: DeliveryList,
+  },
+  schedules: {
+    title: "Schedules",
+    about: "When pipelines start by themselves.",
+    List: ScheduleList,
   },
   environments: {
     title: "Environments",

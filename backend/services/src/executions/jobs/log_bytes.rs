@@ -42,7 +42,7 @@ mod tests {
     use base64::Engine as _;
 
     fn log(packed: &[u8], length: u32) -> LogBytes {
-        LogBytes { offset: 7, length, zstd_base64: STANDARD.encode(packed) }
+        LogBytes { offset: 7, length, zstd_base64: STANDARD.encode(packed), marks: Vec::new() }
     }
 
     #[test]
@@ -59,7 +59,9 @@ mod tests {
         ] {
             assert!(unpack(&log(packed, length)).is_err(), "{length} of {packed:?}");
         }
-        assert!(unpack(&LogBytes { offset: 0, length: 1, zstd_base64: "%".into() }).is_err());
+        assert!(
+            unpack(&LogBytes { offset: 0, length: 1, zstd_base64: "%".into(), marks: Vec::new() }).is_err()
+        );
         let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 19).unwrap();
         assert!(bomb.len() < 16 << 10 && unpack(&log(&bomb, MAX_LOG_BYTES)).is_err());
     }

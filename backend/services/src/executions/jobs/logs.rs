@@ -4,6 +4,7 @@ use super::service::JobExecutionService;
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
+    ports::Node,
 };
 use bytes::Bytes;
 use tidemill_core::ids::JobId;
@@ -15,11 +16,38 @@ pub struct LogPart {
     pub bytes: Bytes,
     /// Offset after the bytes.
     pub next: u64,
-    /// Whether the log is complete.
+    /// Whether the log is complete and ends there.
     pub end: bool,
+    /// Number of stored bytes of the log.
+    pub size: u64,
+    /// Whether no more bytes will follow.
+    pub complete: bool,
+}
+
+/// Where the log of an attempt is.
+pub(super) struct LogLocation {
+    /// The job that has it: of a carried-over job, the one of the retried execution.
+    pub job: JobId,
+    pub attempt: u32,
+    pub has_ended: bool,
 }
 
 impl JobExecutionService {
+    /// Returns where the log of a job's attempt (`None`: the current one) is.
+    pub(super) fn locate_log(job: JobId, node: &Node, attempt: Option<u32>) -> Result<LogLocation> {
+        let item = job_of(node)?;
+        let current = item.job.attempt;
+        let requested = attempt.unwrap_or(current);
+        if requested > current {
+            return Err(Error::NotFound(format!("job {job} has no attempt {requested} yet")));
+        }
+        let has_ended = item.job.status.is_terminal() || requested < current;
+        Ok(match item.carried_from {
+            Some(from) => LogLocation { job: from, attempt: item.carried_attempt, has_ended },
+            None => LogLocation { job, attempt: requested, has_ended },
+        })
+    }
+
     /// Returns at most `limit` log bytes of an attempt (`None`: the current one) from `offset`. Waits for at most `wait_ms` until there are
     /// some or the log is complete.
     pub async fn logs(
@@ -41,20 +69,11 @@ impl JobExecutionService {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };
-            let item = job_of(&node)?;
-            let current = item.job.attempt;
-            let requested = attempt.unwrap_or(current);
-            if requested > current {
-                return Err(Error::NotFound(format!("job {job} has no attempt {requested} yet")));
-            }
-            let has_ended = item.job.status.is_terminal() || requested < current;
-            let (owner, attempt) = match item.carried_from {
-                Some(from) => (from, item.carried_attempt),
-                None => (job, requested),
-            };
-            let (bytes, stored) = self.context.stores.logs.read(owner, attempt, offset, limit).await?;
+            let log = Self::locate_log(job, &node, attempt)?;
+            let (bytes, size) = self.context.stores.logs.read(log.job, log.attempt, offset, limit).await?;
             let next = offset + bytes.len() as u64;
-            let part = LogPart { end: has_ended && next >= stored, next, bytes };
+            let end = log.has_ended && next >= size;
+            let part = LogPart { end, next, bytes, size, complete: log.has_ended };
             if part.end || !part.bytes.is_empty() || !hold.changed().await {
                 return Ok(part);
             }

@@ -2,6 +2,7 @@
 
 use super::{
     log_bytes::unpack,
+    log_times::check_marks,
     service::{JobExecutionService, MAX_ATTEMPTS},
 };
 use crate::{
@@ -39,6 +40,8 @@ impl JobExecutionService {
         let (report, log) =
             if is_large { self.context.compute("decompressing a log", unpack).await? } else { unpack() };
         let log = log?;
+        let marks = report.log.as_ref().map(|log| log.marks.as_slice()).unwrap_or_default();
+        check_marks(marks)?;
         if let Some(end) = &report.end {
             outputs::check(&end.outputs).map_err(|error| Error::Invalid(error.to_string()))?;
             let is_invalid = |name: &&String| !is_variable_name(name);
@@ -76,7 +79,10 @@ impl JobExecutionService {
                 }
                 let logs = &self.context.stores.logs;
                 match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
-                    Ok(stored) => item.log_bytes = stored,
+                    Ok(stored) => {
+                        item.log_bytes = stored;
+                        self.store_marks(report.job_id, item.job.attempt, marks).await;
+                    }
                     Err(Error::DiskFull(doing)) => {
                         // A job must not run without its log, so the attempt ends with the reason.
                         let message = Error::DiskFull(doing).report().message;

@@ -7,14 +7,18 @@ use crate::{
     executions::{
         children::{ChildStatuses, revision_of_children},
         job_groups::JobWait,
+        planning::recorded_plan_of,
         view,
     },
-    ports::ExecutionSnapshot,
+    ports::{ExecutionRecord, ExecutionSnapshot, Node},
     repositories::source_policy::SourcePolicy,
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use tidemill_core::execution::cost::Usage;
-use tidemill_core::{api::ExecutionView, ids::ExecutionId};
+use tidemill_core::{
+    api::{ExcludedJobList, ExecutionView, PipelineFileView},
+    ids::ExecutionId,
+};
 
 /// A view of an execution with its revision.
 #[derive(Debug, Clone)]
@@ -23,6 +27,13 @@ pub struct VersionedView {
     pub revision: u64,
     /// The view; `None` if the caller knows this revision.
     pub view: Option<ExecutionView>,
+}
+
+/// The records that a view shows.
+pub(super) struct ViewedRecords {
+    pub execution: ExecutionRecord,
+    pub nodes: Vec<Node>,
+    pub children: HashMap<ExecutionId, ExecutionRecord>,
 }
 
 /// Service for executions.
@@ -53,26 +64,38 @@ impl PipelineExecutionService {
         Self { source_policy: Arc::new(policy), ..self }
     }
 
+    /// Returns the revision of an execution's view, and what the view is made of unless the revision is `known`. `statuses` has those of
+    /// children that have ended.
+    pub(super) async fn current(
+        &self,
+        id: ExecutionId,
+        known: Option<u64>,
+        statuses: &mut ChildStatuses,
+    ) -> Result<(u64, Option<ViewedRecords>)> {
+        // The view has the statuses of children, which change without a change of their parent.
+        let of_children = match known {
+            Some(_) => self.context.children_revision(id, statuses).await?,
+            None => 0,
+        };
+        let snapshot =
+            self.context.stores.records.snapshot(id, known.map(|known| known ^ of_children)).await?;
+        let ExecutionSnapshot { revision, content } =
+            snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+        let Some((execution, nodes)) = content else { return Ok((revision ^ of_children, None)) };
+        let children = self.context.children(&nodes).await?;
+        let shown: ChildStatuses = children.iter().map(|(id, child)| (*id, child.state.status)).collect();
+        let revision = revision ^ revision_of_children(&nodes, &shown);
+        Ok((revision, Some(ViewedRecords { execution, nodes, children })))
+    }
+
     /// Returns an execution with its jobs. If its revision is `known`, waits for another one for at most `wait_ms`.
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<VersionedView> {
-        let records = &self.context.stores.records;
         let mut hold = self.context.held_reply(if known.is_some() { wait_ms } else { 0 });
         let mut statuses = ChildStatuses::default();
         loop {
-            // The view has the statuses of children, which change without a change of their parent.
-            let of_children = match known {
-                Some(_) => self.context.children_revision(id, &mut statuses).await?,
-                None => 0,
-            };
-            let snapshot = records.snapshot(id, known.map(|known| known ^ of_children)).await?;
-            let ExecutionSnapshot { revision, content } =
-                snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
-            if let Some((execution, nodes)) = content {
+            let (revision, content) = self.current(id, known, &mut statuses).await?;
+            if let Some(ViewedRecords { execution, nodes, children }) = content {
                 let specs = self.context.specs(id).await?;
-                let children = self.context.children(&nodes).await?;
-                let shown: ChildStatuses =
-                    children.iter().map(|(id, child)| (*id, child.state.status)).collect();
-                let revision = revision ^ revision_of_children(&nodes, &shown);
                 let mut view = view::execution(&execution, &nodes, &specs, &children);
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
@@ -87,9 +110,22 @@ impl PipelineExecutionService {
                 return Ok(VersionedView { revision, view: Some(view) });
             }
             if !hold.changed().await {
-                return Ok(VersionedView { revision: revision ^ of_children, view: None });
+                return Ok(VersionedView { revision, view: None });
             }
         }
+    }
+
+    /// Returns the pipeline file of an execution, as it was planned.
+    pub async fn pipeline_file(&self, id: ExecutionId) -> Result<PipelineFileView> {
+        view::pipeline_file(&self.context.cached_execution(id).await?.spec)
+    }
+
+    /// Returns the jobs of the pipeline file that take no part in an execution. They are planned again, as the others are.
+    pub async fn excluded_jobs(&self, id: ExecutionId) -> Result<ExcludedJobList> {
+        let execution = self.context.cached_execution(id).await?;
+        let plan = move || recorded_plan_of(&execution.spec);
+        let (_, plan) = self.context.compute("planning an execution", plan).await??;
+        Ok(view::excluded_jobs(plan.left_out))
     }
 
     /// Returns the repository of an execution.

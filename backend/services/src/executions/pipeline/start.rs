@@ -189,7 +189,7 @@ impl PipelineExecutionService {
             plan_digest: plan.digest(),
             held: hold,
             variables: facts.variables,
-            facts: Facts { variables: IndexMap::new(), ..facts },
+            facts: Facts { variables: IndexMap::new(), path: request.file, ..facts },
             trigger: request.trigger,
             requested_by: request.requested_by,
             retry_of: None,

@@ -1,5 +1,7 @@
 //! Operations on artifacts and caches.
 
+pub mod files;
+
 use crate::{
     access::caller::Caller,
     error::Error,

@@ -1,5 +1,7 @@
 //! Operations on executions.
 
+pub mod events;
+
 use crate::{
     access::caller::Caller,
     executions::idempotency_keys::CallerKey,
@@ -22,13 +24,15 @@ use axum::{
 use serde::Deserialize;
 use tidemill_core::{
     api::{
-        ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest, ListQuery, RetryRequest, TRACEPARENT,
+        ExecuteRequest, ExecutionKind, ExecutionSummary, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest,
+        ListQuery, RetryRequest, TRACEPARENT,
     },
     execution::assignment::Source,
     ids::ExecutionId,
 };
 
-fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
+/// Returns the idempotency key of a request.
+pub fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
@@ -108,6 +112,7 @@ pub struct WaitQuery {
 
 pub async fn status(
     State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
     QueryParams(wait): QueryParams<WaitQuery>,
     headers: HeaderMap,
@@ -115,9 +120,13 @@ pub async fn status(
     let known_revision = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known_revision =
         known_revision.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
-    let snapshot = api.services.pipelines.view(id, known_revision, wait.wait_ms).await?;
+    let is_anonymous = caller.is_anonymous();
+    // Anyone could hold any number of replies.
+    let wait_ms = if is_anonymous { 0 } else { wait.wait_ms };
+    let snapshot = api.services.pipelines.view(id, known_revision, wait_ms).await?;
     let etag = [(ETAG, format!("\"{}\"", snapshot.revision))];
     Ok(match snapshot.view {
+        Some(view) if is_anonymous => (etag, Json(view.for_anyone())).into_response(),
         Some(view) => (etag, Json(view)).into_response(),
         None => (StatusCode::NOT_MODIFIED, etag).into_response(),
     })
@@ -134,7 +143,15 @@ pub async fn list(
         }
         query.repo = Some(only.to_string());
     }
-    Ok(json_reply(api.services.pipelines.list(query).await?))
+    if !caller.is_anonymous() {
+        return Ok(json_reply(api.services.pipelines.list(query).await?));
+    }
+    // A discovery tells about files and settings of the repository. Filters by people would tell their addresses.
+    query.kind = Some(ExecutionKind::RunPipeline);
+    query.author = None;
+    let mut list = api.services.pipelines.list(query).await?;
+    list.executions = list.executions.into_iter().map(ExecutionSummary::for_anyone).collect();
+    Ok(json_reply(list))
 }
 
 pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
@@ -157,6 +174,18 @@ pub async fn cancel(
 
 pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json_reply(api.services.test_reports.for_execution(id).await?))
+}
+
+pub async fn pipeline_file(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.pipelines.pipeline_file(id).await?))
+}
+
+pub async fn excluded_jobs(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.pipelines.excluded_jobs(id).await?))
+}
+
+pub async fn summaries(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.summaries.list(id).await?))
 }
 
 pub async fn approve(

@@ -9,12 +9,21 @@ use crate::{
     },
     ports::repository_key,
 };
-use axum::{Extension, extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+use axum::{
+    Extension,
+    extract::State,
+    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    response::IntoResponse,
+};
 use serde::Deserialize;
 use tidemill_core::{
-    api::{DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT},
+    api::{
+        DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_COMPLETE, LOG_END, LOG_NEXT,
+        LOG_SIZE,
+    },
     execution::{discovery::ChildReport, test_report::TestsRequest},
     ids::JobId,
+    summary::view::SummaryRequest,
 };
 
 pub async fn execute(State(api): State<ApiState>, JsonBody(request): JsonBody<JobExecuteRequest>) -> Reply {
@@ -31,6 +40,33 @@ pub async fn start_child(State(api): State<ApiState>, JsonBody(report): JsonBody
 
 pub async fn report_tests(State(api): State<ApiState>, JsonBody(request): JsonBody<TestsRequest>) -> Reply {
     Ok(json_reply(api.services.test_reports.store(request).await?))
+}
+
+pub async fn report_summary(
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<SummaryRequest>,
+) -> Reply {
+    Ok(json_reply(api.services.summaries.store(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct SummaryQuery {
+    attempt: Option<u32>,
+}
+
+/// Replies with Markdown as it is: HTML in it is text for a browser that opens the address.
+pub async fn summary(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<SummaryQuery>,
+) -> Reply {
+    let text = api.services.summaries.text(id, query.attempt).await?;
+    let headers = [
+        (CONTENT_TYPE, "text/markdown; charset=utf-8"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox; frame-ancestors 'none'"),
+    ];
+    Ok((headers, text).into_response())
 }
 
 pub async fn cancel(
@@ -106,14 +142,32 @@ fn one_mib() -> usize {
 
 pub async fn logs(
     State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
     QueryParams(query): QueryParams<LogQuery>,
 ) -> Reply {
-    let part = api.services.jobs.logs(id, query.attempt, query.offset, query.limit, query.wait_ms).await?;
+    // Anyone could hold any number of replies.
+    let wait_ms = if caller.is_anonymous() { 0 } else { query.wait_ms };
+    let part = api.services.jobs.logs(id, query.attempt, query.offset, query.limit, wait_ms).await?;
     let headers = [
         (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
         (LOG_NEXT, part.next.to_string()),
         (LOG_END, part.end.to_string()),
+        (LOG_SIZE, part.size.to_string()),
+        (LOG_COMPLETE, part.complete.to_string()),
     ];
     Ok((headers, part.bytes).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct AttemptQuery {
+    attempt: Option<u32>,
+}
+
+pub async fn log_times(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<AttemptQuery>,
+) -> Reply {
+    Ok(json_reply(api.services.jobs.log_times(id, query.attempt).await?))
 }

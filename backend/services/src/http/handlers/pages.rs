@@ -2,6 +2,7 @@
 
 use crate::http::{
     assets::{Asset, INDEX_HTML},
+    handlers::artifacts::files,
     problem::ApiError,
     state::ApiState,
 };
@@ -21,7 +22,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, sync::LazyLock};
-use tidemill_core::api::page::PAGES;
+use tidemill_core::api::page::{ARTIFACT_FILES, PAGES};
 
 /// What a page may load and do: only files and calls of this server.
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; \
@@ -49,6 +50,7 @@ static DOCUMENTS: LazyLock<[(String, String); MAX_SEGMENTS]> = LazyLock::new(|| 
 /// Creates the router of the pages and their files.
 pub fn router() -> Router<ApiState> {
     let mut router = Router::new().route("/", get(document)).route("/assets/{name}", get(asset));
+    router = router.route(&format!("/{ARTIFACT_FILES}/{{ticket}}/{{*path}}"), get(files::linked));
     let mut path = String::new();
     for page in PAGES {
         for below in ["", "/{*rest}"] {

@@ -1,5 +1,8 @@
 //! Operations on repositories, webhooks and discovery reports.
 
+pub mod deliveries;
+pub mod schedules;
+
 use crate::{
     access::caller::Caller,
     error::Error,
@@ -50,10 +53,11 @@ pub async fn webhook(
         }
         Err(error) => Err(error),
     };
-    if let Err(Error::InvalidSignature { repository, reason }) = &result {
+    if let Err(Error::InvalidSignature { repository, registered, reason }) = &result {
         // Counted only after the check: a signed webhook passes, however many invalid ones come from its address or name its repository.
         api.token_verifier.count_invalid_signature(from, repository)?;
         tracing::warn!(%provider, repository = ?repository, reason, "rejected a webhook");
+        api.services.webhooks.count_rejected(registered.as_deref(), reason).await;
     }
     let reply = result?;
     if let Some(Extension(proof)) = proof {

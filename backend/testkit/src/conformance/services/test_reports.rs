@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 const PIPELINE: &str = "name: check\njobs: { a: { image: i, script: x }, b: { image: i, script: x } }\n";
 
-async fn end(services: &Services, assignment: &Assignment, failure: Option<FailureReason>) {
+/// Reports the end of an attempt.
+pub(super) async fn end(services: &Services, assignment: &Assignment, failure: Option<FailureReason>) {
     let report = JobReport {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,

@@ -1,0 +1,36 @@
+//! Operations on schedules.
+
+use crate::{
+    access::caller::Caller,
+    http::{
+        extractors::{JsonBody, QueryParams},
+        reply::{Reply, execution_reply, json_reply},
+        state::ApiState,
+    },
+};
+use axum::{Extension, extract::State};
+use tidemill_core::api::{RunScheduleRequest, ScheduleQuery};
+
+pub async fn list(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<ScheduleQuery>,
+) -> Reply {
+    if let Some(requested) = &query.repo {
+        caller.check_repository(requested)?;
+    }
+    let repo = query.repo.as_deref().or(caller.repo.as_deref());
+    Ok(json_reply(api.services.schedules.list(repo).await?))
+}
+
+pub async fn run(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<RunScheduleRequest>,
+) -> Reply {
+    caller.check_repository(&request.repo)?;
+    let reply = api.services.schedules.run_now(&request, &caller.name).await?;
+    let audit = &api.services.audit;
+    audit.record(&caller, "schedule.run", reply.execution_id, Some(&request.repo), "done").await;
+    Ok(execution_reply(reply))
+}

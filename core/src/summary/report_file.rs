@@ -1,0 +1,407 @@
+//! Annotations in report files: SARIF, Code Climate (GitLab's `codequality`), and the security reports of GitLab (`sast`). The content
+//! of a file shows its format.
+
+use super::annotation::{Annotation, AnnotationLevel, path_of_uri};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Why a file is not read. Its annotations are read completely or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportFileError {
+    /// It is not JSON, or has a value of another type than its format says.
+    #[error("line {line}, column {column}: {message}")]
+    Malformed {
+        /// Line, from 1.
+        line: usize,
+        /// Byte in the line, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// It is of another format.
+    #[error(
+        "the file is neither SARIF (`runs`), nor a list of Code Climate issues, nor a security report of GitLab (`vulnerabilities`)"
+    )]
+    UnknownFormat,
+}
+
+impl From<serde_json::Error> for ReportFileError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        // The position is a field of its own.
+        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
+        Self::Malformed { line, column, message }
+    }
+}
+
+/// Passes each finding in a file to `sink`.
+pub fn read(bytes: &[u8], mut sink: impl FnMut(Annotation)) -> Result<(), ReportFileError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let issues: Vec<Issue> = serde_json::from_slice(bytes)?;
+        issues.into_iter().map(Issue::annotation).for_each(sink);
+        return Ok(());
+    }
+    let file: ReportFile = serde_json::from_slice(bytes)?;
+    if file.runs.is_none() && file.vulnerabilities.is_none() {
+        return Err(ReportFileError::UnknownFormat);
+    }
+    for run in file.runs.into_iter().flatten() {
+        let rules = run.tool.driver.rules.unwrap_or_default();
+        run.results.into_iter().flatten().filter_map(|result| result.annotation(&rules)).for_each(&mut sink);
+    }
+    file.vulnerabilities.into_iter().flatten().map(Vulnerability::annotation).for_each(sink);
+    Ok(())
+}
+
+/// A file of SARIF 2.1.0, or a security report of GitLab.
+#[derive(Deserialize)]
+struct ReportFile {
+    runs: Option<Vec<Run>>,
+    vulnerabilities: Option<Vec<Vulnerability>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Run {
+    tool: Tool,
+    results: Option<Vec<Finding>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tool {
+    driver: Driver,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Driver {
+    rules: Option<Vec<Rule>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rule {
+    id: String,
+    short_description: Option<Message>,
+    default_configuration: Option<Configuration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    level: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    text: Option<String>,
+    markdown: Option<String>,
+}
+
+impl Message {
+    fn shown(self) -> Option<String> {
+        self.text.or(self.markdown)
+    }
+}
+
+/// A result in SARIF.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Finding {
+    rule_id: Option<String>,
+    rule_index: Option<i64>,
+    kind: Option<String>,
+    level: Option<String>,
+    message: Message,
+    locations: Option<Vec<Location>>,
+    suppressions: Option<Vec<IgnoredAny>>,
+    baseline_state: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Location {
+    physical_location: PhysicalLocation,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PhysicalLocation {
+    artifact_location: ArtifactLocation,
+    region: Option<Region>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ArtifactLocation {
+    uri: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Region {
+    start_line: Option<u64>,
+    start_column: Option<u64>,
+    end_line: Option<u64>,
+    end_column: Option<u64>,
+}
+
+impl Finding {
+    /// Returns the annotation, unless the result is suppressed or says that all is well.
+    fn annotation(self, rules: &[Rule]) -> Option<Annotation> {
+        let is_suppressed = self.suppressions.is_some_and(|all| !all.is_empty());
+        let is_gone = self.baseline_state.as_deref() == Some("absent");
+        let passed = matches!(self.kind.as_deref(), Some("pass" | "notApplicable"));
+        if is_suppressed || is_gone || passed {
+            return None;
+        }
+        let by_index = self.rule_index.and_then(|index| rules.get(usize::try_from(index).ok()?));
+        let by_id = || self.rule_id.as_ref().and_then(|id| rules.iter().find(|rule| rule.id == *id));
+        let rule = by_index.or_else(by_id);
+        let default = || rule?.default_configuration.as_ref()?.level.clone();
+        let is_failure = matches!(self.kind.as_deref(), None | Some("fail"));
+        let level = match self.level.or_else(default).as_deref() {
+            Some("error") => AnnotationLevel::Failure,
+            Some("note" | "none") => AnnotationLevel::Notice,
+            None if !is_failure => AnnotationLevel::Notice,
+            _ => AnnotationLevel::Warning,
+        };
+        let described = || rule?.short_description.as_ref()?.text.clone();
+        let message = self.message.shown().or_else(described).unwrap_or_default();
+        let title = self.rule_id.or_else(|| rule.map(|rule| rule.id.clone()));
+        let mut annotation = Annotation { title, ..Annotation::new(level, message) };
+        if let Some(location) = self.locations.into_iter().flatten().next() {
+            let PhysicalLocation { artifact_location, region } = location.physical_location;
+            let region = region.unwrap_or_default();
+            annotation.path = artifact_location.uri.as_deref().map(path_of_uri);
+            annotation.line = number(region.start_line);
+            annotation.column = number(region.start_column);
+            annotation.end_line = number(region.end_line);
+            annotation.end_column = number(region.end_column);
+        }
+        Some(annotation)
+    }
+}
+
+/// An issue of Code Climate.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Issue {
+    description: String,
+    check_name: Option<String>,
+    severity: Option<String>,
+    location: IssueLocation,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IssueLocation {
+    path: Option<String>,
+    lines: Option<Lines>,
+    positions: Option<Positions>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Lines {
+    begin: Option<u64>,
+    end: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Positions {
+    begin: Position,
+    end: Position,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Position {
+    line: Option<u64>,
+    column: Option<u64>,
+}
+
+impl Issue {
+    fn annotation(self) -> Annotation {
+        let level = match self.severity.as_deref() {
+            Some("blocker" | "critical") => AnnotationLevel::Failure,
+            Some("info") => AnnotationLevel::Notice,
+            _ => AnnotationLevel::Warning,
+        };
+        let (lines, at) =
+            (self.location.lines.unwrap_or_default(), self.location.positions.unwrap_or_default());
+        Annotation {
+            path: self.location.path,
+            line: number(lines.begin.or(at.begin.line)),
+            column: number(at.begin.column),
+            end_line: number(lines.end.or(at.end.line)),
+            end_column: number(at.end.column),
+            title: self.check_name,
+            ..Annotation::new(level, self.description)
+        }
+    }
+}
+
+/// A finding in a security report of GitLab.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Vulnerability {
+    name: Option<String>,
+    message: Option<String>,
+    description: Option<String>,
+    severity: Option<String>,
+    location: VulnerabilityLocation,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VulnerabilityLocation {
+    file: Option<String>,
+    start_line: Option<u64>,
+    end_line: Option<u64>,
+}
+
+impl Vulnerability {
+    fn annotation(self) -> Annotation {
+        let level = match self.severity.as_deref() {
+            Some("Critical" | "High") => AnnotationLevel::Failure,
+            Some("Info") => AnnotationLevel::Notice,
+            _ => AnnotationLevel::Warning,
+        };
+        let title = self.name.or_else(|| self.message.clone());
+        Annotation {
+            path: self.location.file,
+            line: number(self.location.start_line),
+            end_line: number(self.location.end_line),
+            title,
+            ..Annotation::new(level, self.description.or(self.message).unwrap_or_default())
+        }
+    }
+}
+
+fn number(number: Option<u64>) -> Option<u32> {
+    number.and_then(|number| u32::try_from(number).ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{ReportFileError, read};
+    use crate::summary::annotation::AnnotationSet;
+    use proptest::prelude::*;
+
+    /// Returns a line for each annotation in a file.
+    fn lines(text: &str) -> Vec<String> {
+        let mut set = AnnotationSet::default();
+        read(text.as_bytes(), |annotation| set.add(annotation)).unwrap();
+        let line = |one: crate::summary::annotation::Annotation| {
+            let end = one.end_line.map(|end| format!("-{end}")).unwrap_or_default();
+            let place = one.place().map(|place| format!(" {place}{end}")).unwrap_or_default();
+            let title = one.title.map(|title| format!(" [{title}]")).unwrap_or_default();
+            format!("{}{place}{title} {}", one.level.as_str(), one.message)
+        };
+        set.into_parts().0.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn sarif_has_levels_of_results_and_rules() {
+        let text = r#"{
+          "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
+          "runs": [{
+            "tool": { "driver": { "name": "lint", "rules": [
+              { "id": "unused", "defaultConfiguration": { "level": "note" }, "shortDescription": { "text": "unused item" } },
+              { "id": "overflow", "defaultConfiguration": { "level": "error" } } ] } },
+            "results": [
+              { "ruleId": "overflow", "ruleIndex": 1, "message": { "text": "may overflow" }, "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": "src/my%20file.rs", "uriBaseId": "%SRCROOT%" },
+                "region": { "startLine": 3, "startColumn": 5, "endLine": 9, "endColumn": 2 } } }] },
+              { "ruleId": "unused", "message": {}, "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": "file:///workspace/src/b.rs" }, "region": null } }] },
+              { "ruleId": "x", "level": "error", "message": { "text": "elsewhere" }, "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": "https://example.org/a.rs" }, "region": { "startLine": 1 } } }] },
+              { "message": { "markdown": "no *place*" }, "locations": [] },
+              { "kind": "open", "message": { "text": "unsure" } },
+              { "kind": "pass", "message": { "text": "fine" } },
+              { "level": "error", "message": { "text": "hidden" }, "suppressions": [{ "kind": "inSource" }] },
+              { "level": "error", "message": { "text": "fixed" }, "baselineState": "absent" }
+            ] }, { "tool": { "driver": { "name": "empty" } }, "results": null }]
+        }"#;
+        assert_eq!(
+            lines(text),
+            [
+                "failure [x] elsewhere",
+                "failure src/my file.rs:3:5-9 [overflow] may overflow",
+                "warning no *place*",
+                "notice unsure",
+                "notice src/b.rs [unused] unused item",
+            ]
+        );
+    }
+
+    #[test]
+    fn code_climate_issues_have_severity_and_lines() {
+        let text = r#"[
+          { "type": "issue", "description": "'x' is unused", "check_name": "no-unused", "fingerprint": "7815", "severity": "minor",
+            "location": { "path": "lib/index.js", "lines": { "begin": 42, "end": 44 } } },
+          { "description": "breaks", "severity": "blocker",
+            "location": { "path": "./a.js", "positions": { "begin": { "line": 4, "column": 2 }, "end": { "line": 4, "column": 9 } } } },
+          { "description": "style", "severity": "info", "location": { "path": "/etc/passwd", "lines": { "begin": 1 } } }
+        ]"#;
+        assert_eq!(
+            lines(text),
+            [
+                "failure a.js:4:2 breaks",
+                "warning lib/index.js:42-44 [no-unused] 'x' is unused",
+                "notice style"
+            ]
+        );
+        assert_eq!(lines(" []"), [""; 0]);
+    }
+
+    #[test]
+    fn security_report_of_gitlab_has_severity_and_lines() {
+        let text = r#"{ "version": "15.0.7", "scan": { "type": "sast" }, "vulnerabilities": [
+          { "id": "1", "name": "SQL injection", "description": "Input reaches a query.", "severity": "High",
+            "location": { "file": "app/db.py", "start_line": 12, "end_line": 12 }, "identifiers": [] },
+          { "id": "2", "message": "Weak hash", "severity": "Medium", "location": { "file": "app/hash.py", "start_line": 3 } },
+          { "id": "3", "name": "Note", "severity": "Info", "location": {} } ] }"#;
+        assert_eq!(
+            lines(text),
+            [
+                "failure app/db.py:12 [SQL injection] Input reaches a query.",
+                "warning app/hash.py:3 [Weak hash] Weak hash",
+                "notice [Note] ",
+            ]
+        );
+    }
+
+    #[test]
+    fn other_files_are_errors_with_a_position() {
+        let error = |text: &str| read(text.as_bytes(), |_| ()).unwrap_err();
+        assert_eq!(error("{}"), ReportFileError::UnknownFormat);
+        let malformed = error("{\"runs\": [{\"results\": 5}]}");
+        assert_eq!(
+            malformed.to_string(),
+            "line 1, column 23: invalid type: integer `5`, expected a sequence"
+        );
+        for text in ["", "<xml/>", "{\"runs\": [", "[1]", "\"x\"", "{\"runs\": 1}"] {
+            assert!(matches!(error(text), ReportFileError::Malformed { .. }), "{text}");
+        }
+        let deep = format!("{{\"runs\": {}", "[".repeat(100_000));
+        assert!(matches!(error(&deep), ReportFileError::Malformed { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json in "[\\[\\]{}\",:a-z0-9runsvulei ]{0,80}") {
+            let _ = read(&bytes, |_| ());
+            let _ = read(json.as_bytes(), |_| ());
+            let _ = read(format!("{{\"runs\": [{json}]}}").as_bytes(), |_| ());
+        }
+    }
+}

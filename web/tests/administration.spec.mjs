@@ -1,0 +1,176 @@
+// The lists of administration: secrets, tokens, webhooks, schedules, dead letters; and who may see what.
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { after, before, test } from "node:test";
+import { loaded, start } from "./browser.mjs";
+import * as pipelines from "./pipelines.mjs";
+
+const repo = "https://git.example.org/harbour/mill.git";
+const SECRET = "a secret of the webhook, long enough";
+let world;
+
+before(async () => {
+  world = await start();
+});
+
+after(() => world?.stop());
+
+const on = (path, options, steps) => world.visit(path, options, steps);
+const of = (list) => `/settings/${list}?repo=${encodeURIComponent(repo)}`;
+const rows = (page, text) => page.locator("tbody tr", { hasText: text });
+
+function register(details) {
+  const body = JSON.stringify({ provider: "github", webhook_secret: SECRET, ...details });
+  return world.api.call("/api/repository", { method: "PUT", body });
+}
+
+/** Posts a delivery as GitHub does. */
+async function deliver(event, secret = SECRET) {
+  const body = JSON.stringify({ zen: "Keep it simple.", repository: { clone_url: repo } });
+  const headers = {
+    "content-type": "application/json",
+    "x-github-event": event,
+    "x-github-delivery": `d-${event}`,
+    "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`,
+  };
+  return (await fetch(`${world.api.url}/api/webhook/github`, { method: "POST", headers, body })).status;
+}
+
+test("secrets show their names only, and variables their values unless masked", async () => {
+  await world.api.post("/api/secret", { repo, name: "SIGNING_KEY", value: "not-for-the-page" });
+  await world.api.post("/api/secret", { repo, name: "REGION", value: "north", variable: {} });
+  await world.api.post("/api/secret", {
+    repo,
+    name: "TOKEN",
+    value: "masked-value",
+    variable: { masked: true },
+  });
+  await on(of("secrets"), {}, async (page) => {
+    await rows(page, "SIGNING_KEY").getByText("hidden").waitFor();
+    await rows(page, "REGION").getByText("north").waitFor();
+    await rows(page, "TOKEN").getByText("hidden").waitFor();
+    const text = await page.locator("main").textContent();
+    assert.ok(!text.includes("not-for-the-page") && !text.includes("masked-value"));
+  });
+});
+
+test("a token is revoked after a question", async () => {
+  await world.api.createToken("short-lived", ["read"]);
+  await on("/settings/tokens", {}, async (page) => {
+    const row = rows(page, "short-lived");
+    await row.getByText("read", { exact: true }).waitFor();
+    await row.getByRole("button", { name: "Revoke" }).click();
+    await row.getByRole("button", { name: "Really revoke?" }).click();
+    await row.waitFor({ state: "detached" });
+  });
+  await on("/settings/audit", {}, (page) => rows(page, "token.revoke").first().waitFor());
+});
+
+test("a token without the scope learns what each list needs", async () => {
+  const reader = await world.api.createToken("reader", ["read"]);
+  for (const path of ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit"]) {
+    await on(path, { signIn: reader }, async (page) => {
+      const alert = page.getByRole("alert");
+      await alert.getByText("The token does not allow this").waitFor();
+      await alert.getByText(/admin/).first().waitFor();
+      await alert.getByRole("button", { name: "sign in with another token" }).waitFor();
+    });
+  }
+  await on("/settings/dead-letters", { signIn: reader }, (page) =>
+    page.getByText("There are no dead letters").waitFor(),
+  );
+});
+
+test("dead letters lead to their jobs, and are dismissed", async () => {
+  const id = await world.api.start(pipelines.checks("lost"));
+  const { execution, jobs } = await world.api.ended(id, 120);
+  const job = { ...jobs[0], failure_reason: { kind: "worker_lost", message: "three workers were lost" } };
+  const { page, problems, close } = await world.open("/");
+  let letters = [{ execution, job }];
+  await page.route("**/api/job/dead-letters?*", (route) =>
+    route.fulfill({ json: { dead_letters: letters } }),
+  );
+  let dismissed = "";
+  await page.route("**/api/job/dismiss/*", (route) => {
+    dismissed = route.request().url();
+    letters = [];
+    return route.fulfill({ json: { dismissed: true } });
+  });
+  await page.goto(`${world.url}/settings/dead-letters`);
+  await rows(page, "three workers were lost").getByRole("link", { name: job.job_name }).waitFor();
+  await page.getByRole("button", { name: "Dismiss" }).click();
+  await page.getByText("There are no dead letters").waitFor();
+  assert.ok(dismissed.endsWith(job.id));
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("deliveries of a webhook show their outcome, and are delivered again", async () => {
+  await register({ url: repo });
+  assert.equal(await deliver("ping"), 200);
+  assert.notEqual(await deliver("ping", "another secret, which is wrong here"), 200);
+  await on("/settings/repositories", {}, async (page) => {
+    await rows(page, "harbour/mill").getByRole("link", { name: "Deliveries" }).click();
+    await rows(page, "ping").getByText("started nothing").waitFor();
+    await page.getByText(/1 delivery was rejected/).waitFor();
+    await rows(page, "ping").getByRole("button", { name: "Redeliver" }).click();
+    await rows(page, "ping again").waitFor();
+    assert.equal(await rows(page, "ping").count(), 2);
+  });
+});
+
+test("schedules show their next times, and start now", async () => {
+  const id = await world.api.start(pipelines.checks("scheduled"));
+  const schedule = {
+    repo: "git.example.org/harbour/mill",
+    path: ".pipelines/nightly.yml",
+    index: 1,
+    pipeline_name: "nightly",
+    cron: "30 2 * * *",
+    time_zone: "Europe/Stockholm",
+    next_times: [1, 2, 3].map((days) => new Date(Date.now() + days * 86_400_000).toISOString()),
+  };
+  const { page, problems, close } = await world.open("/");
+  await page.route("**/api/schedule", (route) => route.fulfill({ json: { schedules: [schedule] } }));
+  let started = null;
+  await page.route("**/api/schedule/run", (route) => {
+    started = route.request().postDataJSON();
+    return route.fulfill({ status: 201, json: { execution_id: id, run_number: 1, created: true } });
+  });
+  await page.goto(`${world.url}/settings/schedules`);
+  const row = rows(page, "nightly");
+  await row.getByText("30 2 * * *").waitFor();
+  assert.equal(await row.locator("time").count(), 3);
+  await row.getByRole("button", { name: "Run now" }).click();
+  await page.locator(".execution-header").waitFor();
+  assert.deepEqual(started, { repo: schedule.repo, path: schedule.path, index: 1 });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("anyone may read the executions and logs of a public repository, and nothing else", async () => {
+  const url = "https://git.example.org/harbour/public.git";
+  await register({ url, public: true });
+  const shown = await world.api.start(pipelines.checks("shown", 0, 1), { repo: url });
+  const hidden = await world.api.start(pipelines.checks("hidden"));
+  for (const id of [shown, hidden]) await world.api.ended(id, 120);
+  await on(`/executions?repo=${encodeURIComponent(url)}`, { signIn: null }, async (page) => {
+    await page.locator(".execution-row", { hasText: "shown" }).click();
+    await page.locator(".graph-node", { hasText: "unit" }).waitFor();
+    assert.equal(await page.locator(".execution-header .actions button").count(), 0);
+    assert.equal(await page.getByRole("link", { name: "Artifacts" }).count(), 0);
+    await page.locator(".job-row", { hasText: "unit" }).first().click();
+    await page.locator(".log-row", { hasText: "unit tests" }).first().waitFor();
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { name: "Sign in to Tidemill" }).waitFor();
+  });
+  for (const path of [`/executions/${hidden}`, "/executions", "/", "/settings/tokens"]) {
+    await on(path, { signIn: null }, (page) =>
+      page.getByRole("heading", { name: "Sign in to Tidemill" }).waitFor(),
+    );
+  }
+  await on("/settings/repositories", {}, async (page) => {
+    await loaded(page);
+    await rows(page, "harbour/public").getByText("anyone").waitFor();
+  });
+});

@@ -1,0 +1,84 @@
+// What executions leave: tests, coverage, the pipeline file, and statistics.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { start } from "./browser.mjs";
+import * as pipelines from "./pipelines.mjs";
+
+const repo = "https://git.example.org/harbour/mill.git";
+let world;
+let measured;
+
+before(async () => {
+  world = await start();
+  measured = await world.api.start(pipelines.measured());
+  await world.api.ended(measured, 120);
+});
+
+after(() => world?.stop());
+
+const on = (path, options, steps) => world.visit(path, options, steps);
+
+test("flaky tests and the coverage of a job are shown", () =>
+  on(`/executions/${measured}?view=tests`, {}, async (page) => {
+    const job = page.getByRole("region", { name: "Tests of unit" });
+    await job.getByRole("heading", { name: "Flaky" }).waitFor();
+    await job.getByText("opens slowly").waitFor();
+    await job.getByText("waited for the tide").waitFor();
+    await job.getByText("87.5 %").waitFor();
+    assert.equal(await job.getByRole("heading", { name: "Failed" }).count(), 0);
+  }));
+
+test("the pipeline file is shown as it was, with the jobs that rules left out", async () => {
+  const id = await world.api.start(pipelines.withRules(), { variables: { TIDE: "spring" } });
+  await on(`/executions/${id}`, {}, async (page) => {
+    await page.getByRole("link", { name: "pipeline file", exact: true }).click();
+    const left = page.getByRole("region", { name: "Jobs left out" }).locator("tbody tr");
+    await left.getByText("release", { exact: true }).waitFor();
+    assert.match(await left.locator("td").nth(1).textContent(), /\w+/);
+    const text = await page.getByLabel("Text of the pipeline file").textContent();
+    assert.equal(text.trim(), pipelines.withRules().trim());
+    const variable = page.getByRole("region", { name: "Variables" }).locator("tbody tr", { hasText: "TIDE" });
+    await variable.getByText("spring").waitFor();
+    assert.match(page.url(), /\?view=pipeline$/);
+  });
+});
+
+test("insights show flaky tests, the trend of the coverage, and the cost", async () => {
+  const { page, problems, close } = await world.open("/");
+  await page.route("**/api/insights?*", async (route) => {
+    const reply = await route.fetch();
+    const insights = await reply.json();
+    const day = (back) => new Date(Date.now() - back * 86_400_000).toISOString();
+    const flaky = {
+      job_name: "unit",
+      suite: "gate",
+      name: "opens slowly",
+      count: 3,
+      last_execution: measured,
+    };
+    Object.assign(insights.pipelines[0], {
+      flaky_tests: [flaky],
+      coverage: [
+        { day: day(9), percent: 81 },
+        { day: day(4), percent: 84.5 },
+        { day: day(1), percent: 87.5 },
+      ],
+      cost_usd: 1.238,
+    });
+    await route.fulfill({ json: insights });
+  });
+  await page.goto(`${world.url}/insights?repo=${encodeURIComponent(repo)}`);
+  const pipeline = page.getByRole("region", { name: /^Pipeline / }).first();
+  await pipeline.getByText("$1.24").waitFor();
+  await pipeline.getByText(/Coverage 87.5 %, \+6.5 since/).waitFor();
+  assert.match(
+    await pipeline.locator(".coverage-trend path").getAttribute("d"),
+    /^M[\d.]+ [\d.]+(L[\d.]+ [\d.]+){2}$/,
+  );
+  const row = pipeline.getByRole("region", { name: /Flaky tests of/ }).locator("tbody tr");
+  await row.getByText("opens slowly").waitFor();
+  await row.getByRole("link", { name: "show" }).click();
+  await page.getByRole("region", { name: "Tests of unit" }).waitFor();
+  assert.deepEqual(problems, []);
+  await close();
+});

@@ -1,0 +1,117 @@
+//! Tests of the reporter.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
+use crate::{client::ApiClient, job::dispatcher::Event, log::mask::SecretMask, policy::Limits};
+use std::time::Duration;
+use tidemill_core::execution::assignment::LeaseGrant;
+use tidemill_core::{
+    api::AttemptEnd,
+    ids::{JobId, LeaseToken},
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use uuid::Uuid;
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// A reporter whose server accepts connections but never answers, like a network that drops every packet.
+struct Started {
+    _silent: TcpListener,
+    reporter: Reporter,
+    reporting: JoinHandle<ReportOutcome>,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+async fn start(ttl_ms: u64, settings: (SecretMask, &Limits)) -> Started {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+    let (sender, events) = mpsc::unbounded_channel();
+    let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms };
+    let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, settings, sender);
+    Started { _silent: silent, reporter, reporting, events }
+}
+
+#[test]
+fn first_output_is_sent_after_100_ms_then_every_second() {
+    let start = Instant::now();
+    let printed = Pending {
+        log: b"$ true\n".to_vec(),
+        log_since: Some(start + ms(400)),
+        status_since: Some(start),
+        ..Default::default()
+    };
+    assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may follow by then");
+    assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
+    let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
+    assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
+}
+
+#[test]
+fn phases_and_steps_wait_up_to_a_second() {
+    let start = Instant::now();
+    let changes = Pending { status_since: Some(start + ms(300)), ..Default::default() };
+    assert_eq!(changes.due(start, false, HEARTBEAT), Some(start + ms(1300)));
+    assert_eq!(changes.due(start, false, ms(700)), Some(start + ms(700)), "the heartbeat is due first");
+}
+
+#[test]
+fn end_and_full_buffer_are_sent_immediately_and_silence_is_a_heartbeat() {
+    let start = Instant::now();
+    let empty = Pending::default();
+    assert_eq!(empty.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
+    let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
+    assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
+    let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
+    assert_eq!(full.due(start, true, HEARTBEAT), None);
+}
+
+#[tokio::test]
+async fn log_over_its_limit_ends_with_message() {
+    let limits = Limits { log_bytes: 10, ..Limits::default() };
+    let Started { reporter, reporting, mut events, .. } =
+        start(60_000, (SecretMask::default(), &limits)).await;
+    reporter.log(b"12345").await;
+    reporter.log(b"67890").await;
+    reporter.log(b"1").await;
+    reporter.log(b"never shown").await;
+    assert!(events.try_recv().is_err(), "the job continues");
+    let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+    assert!(log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'), "{log}");
+    assert!(!log.contains("never shown") && log.contains("10 bytes"), "{log}");
+    reporting.abort();
+}
+
+#[tokio::test]
+async fn step_has_the_offset_of_its_command_whatever_is_masked_before_it() {
+    let settings = (SecretMask::new(["hunter2hunter2"]).unwrap(), &Limits::default());
+    let Started { reporter, reporting, .. } = start(60_000, settings).await;
+    // A secret, and bytes that may be the beginning of one.
+    reporter.log(b"hunter2hunter2 hunter2hu").await;
+    let first = reporter.begin_step(0, true, "$ true\n").await;
+    let second = reporter.begin_step(1, false, "$ echo hunter2hunter2\n").await;
+    let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+    let before = "[masked] hunter2hu\n";
+    assert_eq!(log, format!("{before}$ true\n$ echo [masked]\n"));
+    assert_eq!(first.log_offset, Some(before.len() as u64));
+    assert_eq!(second.log_offset, Some(before.len() as u64 + 7));
+    assert!(first.started_at.is_some() && first.started_at <= second.started_at);
+    reporting.abort();
+}
+
+#[tokio::test]
+async fn silent_server_loses_the_lease_at_its_expiry() {
+    let started = Instant::now();
+    let settings = (SecretMask::default(), &Limits::default());
+    let Started { reporter, reporting, mut events, .. } = start(1_500, settings).await;
+    reporter.log(b"some output\n").await;
+    assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
+    assert_eq!(reporting.await.unwrap(), ReportOutcome::LeaseLost);
+    let elapsed = started.elapsed();
+    assert!(elapsed >= ms(1_400), "the lease was valid until then: {elapsed:?}");
+    assert!(elapsed < ms(10_000), "another worker may run the job by then: {elapsed:?}");
+}
