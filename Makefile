@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test browser-test cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -15,6 +15,9 @@ test:  ## run every test, including those in containers
 
 browser-test: ## test the web UI in Chromium with a real server; see docs/ui.md
 	@scripts/setup scripts/browser-test
+
+lighthouse: ## measure the web UI with Lighthouse on a throttled connection; installs it; see docs/performance.md
+	@scripts/setup scripts/browser-test lighthouse
 
 cases: ## run the tests of situations that users reported, and print a table
 	@scripts/setup scripts/cases

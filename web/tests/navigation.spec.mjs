@@ -58,7 +58,8 @@ test("light or dark is chosen by a button, and stays", () =>
   on("/", {}, async (page) => {
     const theme = () => page.evaluate("document.documentElement.dataset.theme");
     assert.equal(await theme(), "system");
-    const background = () => page.evaluate("getComputedStyle(document.body).backgroundColor");
+    const background = () =>
+      page.evaluate("getComputedStyle(document.querySelector('.top-bar')).backgroundColor");
     await page.getByRole("button", { name: "Change to light" }).click();
     const light = await background();
     await page.getByRole("button", { name: "Change to dark" }).click();
