@@ -213,7 +213,11 @@ mod tests {
         let error = match of {
             0 => Error::NotFound(detail),
             1 => Error::Forbidden(detail),
-            2 => Error::InvalidSignature { repository: internal.clone(), reason: internal },
+            2 => Error::InvalidSignature {
+                repository: internal.clone(),
+                registered: Some(internal.clone()),
+                reason: internal,
+            },
             3 => Error::LeaseLost(detail),
             4 => Error::Conflict(detail),
             5 => Error::Invalid(detail),
