@@ -40,11 +40,12 @@ pub fn read_child(
 ) -> Result<PipelineWithSources, ChildError> {
     let invalid = |errors| ChildError::Invalid(Box::new(errors));
     let untyped = || TranslateOptions { has_untyped_inputs: true, ..options.clone() };
-    if !child.includes.is_empty() {
-        return translate(JOINED_FILE, &including(child), files, &untyped()).map_err(invalid);
-    }
     let first = child.files.first().map_or("", String::as_str);
-    let files = WithArtifact { path: first, text: artifact, files };
+    let path = child.artifact_path().unwrap_or(first);
+    let files = WithArtifact { path: path.trim_start_matches('/'), text: artifact, files };
+    if !child.includes.is_empty() {
+        return translate(JOINED_FILE, &including(child), &files, &untyped()).map_err(invalid);
+    }
     if child.is_gitlab && child.files.len() > 1 {
         return translate(JOINED_FILE, &joined(child), &files, &untyped()).map_err(invalid);
     }
@@ -81,7 +82,9 @@ fn including(child: &ChildPipeline) -> String {
     let mut text = "include:\n".to_owned();
     for include in &child.includes {
         let keys = match &include.source {
-            ChildIncludeSource::Local { path } => vec![("local", literal(path))],
+            ChildIncludeSource::Local { path } | ChildIncludeSource::Artifact { path } => {
+                vec![("local", literal(path))]
+            }
             ChildIncludeSource::Project { project, reference, files } => {
                 let files: Vec<String> = files.iter().map(|file| literal(file)).collect();
                 let mut keys =

@@ -6,6 +6,7 @@ mod include;
 mod inputs;
 mod items;
 mod locations;
+mod lookup;
 mod merger;
 
 pub(crate) use extends::expand;

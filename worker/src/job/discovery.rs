@@ -122,9 +122,9 @@ async fn read_and_start(
         return report_child(executor, reporter, report).await;
     }
     let mut artifact = None;
-    if let Some(job) = &request.pipeline.artifact_of {
+    if let (Some(job), Some(path)) = (&request.pipeline.artifact_of, request.pipeline.artifact_path()) {
         for source in assignment.files() {
-            let read = executor.artifacts.read_file(source, &path, MAX_FILE_BYTES as u64).await;
+            let read = executor.artifacts.read_file(source, path, MAX_FILE_BYTES as u64).await;
             artifact = match read {
                 Ok(text) => text,
                 Err(reason) => return Err(failed(reason).await),

@@ -105,6 +105,11 @@ impl CelExpr {
         Self::atom(format!("{text}.matches({})", Self::literal(pattern).text))
     }
 
+    /// Whether `part` is a part of `text`.
+    pub(crate) fn contains(text: &str, part: Self) -> Self {
+        Self::atom(format!("{}.contains({})", Self::literal(text).text, part.text))
+    }
+
     /// Returns the conjunction.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self.as_constant(), other.as_constant()) {

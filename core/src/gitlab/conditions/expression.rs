@@ -297,36 +297,39 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Whether a value is a part of `text`, which is how GitLab matches a value with a text that is no pattern; one that is not
+    /// set is the empty text.
+    fn is_part_of(&self, left: &Operand, text: &str) -> CelExpr {
+        match left {
+            Operand::Null => CelExpr::constant(true),
+            Operand::Text(part) => CelExpr::constant(text.contains(part.as_str())),
+            Operand::Variable(name) => CelExpr::contains(text, self.value(name)),
+        }
+    }
+
     fn matches(&self, left: &Operand, right: &PlacedToken) -> Result<CelExpr, Fault> {
         let (body, flags) = match &right.token {
             Token::Pattern { body, flags } => (body.clone(), flags.clone()),
-            Token::Variable(name) => {
-                let pattern_text = self.scope.fixed_value(name);
-                let parsed =
-                    pattern_text.as_deref().map(|text| text.chars().collect::<Vec<_>>()).and_then(|chars| {
-                        let (token, length) =
-                            chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars))?;
-                        (length == chars.len()).then_some(token)
-                    });
-                if let Some(Token::Pattern { body, flags }) = parsed {
-                    (body, flags)
-                } else if self.scope.is_case() {
-                    // As in GitLab, nothing matches a pattern that is not set.
+            Token::Variable(name) => match self.scope.fixed_value(name) {
+                Some(text) => match whole_pattern(&text) {
+                    Some(pattern) => pattern,
+                    None => return Ok(self.is_part_of(left, &text)),
+                },
+                // As in GitLab, nothing matches a pattern that is not set.
+                None if self.scope.is_case() || !self.scope.may_be_set(name) => {
                     return Ok(CelExpr::constant(false));
-                } else {
+                }
+                None => {
                     let message = format!(
                         "the pattern in `${name}` is unknown: the file sets no such variable to `/.../`"
                     );
                     return Err(fault(right, message));
                 }
-            }
-            Token::Text(text) => {
-                let chars: Vec<char> = text.chars().collect();
-                match chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars)) {
-                    Some((Token::Pattern { body, flags }, length)) if length == chars.len() => (body, flags),
-                    _ => return Err(fault(right, "a pattern must be between slashes: `/.../`")),
-                }
-            }
+            },
+            Token::Text(text) => match whole_pattern(text) {
+                Some(pattern) => pattern,
+                None => return Ok(self.is_part_of(left, text)),
+            },
             Token::Null | Token::Operator(_) => {
                 return Err(fault(right, "expected a pattern between slashes: `/.../`"));
             }
@@ -346,6 +349,16 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Returns the body and the flags of a text that is a pattern as a whole: `/regex/flags`.
+fn whole_pattern(text: &str) -> Option<(String, String)> {
+    let chars: Vec<char> = text.chars().collect();
+    let (token, length) = chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars))?;
+    match token {
+        Token::Pattern { body, flags } if length == chars.len() => Some((body, flags)),
+        _ => None,
+    }
+}
+
 fn operand(placed: &PlacedToken) -> Result<Operand, Fault> {
     match &placed.token {
         Token::Null => Ok(Operand::Null),
@@ -358,12 +371,7 @@ fn operand(placed: &PlacedToken) -> Result<Operand, Fault> {
 
 /// Returns the native pattern of `/regex/flags`, as in `only` and `except`; `None` if the text is not a pattern.
 pub(crate) fn native_pattern(text: &str) -> Option<Result<String, String>> {
-    let chars: Vec<char> = text.chars().collect();
-    let (token, length) = chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars))?;
-    let Token::Pattern { body, flags } = token else { return None };
-    if length != chars.len() {
-        return None;
-    }
+    let (body, flags) = whole_pattern(text)?;
     let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };
     Some(condition::compile_pattern(&pattern).map(|_| pattern))
 }

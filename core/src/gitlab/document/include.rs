@@ -4,24 +4,19 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::inputs::{self, Inputs};
-use super::items::{self, IncludeItem, IncludeKind, LocatedText};
-use super::locations::{self, KnownVariables};
+use super::items::{self, IncludeItem};
 use super::merger::{Document, Merger};
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::findings::Log;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
-use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::files::RepositoryFiles;
 use crate::pipeline::compose::include::{SourceFile, include_path};
 use crate::pipeline::compose::merge::MergeBudget;
-use crate::pipeline::compose::place::{
-    IncludeReader, IncludedFile, Place, Unreadable, Version, check_address,
-};
-use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
+use crate::pipeline::compose::place::{IncludeReader, IncludedFile};
+use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::yaml::tree::{Kind, LINES_PER_FILE, MapEntry, Node, Tree, alias_bomb};
 use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
-use crate::repository::RepositoryAddress;
 use crate::repository::includes::PinnedInclude;
 use crate::text::diagnostics::Location;
 
@@ -80,21 +75,21 @@ pub(crate) fn read(
     merged
 }
 
-struct Loader<'a> {
+pub(super) struct Loader<'a> {
     files: Vec<SourceFile>,
     /// The documents of files that are included without inputs.
     documents: HashMap<String, Option<Rc<Document>>>,
     /// The files that are being parsed, each included by the previous one.
-    chain: Vec<IncludedFile>,
+    pub(super) chain: Vec<IncludedFile>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
     /// Whether there are too many files, which was reported.
     is_full: bool,
     budget: MergeBudget,
     bytes: usize,
-    reader: IncludeReader<'a>,
-    settings: &'a TranslateOptions,
-    log: &'a mut Log,
+    pub(super) reader: IncludeReader<'a>,
+    pub(super) settings: &'a TranslateOptions,
+    pub(super) log: &'a mut Log,
 }
 
 impl<'a> Loader<'a> {
@@ -217,227 +212,6 @@ impl<'a> Loader<'a> {
                 self.lay_over(merger, &document, condition.as_ref(), (path, location));
             }
         }
-    }
-
-    /// Returns the files that an item names. None of them exist for sure.
-    fn files_of(&mut self, kind: &IncludeKind<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
-        match kind {
-            IncludeKind::Local(file) => self.local(file, path),
-            IncludeKind::Project { project, reference, files } => {
-                self.project(project, reference.as_ref(), files, path)
-            }
-            IncludeKind::Remote { url, .. } => {
-                let Some(address) = self.expanded(url, path) else { return Vec::new() };
-                match locations::check_web_address(&address) {
-                    Ok(()) => vec![(IncludedFile { place: Place::Remote, path: address }, url.location)],
-                    Err((message, help)) => self.rejected(url.location, path, message, help),
-                }
-            }
-            IncludeKind::Template(name) => {
-                let Some(text) = self.expanded(name, path) else { return Vec::new() };
-                match include_path(&text) {
-                    Ok(file) => vec![(IncludedFile { place: Place::Template, path: file }, name.location)],
-                    Err((message, help)) => self.rejected(name.location, path, message, help),
-                }
-            }
-            IncludeKind::Component(address) => self.component(address, path),
-        }
-    }
-
-    fn rejected(
-        &mut self,
-        location: Location,
-        path: &Path,
-        message: String,
-        help: &str,
-    ) -> Vec<(IncludedFile, Location)> {
-        self.log.invalid_with_help(path, location, message, help);
-        Vec::new()
-    }
-
-    /// Returns the place of the file that is being parsed.
-    fn place(&self) -> Place {
-        self.chain.last().map_or(Place::Repository, |file| file.place.clone())
-    }
-
-    /// Whether what the file includes must be public: the file, or one that includes it, is of the web.
-    fn is_public(&self) -> bool {
-        self.chain.iter().any(|file| file.place.is_public())
-    }
-
-    /// Returns the files of the repository that the path of a `local` include names.
-    fn local(&mut self, written: &LocatedText<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
-        let location = written.location;
-        let place = self.place();
-        if !place.is_repository() {
-            let from = self.chain.last().map(IncludedFile::label).unwrap_or_default();
-            let message =
-                format!("`local` names a file of the same repository, and {} is not in one", quoted(&from));
-            let help = "include the file with `project`, `remote` or `template`";
-            return self.rejected(location, path, message, help);
-        }
-        let Some(text) = self.expanded(written, path) else { return Vec::new() };
-        let paths = if text.contains('*') {
-            self.matching(&place, &text, location, path)
-        } else {
-            match include_path(&text) {
-                Ok(file) => vec![file],
-                Err((message, help)) => return self.rejected(location, path, message, help),
-            }
-        };
-        let file = |path| (IncludedFile { place: place.clone(), path }, location);
-        paths.into_iter().map(file).collect()
-    }
-
-    /// Returns the files of another project of the same git server.
-    fn project(
-        &mut self,
-        project: &LocatedText<'_>,
-        reference: Option<&LocatedText<'_>>,
-        files: &[LocatedText<'_>],
-        path: &Path,
-    ) -> Vec<(IncludedFile, Location)> {
-        let Some(name) = self.expanded(project, path) else { return Vec::new() };
-        let reference = match reference {
-            None => None,
-            Some(written) => match self.expanded(written, path) {
-                Some(reference) => Some(reference),
-                None => return Vec::new(),
-            },
-        };
-        let own = self.reader.sources().repository();
-        let address = own.ok_or(IncludeError::NoServer).map(|own| own.sibling(&name));
-        let version = Version::Reference(reference.as_deref());
-        let Some(place) = self.git(address, &name, version, project.location, path) else {
-            return Vec::new();
-        };
-        let mut all = Vec::new();
-        for written in files {
-            let Some(text) = self.expanded(written, path) else { return Vec::new() };
-            match include_path(&text) {
-                Ok(path) => all.push((IncludedFile { place: place.clone(), path }, written.location)),
-                Err((message, help)) => return self.rejected(written.location, path, message, help),
-            }
-        }
-        all
-    }
-
-    /// Returns the file of a component.
-    fn component(&mut self, written: &LocatedText<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
-        let location = written.location;
-        let Some(text) = self.expanded(written, path) else { return Vec::new() };
-        let component = match locations::Component::parse(&text) {
-            Ok(component) => component,
-            Err((message, help)) => return self.rejected(location, path, message, help),
-        };
-        let address = component.address(self.reader.sources().repository());
-        let version = Version::Component(component.version);
-        let Some(place) = self.git(Ok(address), component.project, version, location, path) else {
-            return Vec::new();
-        };
-        let files = match self.reader.list(&place, locations::COMPONENTS_DIR) {
-            Ok(files) => files,
-            Err(error) => {
-                self.unreadable(&error, &text, location, path);
-                return Vec::new();
-            }
-        };
-        let Some(path) = component.files().into_iter().find(|file| files.contains(file)) else {
-            let error = IncludeError::NoComponent(component.directory());
-            self.unreadable(&error.into(), &text, location, path);
-            return Vec::new();
-        };
-        vec![(IncludedFile { place, path }, location)]
-    }
-
-    /// Returns the place of a repository at a version. `name` is that of the repository, for messages.
-    fn git(
-        &mut self,
-        address: Result<Result<RepositoryAddress, crate::repository::AddressError>, IncludeError>,
-        name: &str,
-        version: Version<'_>,
-        location: Location,
-        path: &Path,
-    ) -> Option<Place> {
-        let own = self.reader.sources().repository();
-        let address = match address {
-            Ok(Ok(address)) => check_address(&address, own).map(|()| address).map_err(str::to_owned),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => {
-                self.unreadable(&error.into(), name, location, path);
-                return None;
-            }
-        };
-        let address = match address {
-            Ok(address) => address,
-            Err(message) => {
-                let message = format!("{} is not a project: {message}", quoted(name));
-                let help = "write the path of the project on its server, such as `group/project`";
-                self.rejected(location, path, message, help);
-                return None;
-            }
-        };
-        let source = GitSource { address, is_public: self.is_public() };
-        match self.reader.git(source, name, version) {
-            Ok(place) => Some(place),
-            Err(error) => {
-                self.unreadable(&error.into(), name, location, path);
-                None
-            }
-        }
-    }
-
-    /// Returns a text of an item with the values of its variables.
-    fn expanded(&mut self, written: &LocatedText<'_>, path: &Path) -> Option<String> {
-        match self.variables().expand(written.text) {
-            Ok(text) => Some(text),
-            Err(name) => {
-                let message = format!(
-                    "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
-                );
-                let help = format!(
-                    "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
-                );
-                self.log.invalid_with_help(path, written.location, message, &help);
-                None
-            }
-        }
-    }
-
-    /// Returns the variables that are known in the file that is being parsed.
-    fn variables(&self) -> KnownVariables<'a> {
-        let repository = self.reader.sources().repository();
-        KnownVariables { external: &self.settings.external, is_public: self.is_public(), repository }
-    }
-
-    /// Returns the paths of the files that a pattern matches.
-    fn matching(&mut self, place: &Place, pattern: &str, location: Location, path: &Path) -> Vec<String> {
-        let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
-        let Some(matcher) = locations::file_matcher(literal) else {
-            self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
-            return Vec::new();
-        };
-        match self.reader.list(place, locations::directory_of(literal)) {
-            Ok(files) => {
-                let files = locations::matching_files(files, &matcher);
-                if files.is_empty() {
-                    let message = format!("{} matches no file of the repository", quoted(pattern));
-                    let location = FindingLocation::Position(path.clone(), location);
-                    let finding = Finding::error("include-unreadable", location, message);
-                    self.log.findings.push(finding.help("paths are those of the repository, from its top"));
-                }
-                files
-            }
-            Err(error) => {
-                self.unreadable(&error, pattern, location, path);
-                Vec::new()
-            }
-        }
-    }
-
-    fn unreadable(&mut self, error: &Unreadable, label: &str, location: Location, path: &Path) {
-        let location = FindingLocation::Position(path.clone(), location);
-        self.log.findings.push(error.finding(label, location));
     }
 
     fn file(

@@ -22,20 +22,25 @@ const ARTIFACT_KEYS: [&str; 3] = ["artifact", "inputs", "job"];
 pub(super) struct ChildFiles {
     /// Items of the native `include`.
     items: Vec<Mapping>,
-    /// The file of an artifact, with the inputs of its item.
-    artifact: Option<(String, Option<Value>)>,
+    /// The job whose artifacts have one of the files.
     artifact_of: Option<String>,
 }
 
 impl ChildFiles {
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.artifact.is_none()
+        self.items.is_empty()
     }
 
     /// Returns the paths, if all files are in the sources and have no inputs of their own.
     fn local_paths(&self) -> Option<Vec<Value>> {
         let path = |item: &Mapping| item.get("local").filter(|_| item.len() == 1).cloned();
         self.items.iter().map(path).collect()
+    }
+
+    /// Returns the path and the inputs of the only file, if it is one of a job's artifacts.
+    fn only_artifact(&self) -> Option<(Value, Option<Value>)> {
+        let [item] = self.items.as_slice() else { return None };
+        Some((item.get("artifact")?.clone(), item.get("inputs").cloned()))
     }
 }
 
@@ -49,10 +54,6 @@ impl Job<'_> {
         at: Location,
     ) -> Mapping {
         let mut native = Mapping::new();
-        if files.artifact.is_some() && !files.items.is_empty() {
-            let message = "a child pipeline with a file of a job's artifacts has no other files";
-            self.log.invalid(path, at, message);
-        }
         let has_several = |item: &Mapping| {
             item.get("file").and_then(Value::as_sequence).is_some_and(|files| files.len() > 1)
         };
@@ -63,9 +64,9 @@ impl Job<'_> {
             self.log.invalid_with_help(path, at, message, help);
         }
         native.insert("gitlab".into(), true.into());
-        if let Some((file, own)) = files.artifact {
-            native.insert("file".into(), services::sequence(vec![file]));
-            native.extend(files.artifact_of.map(|job| ("artifact_of".into(), job.into())));
+        native.extend(files.artifact_of.take().map(|job| ("artifact_of".into(), job.into())));
+        if let Some((file, own)) = files.only_artifact() {
+            native.insert("file".into(), Value::Sequence(vec![file]));
             native.extend(own.or(inputs).map(|inputs| ("inputs".into(), inputs)));
         } else if let Some(paths) = files.local_paths() {
             native.insert("file".into(), Value::Sequence(paths));
@@ -170,12 +171,14 @@ impl Job<'_> {
                 _ => self.log.unknown_key(path, part, &ARTIFACT_KEYS),
             }
         }
-        if files.artifact.is_some() {
-            let message = "a child pipeline with a file of a job's artifacts has no other files";
+        if files.items.iter().any(|item| item.contains_key("artifact")) {
+            let message = "a child pipeline has one file of a job's artifacts";
             self.log.invalid(path, item.location, message);
         }
         if let Some(file) = file {
-            files.artifact = Some((file, inputs));
+            let mut native = Mapping::from_iter([("artifact".into(), file.into())]);
+            native.extend(inputs.map(|inputs| ("inputs".into(), inputs)));
+            files.items.push(native);
         }
     }
 

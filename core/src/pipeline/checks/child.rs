@@ -110,7 +110,6 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
     let path = path.key("include");
     let conflicts = [
         (!raw.file.is_absent(), "file"),
-        (!raw.artifact_of.is_absent(), "artifact_of"),
         (!raw.inputs.is_absent(), "inputs"),
         (raw.gitlab.get().is_some_and(|flag| !flag.0), "gitlab: false"),
     ];
@@ -125,7 +124,20 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
         findings.push(Finding::value("out-of-range", &path, message).help("let one file include the others"));
     }
     let located = items.0.iter().enumerate().map(|(index, item)| (item, path.index(index)));
-    located.filter_map(|(item, path)| include(item, &path, findings)).collect()
+    let includes: Vec<ChildInclude> =
+        located.filter_map(|(item, path)| include(item, &path, findings)).collect();
+    let is_artifact = |include: &&ChildInclude| matches!(include.source, ChildIncludeSource::Artifact { .. });
+    let artifacts = includes.iter().filter(is_artifact).count();
+    let is_complete = includes.len() == items.0.len();
+    if is_complete && artifacts != usize::from(!raw.artifact_of.is_absent()) {
+        let message =
+            format!("`include` has {artifacts} items with `artifact`, and `artifact_of` names one job");
+        findings.push(
+            Finding::key("conflicting-keys", &path, message)
+                .help("name the job that makes the file under `artifact_of`, and the file in one item"),
+        );
+    }
+    includes
 }
 
 fn include(
@@ -151,6 +163,7 @@ fn include(
         text(&raw.remote).map(|url| ChildIncludeSource::Remote { url, integrity: text(&raw.integrity) }),
         text(&raw.template).map(|name| ChildIncludeSource::Template { name }),
         text(&raw.component).map(|address| ChildIncludeSource::Component { address }),
+        text(&raw.artifact).map(|path| ChildIncludeSource::Artifact { path }),
     ];
     let mut sources = sources.into_iter().flatten();
     let (source, other) = (sources.next(), sources.next());
@@ -162,8 +175,8 @@ fn include(
     };
     let is_remote = matches!(source, Some(ChildIncludeSource::Remote { .. }));
     if !is_complete || other.is_some() || (!is_remote && !raw.integrity.is_absent()) {
-        let message =
-            "an item of `include` has `local`, `project` with `file`, `remote`, `template` or `component`";
+        let message = "an item of `include` has `local`, `project` with `file`, `remote`, `template`, `component` or \
+                       `artifact`";
         findings.push(
             Finding::key("bad-include", path, message)
                 .help("`ref` is a key beside `project`, and `integrity` one beside `remote`"),

@@ -78,6 +78,11 @@ pub enum ChildIncludeSource {
         /// Its address with the version.
         address: String,
     },
+    /// Among the artifacts of the job that the pipeline names.
+    Artifact {
+        /// The path.
+        path: String,
+    },
 }
 
 impl ChildInclude {
@@ -86,6 +91,7 @@ impl ChildInclude {
     pub fn label(&self) -> &str {
         let name = match &self.source {
             ChildIncludeSource::Local { path: name }
+            | ChildIncludeSource::Artifact { path: name }
             | ChildIncludeSource::Template { name }
             | ChildIncludeSource::Component { address: name } => name,
             ChildIncludeSource::Project { files, .. } => files.first().map_or("", String::as_str),
@@ -97,6 +103,7 @@ impl ChildInclude {
     pub(crate) fn templates(&self) -> impl Iterator<Item = &String> {
         let (one, optional, more) = match &self.source {
             ChildIncludeSource::Local { path: one }
+            | ChildIncludeSource::Artifact { path: one }
             | ChildIncludeSource::Template { name: one }
             | ChildIncludeSource::Component { address: one } => (one, None, &[][..]),
             ChildIncludeSource::Project { project, reference, files } => {
@@ -110,6 +117,7 @@ impl ChildInclude {
     fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let source = match &self.source {
             ChildIncludeSource::Local { path } => ChildIncludeSource::Local { path: put_in(path) },
+            ChildIncludeSource::Artifact { path } => ChildIncludeSource::Artifact { path: put_in(path) },
             ChildIncludeSource::Project { project, reference, files } => ChildIncludeSource::Project {
                 project: put_in(project),
                 reference: reference.as_deref().map(&put_in),
@@ -182,6 +190,17 @@ impl ChildPipeline {
         }
         let files = self.files.iter().map(String::as_str);
         files.chain(self.includes.iter().map(ChildInclude::label)).collect()
+    }
+
+    /// Returns the path of the file of a job's artifacts, if it has one.
+    #[must_use]
+    pub fn artifact_path(&self) -> Option<&str> {
+        self.artifact_of.as_ref()?;
+        let included = self.includes.iter().find_map(|include| match &include.source {
+            ChildIncludeSource::Artifact { path } => Some(path.as_str()),
+            _ => None,
+        });
+        included.or_else(|| self.files.first().map(String::as_str))
     }
 
     /// Whether its files are known without the artifacts of a job, a value of a variable, or another repository of the server.

@@ -196,6 +196,8 @@ record! {
         template: Text = "template",
         /// Address of a component.
         component: Text = "component",
+        /// Path of a file among the artifacts of the job that `artifact_of` names.
+        artifact: Text = "artifact",
         /// Inputs of the files, as their `spec` declares them.
         inputs: NamedValues<Text> = "inputs",
     }
