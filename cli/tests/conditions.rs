@@ -143,10 +143,13 @@ fn inputs_are_checked_and_reach_the_plan() {
         assert_eq!(code, 2, "{args:?}: {text}");
         assert!(text.contains(message), "{args:?}: {text}");
     }
-    for event in ["merge_group", "release", "comment", "pipeline"] {
-        let (_, text) = plan(&["--event", event, "--tag", "v1"]);
-        assert!(text.contains(&format!("event {event}")) || text.contains("no job runs"), "{event}: {text}");
+    for event in ["merge_group", "release", "pipeline"] {
+        let (code, text) = plan(&["--event", event, "--tag", "v1"]);
+        assert_eq!(code, 2, "{event}: {text}");
+        assert!(text.contains(&format!("its `on` has no `{event}`")), "{event}: {text}");
     }
+    let (_, text) = plan(&["--event", "comment"]);
+    assert!(text.contains("no job runs"), "{text}");
 }
 
 #[test]

@@ -102,7 +102,8 @@ pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
         } else if let Some(text) = values::text(&entry.value) {
             text.clone_into(&mut declared.text);
         } else if entry.value.is_null() {
-            log.changed(&at, entry.key_location, unset::without_value(&entry.key));
+            let message = format!("the variable `{}` has no value, so it is empty", entry.key);
+            log.changed(&at, entry.key_location, message);
         } else {
             log.wrong_type(&at, &entry.value, "a string or a number");
         }

@@ -94,6 +94,23 @@ fn rules_about_the_repository_itself_are_decided_where_files_are_included() {
 }
 
 #[test]
+fn version_of_the_own_commit_names_files_of_the_repository_itself() {
+    let files = lib(&[("templates/build.yml", &job("built")), ("ci/own.yml", &job("own"))]);
+    for text in [
+        "include: [{component: $CI_SERVER_FQDN/$CI_PROJECT_PATH/build@$CI_COMMIT_SHA}]\n",
+        "include: [{component: 'git.example/group/app/build@${CI_COMMIT_SHA}'}]\n",
+    ] {
+        let (jobs, includes) = good(text, &files);
+        assert_eq!((jobs, includes), (vec!["built".to_owned()], Vec::new()), "{text}");
+    }
+    let text = "include: {project: $CI_PROJECT_PATH, ref: $CI_COMMIT_SHA, file: ci/own.yml}\n";
+    assert_eq!(good(text, &files).0, ["own"]);
+    // The commit is not one of another repository.
+    let other = error("include: {project: group/lib, ref: $CI_COMMIT_SHA, file: a.yml}\n", &files);
+    assert!(other.contains("$CI_COMMIT_SHA"), "{other}");
+}
+
+#[test]
 fn project_files_are_pinned_and_their_local_includes_are_theirs() {
     let files = lib(&[("ci/inner.yml", &job("wrong"))]);
     let text = "include:\n  - project: group/$LIB\n    ref: $VERSION\n    file: [/a.yml]\nown: {image: x, script: x}\n";

@@ -108,6 +108,30 @@ fn trigger_of_a_project_becomes_a_pipeline_of_another_repository() {
     assert_eq!(diagnostics(text), [""; 0]);
 }
 
+#[test]
+fn file_of_an_artifact_is_read_beside_others() {
+    let text = "make: { image: a, script: x, artifacts: { paths: [made.yml] } }\n\
+                j:\n  stage: deploy\n  trigger:\n    include:\n      - one.yml\n      - { artifact: made.yml, job: make }\n";
+    let child = child_of(text);
+    assert_eq!((child.artifact_of.as_deref(), child.artifact_path()), (Some("make"), Some("made.yml")));
+    assert!(child.files.is_empty() && !child.is_known_early());
+    let made = read(&child, Some("made: { image: i, script: x }\n")).unwrap();
+    assert_eq!(names(&made), ["one", "made"]);
+    let twice = text.replace("one.yml", "{ artifact: other.yml, job: make }");
+    let found = diagnostics(&twice);
+    assert!(found.iter().any(|one| one.contains("one file of a job's artifacts")), "{found:#?}");
+    // A native item needs the job.
+    let native = |keys: &str| {
+        let text = format!(
+            "name: a\njobs:\n  m: {{ image: i, script: x, artifacts: {{ paths: [m.yml] }} }}\n  \
+             j: {{ needs: [m], pipeline: {{ include: [o.yml, {{ artifact: m.yml }}]{keys} }} }}\n"
+        );
+        tidemill_core::pipeline::parse(&text)
+    };
+    assert!(native(", artifact_of: m").is_ok());
+    assert!(native("").is_err());
+}
+
 /// Returns the jobs and the pinned files of the child of a GitLab file.
 fn read_elsewhere(text: &str, files: &Elsewhere) -> Result<(Vec<String>, Vec<String>), ChildError> {
     let plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();

@@ -247,3 +247,38 @@ fn value_of_the_file_holds_where_an_environment_has_another() {
     let errors = translate_with("j: { image: a:$PASSWORD, script: x }\n", &set).unwrap_err();
     assert!(errors.render(false).contains("whose value only jobs get"), "{}", errors.render(false));
 }
+
+#[test]
+fn variable_without_a_value_is_empty_with_a_warning() {
+    let text = "variables: {A: }\nj: {image: x, script: x, variables: {B: }}\n";
+    let pipeline = super::pipeline(text);
+    let plan = Plan::for_facts(&pipeline, &super::on_push("main")).unwrap();
+    assert_eq!((plan.jobs[0].variables["A"].as_str(), plan.jobs[0].variables["B"].as_str()), ("", ""));
+    let found = super::diagnostics(text);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().all(|one| one.contains("warning[gitlab-changed]") && one.contains("no value")));
+}
+
+#[test]
+fn value_matches_a_text_that_is_no_pattern_if_it_is_a_part_of_it() {
+    let runs = |condition: &str| {
+        let text = format!(
+            "variables: {{TEXT: 'a push or more'}}\nj: {{image: x, script: x, rules: [{{if: '{condition}'}}]}}\nk: {{image: x, script: x}}\n"
+        );
+        let plan = Plan::for_facts(&super::pipeline(&text), &super::on_push("main")).unwrap();
+        plan.jobs.iter().any(|job| job.name == "j")
+    };
+    for (condition, expected) in [
+        ("$CI_PIPELINE_SOURCE =~ \"merge_request_event\"", false),
+        ("$CI_PIPELINE_SOURCE !~ \"merge_request_event\"", true),
+        ("$CI_PIPELINE_SOURCE =~ \"a push\"", true),
+        ("$CI_PIPELINE_SOURCE =~ $TEXT", true),
+        ("$CI_COMMIT_BRANCH =~ $TEXT", false),
+        // What is not set is a part of each text, and nothing matches what is not set.
+        ("$CI_COMMIT_TAG =~ \"x\"", true),
+        ("$CI_PIPELINE_SOURCE =~ $NOBODY", false),
+        ("$CI_PIPELINE_SOURCE !~ $NOBODY", true),
+    ] {
+        assert_eq!(runs(condition), expected, "{condition}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::{
     output::{self, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        file::{self, FileContext},
+        file::{self, FileContext, FileFormat},
         git_facts,
     },
     view::format::duration,
@@ -16,8 +16,11 @@ use std::{io::Write, path::Path};
 use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::{
     condition,
-    pipeline::{When, set_inputs},
-    plan::{ExcludedJob, Plan, PlannedJob, trigger::event_inputs},
+    pipeline::{Triggers, When, set_inputs},
+    plan::{
+        ExcludedJob, Plan, PlannedJob,
+        trigger::{NotTriggered, check_triggers, event_inputs},
+    },
 };
 
 /// `tidemill plan`.
@@ -42,6 +45,8 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         file.input_values(facts.trigger == Trigger::Manual)?
     };
     set_inputs(&mut facts, inputs);
+    let is_native = FileFormat::of(Path::new(&file.name), args.file.gitlab, true) == FileFormat::Native;
+    check_event(&file.pipeline.on, is_native, &facts, &file.name)?;
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {
@@ -77,6 +82,21 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         }
     }
     print_excluded(&mut out, &plan.left_out, &facts)
+}
+
+/// Checks that `on` names the event. A file without `on` is planned for each; schedules of a GitLab file are not in it.
+fn check_event(on: &Triggers, is_native: bool, facts: &Facts, name: &str) -> Outcome {
+    if *on == Triggers::default() || (!is_native && facts.trigger == Trigger::Schedule) {
+        return Ok(());
+    }
+    match check_triggers(on, facts) {
+        Err(why @ NotTriggered::NoTrigger(_)) => Err(Failure::usage(format!(
+            "this event does not start {}: {}",
+            Printable(name),
+            Printable(why.to_string())
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Prints the jobs that conditions exclude, with the facts.

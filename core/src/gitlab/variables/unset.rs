@@ -5,11 +5,6 @@ use std::rc::Rc;
 use super::Scope;
 use crate::execution::predefined;
 
-/// Returns the warning about a variable that is declared without a value, which GitLab's jobs get as an empty one.
-pub(super) fn without_value(name: &str) -> String {
-    format!("the variable `{name}` has no value, so it is empty; write `\"\"` for an empty one")
-}
-
 impl Scope {
     /// Whether `name` may have a value when the conditions of a job are decided: it is set, by a value that is not known here, or
     /// it is a variable of the execution.
