@@ -251,10 +251,10 @@ fn value_of_the_file_holds_where_an_environment_has_another() {
 #[test]
 fn variable_without_a_value_is_empty_with_a_warning() {
     let text = "variables: {A: }\nj: {image: x, script: x, variables: {B: }}\n";
-    let pipeline = super::pipeline(text);
-    let plan = Plan::for_facts(&pipeline, &super::on_push("main")).unwrap();
+    let pipeline = pipeline(text);
+    let plan = Plan::for_facts(&pipeline, &on_push("main")).unwrap();
     assert_eq!((plan.jobs[0].variables["A"].as_str(), plan.jobs[0].variables["B"].as_str()), ("", ""));
-    let found = super::diagnostics(text);
+    let found = diagnostics(text);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found.iter().all(|one| one.contains("warning[gitlab-changed]") && one.contains("no value")));
 }
@@ -265,7 +265,7 @@ fn value_matches_a_text_that_is_no_pattern_if_it_is_a_part_of_it() {
         let text = format!(
             "variables: {{TEXT: 'a push or more'}}\nj: {{image: x, script: x, rules: [{{if: '{condition}'}}]}}\nk: {{image: x, script: x}}\n"
         );
-        let plan = Plan::for_facts(&super::pipeline(&text), &super::on_push("main")).unwrap();
+        let plan = Plan::for_facts(&pipeline(&text), &on_push("main")).unwrap();
         plan.jobs.iter().any(|job| job.name == "j")
     };
     for (condition, expected) in [

@@ -13,7 +13,7 @@ jobs:
     image: i
     script: [c]
     matrix: { n: MANY }
-    rules: [{ if: \"n == \\\"0\\\"\" }]
+    rules: [{ if: \"env(\\\"n\\\") == \\\"0\\\"\" }]
 ";
 
 /// Returns [`FILE`] with a matrix of `variants`.

@@ -106,7 +106,7 @@ impl CelExpr {
     }
 
     /// Whether `part` is a part of `text`.
-    pub(crate) fn contains(text: &str, part: Self) -> Self {
+    pub(crate) fn contains(text: &str, part: &Self) -> Self {
         Self::atom(format!("{}.contains({})", Self::literal(text).text, part.text))
     }
 

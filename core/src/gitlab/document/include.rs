@@ -92,7 +92,7 @@ pub(super) struct Loader<'a> {
     pub(super) log: &'a mut Log,
 }
 
-impl<'a> Loader<'a> {
+impl Loader<'_> {
     /// Returns the document of a file, merged with its includes. `given` are its inputs, and `at` is where it is included.
     fn parse(
         &mut self,
