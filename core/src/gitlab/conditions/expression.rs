@@ -303,7 +303,7 @@ impl<'a> Parser<'a> {
         match left {
             Operand::Null => CelExpr::constant(true),
             Operand::Text(part) => CelExpr::constant(text.contains(part.as_str())),
-            Operand::Variable(name) => CelExpr::contains(text, self.value(name)),
+            Operand::Variable(name) => CelExpr::contains(text, &self.value(name)),
         }
     }
 
