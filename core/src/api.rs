@@ -10,7 +10,6 @@ mod header;
 mod health;
 mod insight;
 mod job;
-mod log;
 pub mod page;
 pub mod path;
 mod problem;
@@ -43,9 +42,8 @@ pub use insight::{
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
-    LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
+    LogBytes, LogMark, LogTimes, MAX_REPORT_MARKS, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
-pub use log::{LogMark, LogTimes, MAX_REPORT_MARKS};
 pub use problem::Problem;
 pub use registry::{
     RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,

@@ -24,10 +24,10 @@ use crate::{
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
-        artifact_files::FileAccess,
         artifacts::ArtifactService,
         badges::BadgeService,
         caches::CacheService,
+        file_access::FileAccess,
         health::{Disk, HealthService},
         insights::InsightService,
         sources::SourceService,

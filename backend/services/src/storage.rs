@@ -1,11 +1,12 @@
 //! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, and the health of the stores.
 
 pub(crate) mod archive;
-pub(crate) mod artifact_files;
+mod artifact_files;
 pub(crate) mod artifacts;
 pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
+pub(crate) mod file_access;
 pub(crate) mod health;
 pub(crate) mod insights;
 pub(crate) mod sources;

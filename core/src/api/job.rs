@@ -1,6 +1,9 @@
 //! Jobs: views for users, and requests and replies of workers.
 
-use super::log::LogMark;
+mod log;
+
+pub use log::{LogMark, LogTimes, MAX_REPORT_MARKS};
+
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},

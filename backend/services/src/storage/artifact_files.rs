@@ -7,20 +7,18 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{ArtifactRecord, ByteStream, Objects},
-    seal::SecretSealer,
 };
 use data_encoding::BASE64URL_NOPAD;
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    sync::Arc,
 };
 use tidemill_core::{
     api::{ArtifactLink, page::ARTIFACT_FILES},
     ids::{ArtifactId, ExecutionId},
     time::Timestamp,
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 
 /// What the ticket of a link is sealed for.
 const TICKET_PLACE: &str = "artifact-link";
@@ -30,23 +28,8 @@ const LINK_TTL_MS: i64 = 10 * 60_000;
 const MAX_TICKET_LEN: usize = 1_000;
 /// Maximum length of a file's path.
 const MAX_PATH_LEN: usize = 4_096;
-/// Maximum number of archives that are read at the same time.
-const MAX_READERS: usize = 16;
 /// Maximum length of a directory's name in an archive of all artifacts.
 const MAX_DIRECTORY_LEN: usize = 100;
-
-/// Limits concurrent reads and opens links. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct FileAccess {
-    readers: Arc<Semaphore>,
-    sealer: SecretSealer,
-}
-
-impl FileAccess {
-    pub fn new(sealer: SecretSealer) -> Self {
-        Self { readers: Arc::new(Semaphore::new(MAX_READERS)), sealer }
-    }
-}
 
 impl ArtifactService {
     /// Returns one file of an artifact.

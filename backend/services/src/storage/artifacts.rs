@@ -1,9 +1,9 @@
 //! Stores and serves artifacts of jobs.
 
 use super::{
-    artifact_files::FileAccess,
     caches::{CacheService, encode_key},
     download::{Download, put_bounded, too_large},
+    file_access::FileAccess,
 };
 use crate::{
     context::service_context::{Context, job_of},

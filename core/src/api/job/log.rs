@@ -1,4 +1,4 @@
-//! Logs: times of their lines.
+//! Logs of jobs: times of their lines.
 
 use crate::time::Timestamp;
 use schemars::JsonSchema;
