@@ -19,19 +19,14 @@ const MAX_CHANGED_FILES: usize = 10_000;
 /// Maximum number of files; with more, conditions on files are true.
 const MAX_FILES: usize = 50_000;
 
-/// Facts that a pipeline's conditions and references use. Other facts are not queried.
+/// Facts that a pipeline's conditions use, besides those that are always read. Other facts are not queried.
 #[derive(Debug, Clone, Copy, Default)]
-#[allow(clippy::struct_excessive_bools)]
 pub struct RequiredFacts {
-    refs: bool,
     changed: bool,
     files: bool,
 }
 
 impl RequiredFacts {
-    /// Branch, tag, commit and default branch.
-    pub const REFS: Self = Self { refs: true, changed: false, files: false };
-
     /// Returns the needs of `pipeline`.
     pub fn of(pipeline: &Pipeline) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);
@@ -39,8 +34,6 @@ impl RequiredFacts {
             rules().filter_map(|rule| rule.condition.as_deref()).any(|condition| condition.contains(name))
         };
         Self {
-            // Variables of the repository may be for protected branches only.
-            refs: true,
             // The conditions of children, which are not known here, may ask for them.
             changed: calls("changed")
                 || rules().any(|rule| !rule.changes.is_empty())
@@ -50,28 +43,84 @@ impl RequiredFacts {
     }
 }
 
-/// Returns the needed facts of the repository that contains `dir`. Facts that git does not know are absent.
-pub fn of_working_tree(dir: &Path, needs: RequiredFacts) -> Facts {
-    let mut facts = Facts::default();
-    let Some(top) = top(dir) else { return facts };
-    if needs.refs || needs.changed {
-        facts.branch = git(&top, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
-        if facts.branch.is_none() {
-            facts.tag = git(&top, &["describe", "--tags", "--exact-match", "HEAD"]);
+/// The repository that contains a directory. Read once, and with few processes: each of them takes milliseconds.
+#[derive(Debug, Default)]
+pub struct WorkingTree {
+    /// The top directory; none if there is no repository.
+    top: Option<PathBuf>,
+    /// Branch, tag, commit and default branch, as variables of a repository may be for protected branches only.
+    facts: Facts,
+}
+
+impl WorkingTree {
+    /// Reads the repository that contains `dir`. What git does not know is absent.
+    pub fn read(dir: &Path) -> Self {
+        let Some(Head { top, commit, branch }) = Head::read(dir) else { return Self::default() };
+        let facts = Facts {
+            tag: match branch {
+                Some(_) => None,
+                None => git(&top, &["describe", "--tags", "--exact-match", "HEAD"]),
+            },
+            default_branch: default_branch(&top),
+            details: details(&top),
+            branch,
+            commit,
+            ..Facts::default()
+        };
+        Self { top: Some(top), facts }
+    }
+
+    /// Returns its facts, with those that `needs` names.
+    pub fn facts(&self, needs: RequiredFacts) -> Facts {
+        let mut facts = self.facts.clone();
+        let Some(top) = &self.top else { return facts };
+        if needs.changed {
+            facts.changed = changed(top, facts.default_branch.as_deref());
         }
-        facts.commit = git(&top, &["rev-parse", "--verify", "--quiet", "HEAD"]);
-        facts.default_branch = default_branch(&top);
+        if needs.files {
+            facts.files = paths(top, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+                .filter(|files| files.len() <= MAX_FILES)
+                .map(|files| files.into_iter().collect());
+        }
+        facts
     }
-    facts.details = details(&top);
-    if needs.changed {
-        facts.changed = changed(&top, facts.default_branch.as_deref());
+}
+
+/// What is checked out.
+struct Head {
+    /// The top directory of the working tree.
+    top: PathBuf,
+    /// The commit; none before the first one.
+    commit: Option<String>,
+    /// The branch; none if it is detached.
+    branch: Option<String>,
+}
+
+impl Head {
+    fn read(dir: &Path) -> Option<Self> {
+        let arguments = ["rev-parse", "--show-toplevel", "HEAD", "--symbolic-full-name", "HEAD"];
+        if let Some(mut text) = output(dir, &arguments) {
+            // The name of the directory may have line breaks, the other two lines have none.
+            let name = last_line(&mut text)?;
+            let commit = last_line(&mut text)?;
+            let branch = name.strip_prefix("refs/heads/").map(str::to_owned);
+            text.pop_if(|last| *last == b'\n');
+            let top = PathBuf::from(OsString::from_vec(text));
+            return Some(Self { top, commit: Some(commit), branch });
+        }
+        let mut top = output(dir, &["rev-parse", "--show-toplevel"])?;
+        top.pop_if(|last| *last == b'\n');
+        let top = PathBuf::from(OsString::from_vec(top));
+        let branch = git(&top, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
+        Some(Self { top, commit: None, branch })
     }
-    if needs.files {
-        facts.files = paths(&top, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .filter(|files| files.len() <= MAX_FILES)
-            .map(|files| files.into_iter().collect());
-    }
-    facts
+}
+
+/// Takes the last line of `text`, which ends with a line break.
+fn last_line(text: &mut Vec<u8>) -> Option<String> {
+    text.pop_if(|last| *last == b'\n');
+    let begin = text.iter().rposition(|byte| *byte == b'\n')? + 1;
+    String::from_utf8(text.split_off(begin)).ok()
 }
 
 /// Returns the message and the author of HEAD.
@@ -145,10 +194,13 @@ fn default_branch(top: &Path) -> Option<String> {
     if let Some(head) = git(top, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]) {
         return head.strip_prefix("origin/").map(str::to_owned);
     }
-    ["main", "master"].into_iter().map(str::to_owned).find(|name| {
-        let refs = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")];
-        refs.iter().any(|name| git(top, &["rev-parse", "--verify", "--quiet", name]).is_some())
-    })
+    let names = ["main", "master"];
+    let refs = |name: &str| [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")];
+    let mut arguments = vec!["for-each-ref".to_owned(), "--format=%(refname)".to_owned()];
+    arguments.extend(names.into_iter().flat_map(refs));
+    let known = String::from_utf8(output(top, &arguments)?).ok()?;
+    let is_known = |name: &&str| known.lines().any(|line| refs(name).iter().any(|one| one == line));
+    names.into_iter().find(is_known).map(str::to_owned)
 }
 
 /// Returns the files that differ from the merge base with the default branch, including uncommitted ones. `None` if there is no
@@ -161,14 +213,6 @@ fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
     let mut changed = paths(top, &["diff", "--name-only", "--no-renames", "-z", &base, "--"])?;
     changed.extend(paths(top, &["ls-files", "-z", "--others", "--exclude-standard"])?);
     (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
-}
-
-/// Returns the top directory of the working tree that contains `dir`.
-fn top(dir: &Path) -> Option<PathBuf> {
-    let mut path = output(dir, &["rev-parse", "--show-toplevel"])?;
-    // A name may end with a space or a line break.
-    path.pop_if(|last| *last == b'\n');
-    Some(PathBuf::from(OsString::from_vec(path)))
 }
 
 fn git(dir: &Path, arguments: &[&str]) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use super::{
     retry::end_worker,
-    run_sources::{RunSources, find_sources, read_gitlab_file},
+    run_sources::{RunSources, SourceSearch, read_gitlab_file, start_search},
 };
 use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
@@ -49,15 +49,15 @@ const MAX_EARLIER: u32 = 50;
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let variables = file::variables(&args.variables)?;
     let inputs = file::inputs(&args.variables)?;
-    // The file and the facts of another repository are those of its commit, which must be known first.
-    let resolved = match &args.repo {
-        Some(_) => Some(find_sources(settings, args).await?),
-        None => None,
-    };
+    let mut search = start_search(settings, args)?;
+    if args.repo.is_some() {
+        // The file and the facts of another repository are those of its commit, which must be known first.
+        search = SourceSearch::Ended(Box::new(search.finish().await?));
+    }
     let secrets = secrets(settings, args)?;
     let deployment = Deployment::connect(settings).await?;
     let planned =
-        plan(settings, args, &deployment, resolved.as_ref(), (&variables, &inputs, secrets.as_slice())).await;
+        plan(settings, args, &deployment, search.found(), (&variables, &inputs, secrets.as_slice())).await;
     let (file, facts, plan) = match planned {
         Ok(planned) => planned,
         Err(failure) => {
@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     };
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
-    let (sources, worker) = match prepare(settings, args, resolved, (&plan, &facts)).await {
+    let (sources, worker) = match prepare(settings, args, search, (&plan, &facts)).await {
         Ok(prepared) => prepared,
         Err(failure) => {
             deployment.close().await;
@@ -152,7 +152,11 @@ async fn plan(
         Some(sources) => sources.repo.clone(),
         None => repository::address(None)?,
     };
-    let refs = facts(args, resolved, git_facts::RequiredFacts::REFS)?;
+    let tree = match resolved {
+        Some(_) => git_facts::WorkingTree::default(),
+        None => git_facts::WorkingTree::read(Path::new(".")),
+    };
+    let refs = facts(args, resolved, tree.facts(git_facts::RequiredFacts::default()))?;
     let path = format!("{}?repo={}&protected={}", path::VARIABLES, query_encoded(&repo), refs.is_protected());
     let mut external: ExternalVariables = deployment.get(&path).await?;
     external.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
@@ -177,8 +181,8 @@ async fn plan(
         }
     };
     check_secrets(&file, secrets)?;
-    let needs = git_facts::RequiredFacts::of(&file.pipeline);
-    let mut facts = Facts { repo, ..facts(args, resolved, needs)? };
+    let of_tree = tree.facts(git_facts::RequiredFacts::of(&file.pipeline));
+    let mut facts = Facts { repo, ..facts(args, resolved, of_tree)? };
     facts.add_external(external);
     let values = file.input_values(facts.trigger == Trigger::Manual)?;
     set_inputs(&mut facts, values);
@@ -273,8 +277,8 @@ fn show_left_out(plan: &Plan) {
     }
 }
 
-/// Returns the facts for conditions: from git in the current directory, or those of another repository.
-fn facts(args: &Run, resolved: Option<&RunSources>, needs: git_facts::RequiredFacts) -> Outcome<Facts> {
+/// Returns the facts for conditions: `of_tree` of the current directory, or those of another repository.
+fn facts(args: &Run, resolved: Option<&RunSources>, of_tree: Facts) -> Outcome<Facts> {
     let facts = match resolved {
         Some(sources) => Facts {
             branch: sources.branch.clone(),
@@ -285,34 +289,28 @@ fn facts(args: &Run, resolved: Option<&RunSources>, needs: git_facts::RequiredFa
             files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
             ..Facts::default()
         },
-        None => git_facts::of_working_tree(Path::new("."), needs),
+        None => of_tree,
     };
     let event = FactArgs { event: args.event, ..FactArgs::default() };
     let facts = git_facts::override_with(&event, Path::new("."), facts)?;
     Ok(Facts { is_assumed: args.event.is_some(), jobs: args.selection.selection(), ..facts })
 }
 
-/// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
+/// Waits for the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
 /// engine is slow at that.
 async fn prepare(
     settings: &Settings,
     args: &Run,
-    resolved: Option<RunSources>,
+    search: SourceSearch,
     (plan, facts): (&Plan, &Facts),
 ) -> Outcome<(RunSources, Option<Worker>)> {
-    let find = async {
-        match resolved {
-            Some(sources) => Ok(sources),
-            None => find_sources(settings, args).await,
-        }
-    };
     if settings.is_remote() {
-        return Ok((find.await?, None));
+        return Ok((search.finish().await?, None));
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) = tokio::join!(find, workers::open(settings, slots, labels));
+    let (sources, worker) = tokio::join!(search.finish(), workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {

@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, Outcome, Rejection},
     output,
     pipeline::elsewhere::Elsewhere,
-    settings::Settings,
+    settings::{Settings, data_dir},
     view::format,
 };
 use rustix::fs::statvfs;
@@ -19,6 +19,7 @@ use tidemill_worker::source::{
     self, DiscoveryResult, GitlabValues, HostPolicy, ResolvedCommit, Revision, SourceError, SourceErrorKind,
     SourcePack, UploadPlan,
 };
+use tokio::task::JoinHandle;
 
 /// With fewer free bytes, the disk is the likely reason for a failure of git.
 const LOW_SPACE: u64 = 16 << 20;
@@ -47,9 +48,38 @@ pub struct RunSources {
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
-/// Finds the sources of a run.
-pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources> {
-    let cache = settings.data_dir()?.join("worker").join("cache");
+/// The search for the sources of a run, on another thread: git takes longer for that than all else that comes before the first
+/// container.
+pub enum SourceSearch {
+    /// Goes on.
+    Running(JoinHandle<Outcome<RunSources>>),
+    /// Has ended.
+    Ended(Box<RunSources>),
+}
+
+impl SourceSearch {
+    /// Returns the sources if they have been waited for.
+    pub fn found(&self) -> Option<&RunSources> {
+        match self {
+            Self::Running(_) => None,
+            Self::Ended(sources) => Some(sources),
+        }
+    }
+
+    /// Waits for the sources.
+    pub async fn finish(self) -> Outcome<RunSources> {
+        match self {
+            Self::Running(task) => task.await.map_err(|error| Failure::system(error.to_string()))?,
+            Self::Ended(sources) => Ok(*sources),
+        }
+    }
+}
+
+/// Begins to look for the sources of a run.
+pub fn start_search(settings: &Settings, args: &Run) -> Outcome<SourceSearch> {
+    let data_dir = settings.data_dir()?;
+    data_dir::prepare(data_dir)?;
+    let cache = data_dir.join("worker").join("cache");
     let repo = args.repo.clone();
     let (branch, tag, commit) = (args.branch.clone(), args.tag.clone(), args.commit.clone());
     let (is_remote, upload_all) = (settings.is_remote(), args.upload_all);
@@ -57,7 +87,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
         check_repo_for_servers(repo)?;
     }
     let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
-    let result = tokio::task::spawn_blocking(move || match repo {
+    Ok(SourceSearch::Running(tokio::task::spawn_blocking(move || match repo {
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
             // The user may connect to any host.
@@ -90,8 +120,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 sign_in,
             })
         }
-    });
-    result.await.map_err(|error| Failure::system(error.to_string()))?
+    })))
 }
 
 fn checkout_refs(tag: Option<String>, default_branch: Option<String>) -> CheckoutRefs {

@@ -158,7 +158,7 @@ fn propose(kind: &Kind, local: &[String]) -> Proposal {
 
 /// Returns the default branch of the current repository, quoted for YAML; `main` if it is unknown.
 fn default_branch() -> String {
-    let facts = git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::REFS);
+    let facts = git_facts::WorkingTree::read(Path::new(".")).facts(git_facts::RequiredFacts::default());
     let branch = facts.default_branch.or(facts.branch).unwrap_or_else(|| "main".to_owned());
     serde_json::to_string(&branch).unwrap_or(branch)
 }

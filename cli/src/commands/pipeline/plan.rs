@@ -34,7 +34,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     };
     let file = file::load(&args.file, true, &context)?;
     let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
-    let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
+    let facts = git_facts::override_with(&args.facts, here, git_facts::WorkingTree::read(here).facts(needs))?;
     let repo = repository::address(None).unwrap_or_default();
     let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
     let inputs = if facts.comment.is_some() {
