@@ -75,7 +75,10 @@ async fn excluded_jobs_are_listed_with_reasons_and_bounded() {
         json!({ "job_name": "nightly", "reason": "`event == \"schedule\"` does not hold" })
     );
     assert_eq!(shown["jobs"][1]["job_name"], "wide [n=1]", "{shown}");
-    let id = start(&server, &file(600)).await;
+    let text = file(256);
+    let (_, wide) = text.split_once("  wide:").unwrap();
+    let more: String = ["wider", "widest"].iter().map(|name| format!("  {name}:{wide}")).collect();
+    let id = start(&server, &(text.clone() + &more)).await;
     let (_, shown) = get(&server, path::EXCLUDED_JOBS, &id).await;
-    assert_eq!((shown["jobs"].as_array().unwrap().len(), &shown["total"]), (500, &json!(600)));
+    assert_eq!((shown["jobs"].as_array().unwrap().len(), &shown["total"]), (500, &json!(1 + 3 * 255)));
 }
