@@ -102,4 +102,20 @@ describe("Markdown", () => {
     expect(html(`${"<b>".repeat(500)}x`)).toContain("x");
     expect(html("- ".repeat(60) + "x")).toContain("x");
   });
+
+  test("a text that takes too long is shown as it was written", () => {
+    // The time is over at the first place where it is looked at.
+    const text = "**a".repeat(10);
+    const box = document.createElement("div");
+    box.append(renderMarkdown(text, -1));
+    expect(box.innerHTML).toBe(`<pre>${text}</pre>`);
+    expect(html("**a**")).toBe("<p><strong>a</strong></p>");
+  });
+
+  test("a text that is nested deeply is shown", () => {
+    const text = ">".repeat(200_000);
+    const box = document.createElement("div");
+    box.append(renderMarkdown(text));
+    expect(box.textContent).not.toBe("");
+  });
 });

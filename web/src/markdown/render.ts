@@ -3,8 +3,30 @@
 import createPurifier, { type Config } from "dompurify";
 import { Marked } from "marked";
 
+/** How long a text may take to parse, in milliseconds. Some texts take time that grows with the square of their length. */
+const MAX_PARSE_TIME = 500;
+
+/** A text that took too long to parse. */
+class TooSlow extends Error {}
+
+let deadline = Number.POSITIVE_INFINITY;
+
+/** Ends the parsing once its time is over. The parser asks at each place where emphasis, a link or text may begin. */
+function checkTime(): false {
+  if (performance.now() > deadline) throw new TooSlow();
+  return false;
+}
+
 const marked = new Marked({ gfm: true });
 marked.use({
+  tokenizer: {
+    blockquote: checkTime,
+    list: checkTime,
+    paragraph: checkTime,
+    emStrong: checkTime,
+    link: checkTime,
+    inlineText: checkTime,
+  },
   renderer: {
     // The policy of the page allows images of its own server only.
     image({ href, text, tokens }) {
@@ -49,9 +71,35 @@ function replace(node: Element, name: string): void {
   node.replaceWith(other);
 }
 
-/** Returns the sanitised content of a text in GitHub-flavoured Markdown. */
-export function renderMarkdown(text: string): DocumentFragment {
-  const html = marked.parse(text, { async: false });
+/** Returns the HTML of a text; nothing if it takes too long, or is nested too deeply to be parsed. */
+function parse(text: string, maxTime: number): string | undefined {
+  deadline = performance.now() + maxTime;
+  try {
+    return marked.parse(text, { async: false });
+  } catch (error) {
+    if (error instanceof TooSlow || error instanceof RangeError) return undefined;
+    throw error;
+  } finally {
+    deadline = Number.POSITIVE_INFINITY;
+  }
+}
+
+/** Returns a text as it was written. */
+function plain(text: string): DocumentFragment {
+  const content = document.createDocumentFragment();
+  const box = document.createElement("pre");
+  box.textContent = text;
+  content.append(box);
+  return content;
+}
+
+/**
+ * Returns the sanitised content of a text in GitHub-flavoured Markdown, or the text as it was written if it cannot be parsed
+ * in `maxTime` milliseconds.
+ */
+export function renderMarkdown(text: string, maxTime = MAX_PARSE_TIME): DocumentFragment {
+  const html = parse(text, maxTime);
+  if (html === undefined) return plain(text);
   const content = purifier.sanitize(html, RULES);
   for (const heading of content.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
     replace(heading, `h${Math.min(Number(heading.tagName[1]) + HEADING_OFFSET, 6)}`);
