@@ -1,9 +1,15 @@
 //! Annotations in report files: SARIF, Code Climate (GitLab's `codequality`), and the security reports of GitLab (`sast`). The content
 //! of a file shows its format.
 
+mod stream;
+
 use super::annotation::{Annotation, AnnotationLevel, path_of_uri};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, IgnoredAny},
+};
+use std::collections::HashMap;
+use stream::{Each, FileReader, Pass, first};
 
 /// Why a file is not read. Its annotations are read completely or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,38 +41,40 @@ impl From<serde_json::Error> for ReportFileError {
     }
 }
 
-/// Passes each finding in a file to `sink`.
+/// Passes each finding in a file to `sink`. Takes memory for the rules of SARIF only, of which there may be [`MAX_RULES`].
 pub fn read(bytes: &[u8], mut sink: impl FnMut(Annotation)) -> Result<(), ReportFileError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        let issues: Vec<Issue> = serde_json::from_slice(bytes)?;
-        issues.into_iter().map(Issue::annotation).for_each(sink);
-        return Ok(());
-    }
-    let file: ReportFile = serde_json::from_slice(bytes)?;
-    if file.runs.is_none() && file.vulnerabilities.is_none() {
-        return Err(ReportFileError::UnknownFormat);
-    }
-    for run in file.runs.into_iter().flatten() {
-        let rules = run.tool.driver.rules.unwrap_or_default();
-        run.results.into_iter().flatten().filter_map(|result| result.annotation(&rules)).for_each(&mut sink);
-    }
-    file.vulnerabilities.into_iter().flatten().map(Vulnerability::annotation).for_each(sink);
-    Ok(())
+    let is_list = bytes.trim_ascii_start().starts_with(b"[");
+    let parse = |mut pass: Pass<'_>| {
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let is_known = if is_list {
+            let add = |issue: Issue| {
+                pass.add(issue.annotation());
+                Ok(())
+            };
+            Each::new(add).deserialize(&mut json)?
+        } else {
+            FileReader(&mut pass).deserialize(&mut json)?
+        };
+        json.end()?;
+        if is_known { Ok(()) } else { Err(ReportFileError::UnknownFormat) }
+    };
+    // The rules of a run may stand behind its results. What is malformed anywhere is found before the first annotation is passed on.
+    let mut rules = RunRules::default();
+    parse(Pass::Rules(&mut rules))?;
+    parse(Pass::Findings(&rules, &mut sink))
 }
 
-/// A file of SARIF 2.1.0, or a security report of GitLab.
-#[derive(Deserialize)]
-struct ReportFile {
-    runs: Option<Vec<Run>>,
-    vulnerabilities: Option<Vec<Vulnerability>>,
-}
+/// Maximum number of rules in a SARIF file.
+const MAX_RULES: usize = 100_000;
+/// Maximum number of runs in a SARIF file.
+const MAX_RUNS: usize = 1_000;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Run {
-    tool: Tool,
-    results: Option<Vec<Finding>>,
+/// The rules of each run in a SARIF file.
+#[derive(Default)]
+struct RunRules {
+    runs: Vec<Vec<Rule>>,
+    count: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,7 +86,8 @@ struct Tool {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Driver {
-    rules: Option<Vec<Rule>>,
+    #[serde(deserialize_with = "stream::rules")]
+    rules: Vec<Rule>,
 }
 
 #[derive(Default, Deserialize)]
@@ -117,7 +126,8 @@ struct Finding {
     kind: Option<String>,
     level: Option<String>,
     message: Message,
-    locations: Option<Vec<Location>>,
+    #[serde(deserialize_with = "first")]
+    locations: Option<Location>,
     suppressions: Option<Vec<IgnoredAny>>,
     baseline_state: Option<String>,
 }
@@ -152,7 +162,7 @@ struct Region {
 
 impl Finding {
     /// Returns the annotation, unless the result is suppressed or says that all is well.
-    fn annotation(self, rules: &[Rule]) -> Option<Annotation> {
+    fn annotation(self, rules: &[Rule], by_id: &HashMap<&str, &Rule>) -> Option<Annotation> {
         let is_suppressed = self.suppressions.is_some_and(|all| !all.is_empty());
         let is_gone = self.baseline_state.as_deref() == Some("absent");
         let passed = matches!(self.kind.as_deref(), Some("pass" | "notApplicable"));
@@ -160,7 +170,7 @@ impl Finding {
             return None;
         }
         let by_index = self.rule_index.and_then(|index| rules.get(usize::try_from(index).ok()?));
-        let by_id = || self.rule_id.as_ref().and_then(|id| rules.iter().find(|rule| rule.id == *id));
+        let by_id = || self.rule_id.as_deref().and_then(|id| by_id.get(id).copied());
         let rule = by_index.or_else(by_id);
         let default = || rule?.default_configuration.as_ref()?.level.clone();
         let is_failure = matches!(self.kind.as_deref(), None | Some("fail"));
@@ -174,7 +184,7 @@ impl Finding {
         let message = self.message.shown().or_else(described).unwrap_or_default();
         let title = self.rule_id.or_else(|| rule.map(|rule| rule.id.clone()));
         let mut annotation = Annotation { title, ..Annotation::new(level, message) };
-        if let Some(location) = self.locations.into_iter().flatten().next() {
+        if let Some(location) = self.locations {
             let PhysicalLocation { artifact_location, region } = location.physical_location;
             let region = region.unwrap_or_default();
             annotation.path = artifact_location.uri.as_deref().map(path_of_uri);
@@ -291,7 +301,7 @@ fn number(number: Option<u64>) -> Option<u32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{ReportFileError, read};
+    use super::{MAX_RULES, MAX_RUNS, ReportFileError, read};
     use crate::summary::annotation::AnnotationSet;
     use proptest::prelude::*;
 
@@ -394,6 +404,45 @@ mod tests {
         }
         let deep = format!("{{\"runs\": {}", "[".repeat(100_000));
         assert!(matches!(error(&deep), ReportFileError::Malformed { .. }));
+    }
+
+    #[test]
+    fn results_find_rules_that_stand_behind_them_and_by_id_the_first() {
+        let text = r#"{ "runs": [
+          { "results": [{ "ruleId": "a", "message": {} }, { "ruleIndex": 1, "message": {} }, { "ruleId": "b", "message": {} }],
+            "tool": { "driver": { "rules": [
+              { "id": "a", "shortDescription": { "text": "first" } }, { "id": "a", "shortDescription": { "text": "second" } } ] } } },
+          { "results": [{ "ruleId": "b", "message": {} }],
+            "tool": { "driver": { "rules": [{ "id": "b", "shortDescription": { "text": "of the second run" } }] } } } ] }"#;
+        let mut found = lines(text);
+        found.sort();
+        assert_eq!(
+            found,
+            ["warning [a] first", "warning [a] second", "warning [b] ", "warning [b] of the second run"]
+        );
+    }
+
+    #[test]
+    fn annotations_of_a_malformed_file_are_not_passed_on() {
+        for text in [
+            r#"{ "runs": [{ "results": [{ "message": { "text": "a" } }, 5] }] }"#,
+            r#"{ "vulnerabilities": [{ "name": "a" }, 5] }"#,
+            r#"[{ "description": "a" }, 5]"#,
+            r#"[{ "description": "a" }] []"#,
+        ] {
+            let error = read(text.as_bytes(), |_| panic!("{text}")).unwrap_err();
+            assert!(matches!(error, ReportFileError::Malformed { .. }), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn rules_and_runs_are_limited() {
+        let error = |text: String| read(text.as_bytes(), |_| ()).unwrap_err().to_string();
+        let rules = format!("{{}}{}", ",{}".repeat(MAX_RULES));
+        let found = error(format!(r#"{{"runs":[{{"tool":{{"driver":{{"rules":[{rules}]}}}}}}]}}"#));
+        assert!(found.contains("more than 100000 rules"), "{found}");
+        let found = error(format!(r#"{{"runs":[{{}}{}]}}"#, ",{}".repeat(MAX_RUNS)));
+        assert!(found.contains("more than 1000 runs"), "{found}");
     }
 
     proptest! {

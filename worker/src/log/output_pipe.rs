@@ -186,6 +186,10 @@ impl OutputPipe {
         }
         let started = Instant::now();
         let is_in_line = std::mem::take(&mut self.is_in_line);
+        if is_in_line {
+            // As in the log, the commands stand on a line of their own.
+            self.commands.push(self.reporter.mask(), b"\n");
+        }
         self.step = Some((self.reporter.begin_step(first, is_in_line, &commands).await, started));
     }
 
