@@ -97,14 +97,24 @@ trap '' TERM HUP QUIT USR1 USR2
   # A shell may report on any of these lines that the reader was killed.
 } 2>/dev/null
 # The summary's file goes with the container, so it is printed. A program of the image would be one more process of the job:
-# only the shell itself reads it.
+# only a copy of this shell reads it. That may take long, as a shell reads each byte by itself. When the worker stops the job
+# meanwhile, the rest is left out: a summary does not change how a job ends.
 if [ -s "$tm_summary" ] && [ -f "$tm_summary" ] && [ ! -h "$tm_summary" ]; then
   printf '\036tm:%s:summary\036' "$tm_nonce"
-  tm_size=0
-  while { IFS= read -r tm_line || [ -n "$tm_line" ]; } && [ "$tm_size" -le 262144 ]; do
-    printf '%s\n' "$tm_line"
-    tm_size=$((tm_size + ${#tm_line} + 1))
-  done <"$tm_summary"
+  tm_result=$tm_code
+  tm_child=
+  trap '[ -z "$tm_child" ] || kill -9 "$tm_child"' TERM HUP QUIT USR1 USR2
+  {
+    tm_size=0
+    while { IFS= read -r tm_line || [ -n "$tm_line" ]; } && [ "$tm_size" -le 262144 ]; do
+      printf '%s\n' "$tm_line"
+      tm_size=$((tm_size + ${#tm_line} + 1))
+    done
+  } <"$tm_summary" 3<&- &
+  tm_child=$!
+  wait_for_child
+  trap '' TERM HUP QUIT USR1 USR2
+  tm_code=$tm_result
 fi 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.

@@ -71,6 +71,17 @@ async fn case_everyday_16_timed_out_job_runs_after_script_and_keeps_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn summary_that_takes_longer_to_read_than_the_job_may_does_not_change_its_result() {
+    let mut bench = Bench::start().await;
+    // Shells read a line byte by byte.
+    let mut long = job(&["head -c 40000000 /dev/zero | tr '\\0' a >\"$TIDEMILL_SUMMARY\"", "exit 3"]);
+    long.timeout_s = 10;
+    let (end, log) = bench.run(long).await;
+    assert_eq!((end.exit_code, kind(&end)), (Some(3), Some(FailureKind::ScriptFailed)), "{log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_real_12_slow_after_script_does_not_count_towards_the_timeout() {
     let mut bench = Bench::start().await;
     for (script, code) in [("true", 0), ("exit 3", 3)] {
