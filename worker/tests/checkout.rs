@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -367,6 +367,25 @@ fn status_is_as_clean_as_outside_with_hidden_files_and_line_endings() {
     git(&converted, &["checkout", "-q", "a.txt"]);
     let path = checked(&converted, "");
     assert_eq!(fs::read_to_string(path.join("a.txt")).unwrap(), "one\r\n");
+
+    let modes = repository(home.path(), "modes");
+    git(&modes, &["config", "core.fileMode", "false"]);
+    fs::set_permissions(modes.join("a.txt"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = checked(&modes, "");
+    assert_eq!(fs::metadata(path.join("a.txt")).unwrap().permissions().mode() & 0o111, 0o111);
+    git(&modes, &["config", "core.fileMode", "true"]);
+    checked(&modes, " M a.txt\n");
+}
+
+#[test]
+fn repository_with_sha_256_names_is_refused_in_words() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = home.path().join("app");
+    fs::create_dir(&dir).unwrap();
+    git(&dir, &["init", "-q", "--object-format=sha256"]);
+    commit(&dir, "first");
+    let error = snapshot(&dir, cache.path()).unwrap_err().to_string();
+    assert!(error.contains("SHA-256 object names, which are not supported"), "{error}");
 }
 
 #[test]

@@ -43,6 +43,15 @@ case $tm_shell in
 */bash) tm_options='-o pipefail' ;;
 *) (set -o pipefail) 2>/dev/null && tm_options='-o pipefail' ;;
 esac
+# A shell lets what it starts in the background ignore INT and QUIT, and the job's shell could not change that: traps of the job
+# would do nothing. The image's `env` resets them if it can, as that of GNU does and that of BusyBox does not.
+tm_env=
+! env --default-signal=INT,QUIT "$tm_shell" -c : >/dev/null 2>&1 || tm_env=1
+# Runs a script in place of this process.
+run_shell() {
+  [ -z "$tm_env" ] || ! command -v env >/dev/null 2>&1 || exec env --default-signal=INT,QUIT "$tm_shell" "$@"
+  exec "$tm_shell" "$@"
+}
 # Ends this process when stdin is closed.
 watch_worker() {
   (
@@ -63,7 +72,10 @@ watch_worker
 printf '\036tm:%s:begin\036' "$tm_nonce"
 tm_code=143
 if [ -z "$tm_stop" ]; then
-  CI_JOB_STATUS=running TIDEMILL_JOB_STATUS=running "$tm_shell" -e $tm_options "$tm_dir/script" 3<&- 7>&1 &
+  {
+    export CI_JOB_STATUS=running TIDEMILL_JOB_STATUS=running
+    run_shell -e $tm_options "$tm_dir/script"
+  } 3<&- 7>&1 &
   tm_child=$!
   wait_for_child
 fi
@@ -80,7 +92,7 @@ if [ -s "$tm_dir/after_script" ] && [ -z "$tm_final" ]; then
   CI_JOB_STATUS=$TIDEMILL_JOB_STATUS
   export TIDEMILL_JOB_STATUS CI_JOB_STATUS
   printf '\036tm:%s:ended\036' "$tm_nonce"
-  "$tm_shell" "$tm_dir/after_script" 3<&- 7>&1 &
+  run_shell "$tm_dir/after_script" 3<&- 7>&1 &
   tm_child=$!
   wait_for_child
   tm_code=$tm_result

@@ -85,15 +85,15 @@ pub fn echo_line(command: &str) -> String {
 
 /// Appends the items of a script, separated as the boot script expects it, and the nonce.
 fn append_items(text: &mut String, nonce: &str, items: &[String]) {
-    let mut is_traced = false;
+    let mut is_noticed = false;
     for (index, item) in items.iter().enumerate() {
         let item = item.replace('\0', "");
         text.push_str(item.strip_suffix('\n').unwrap_or(&item));
-        is_traced |= item.contains("DEBUG") || item.contains("RETURN");
-        // A trap of bash on each command would run for the marker too, and these variables would have its values.
+        is_noticed |= REVEALING.iter().any(|text| item.contains(text));
+        // These variables would have the marker's values.
         let next = items.get(index + 1);
         let would_notice =
-            is_traced || next.is_some_and(|next| next.contains("PIPESTATUS") || next.contains("$_"));
+            is_noticed || next.is_some_and(|next| next.contains("PIPESTATUS") || next.contains("$_"));
         let kind = match (would_notice, is_simple(&item)) {
             (true, _) => '!',
             (false, true) => '.',
@@ -103,6 +103,21 @@ fn append_items(text: &mut String, nonce: &str, items: &[String]) {
     }
     let _ = writeln!(text, "{nonce}");
 }
+
+/// Texts of items after which a script may notice markers: traps of bash on each command, traces that go elsewhere, input that is
+/// shown, a shell that is restricted, and functions in place of what a marker uses.
+const REVEALING: [&str; 10] = [
+    "DEBUG",
+    "RETURN",
+    "BASH_XTRACEFD",
+    "set -v",
+    "set -o verbose",
+    "set -r",
+    "enable -n",
+    "printf()",
+    "printf ()",
+    "function printf",
+];
 
 /// Words that begin or end a compound command.
 const RESERVED_WORDS: [&str; 19] = [

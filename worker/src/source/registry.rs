@@ -56,7 +56,7 @@ pub struct SnapshotDetails {
     /// Submodules whose files are in the snapshot.
     pub submodules: Vec<SubmoduleDetails>,
     /// Settings of git that decide how files on disk differ from those of the commit.
-    pub line_endings: Vec<(String, String)>,
+    pub settings: Vec<(String, String)>,
     /// Files in which git does not look for changes.
     pub hidden: HiddenFiles,
 }

@@ -86,15 +86,18 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     };
     let tree = work_tree::write_tree(&repository_dir, &repository.top, &files)?;
     let (submodules, has_changed_submodule) = submodules(&repository.top, &files, cache)?;
+    let other_tree =
+        Some(tree.clone()).filter(|tree| repository.head.as_ref().is_some_and(|(_, head)| head != tree));
+    // The settings matter only where the bytes on disk are not those of the commit.
+    let settings = other_tree.as_ref().map(|_| tree_settings(&repository.top)).unwrap_or_default();
     let (commit, dirty) = match &repository.head {
         Some((commit, head_tree)) => {
-            let differs = changes::differs(&repository_dir, head_tree, &tree, &files)?;
+            let ignores_modes = settings.iter().any(|(key, _)| key == FILE_MODE);
+            let differs = changes::differs(&repository_dir, (head_tree, &tree), &files, ignores_modes)?;
             (commit.clone(), differs || has_changed_submodule)
         }
         None => (synthetic_commit(&repository_dir, &tree)?, false),
     };
-    let other_tree =
-        Some(tree.clone()).filter(|tree| repository.head.as_ref().is_some_and(|(_, head)| head != tree));
     let kind = match (&repository.common, &repository.head) {
         (None, _) => SnapshotKind::Directory,
         (Some(_), None) => SnapshotKind::Unborn,
@@ -105,8 +108,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         origin: repository.remote.clone(),
         submodules,
         lfs: repository.common.as_ref().map(|common| common.join("lfs/objects")),
-        // They matter only where the bytes on disk are not those of the commit.
-        line_endings: other_tree.as_ref().map(|_| line_endings(&repository.top)).unwrap_or_default(),
+        settings,
         hidden: files.hidden.clone(),
         ..SnapshotDetails::default()
     };
@@ -173,8 +175,10 @@ fn submodules(
         copy_refs(common, &objects, inner.branch.as_deref(), &mut details)?;
         let own = work_tree::list(&inner.top)?;
         let tree = work_tree::write_tree(&objects, &inner.top, &own)?;
+        let ignores_modes =
+            *head_tree != tree && tree_settings(&inner.top).iter().any(|(key, _)| key == FILE_MODE);
         is_changed |= nested.recorded.as_ref().is_some_and(|recorded| recorded != commit)
-            || changes::differs(&objects, head_tree, &tree, &own)?;
+            || changes::differs(&objects, (head_tree, &tree), &own, ignores_modes)?;
         if nested.recorded.is_some() {
             all.push(SubmoduleDetails {
                 path: nested.path.clone(),
@@ -271,6 +275,9 @@ pub(super) fn open_shadow_repository(
     Ok((repository_dir, lock))
 }
 
+/// Length of an object's name.
+const SHA1_LEN: usize = 40;
+
 /// Inspects the repository that contains `dir`, with one git process if it has a commit.
 fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     let dir = dir
@@ -303,6 +310,13 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
             dir.display()
         )));
     }
+    if has_head && line(2).len() > SHA1_LEN {
+        return Err(SourceError::new(format!(
+            "the repository {} has SHA-256 object names, which are not supported; use a repository with SHA-1 names, the default \
+             of git",
+            line(0)
+        )));
+    }
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = if has_head {
@@ -316,13 +330,22 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     Ok(LocalRepository { remote: remote(&common), top, common: Some(common), branch, head })
 }
 
-/// Returns the user's settings of git that convert line endings.
-fn line_endings(top: &Path) -> Vec<(String, String)> {
-    let text = local::git(top, &["config", "--get-regexp", r"^core\.(autocrlf|eol)$"]).unwrap_or_default();
-    let is_known = |value: &str| matches!(value, "true" | "false" | "input" | "lf" | "crlf" | "native");
+/// The setting of git that ignores the modes of files, if it is `false`.
+const FILE_MODE: &str = "filemode";
+
+/// Returns the user's settings of git that convert line endings, and the one that ignores the modes of files.
+fn tree_settings(top: &Path) -> Vec<(String, String)> {
+    let pattern = r"^core\.(autocrlf|eol|filemode)$";
+    let text = local::git(top, &["config", "--get-regexp", pattern]).unwrap_or_default();
+    let is_known = |key: &str, value: &str| match key {
+        // Every repository says `true`, which is the default.
+        FILE_MODE => value == "false",
+        _ => matches!(value, "true" | "false" | "input" | "lf" | "crlf" | "native"),
+    };
     let setting = |line: &str| {
         let (key, value) = line.split_once(' ')?;
-        is_known(value).then(|| (key.trim_start_matches("core.").to_owned(), value.to_owned()))
+        let key = key.trim_start_matches("core.");
+        is_known(key, value).then(|| (key.to_owned(), value.to_owned()))
     };
     text.lines().filter_map(setting).collect()
 }

@@ -30,14 +30,16 @@ async fn shell_is_found_where_the_path_does_not_lead_to_it() {
     bench.stop().await;
 }
 
-/// Builds an image that has bash with its libraries, taken from this machine, and nothing else.
-fn bash_image(lines: &str) -> Image {
+/// Builds an image that has these programs with their libraries, taken from this machine, and nothing else.
+fn image_of(programs: &[&str], lines: &str) -> Image {
     let context = tempfile::tempdir().unwrap();
     let root = context.path().join("root");
-    let libraries = Command::new("ldd").arg("/bin/bash").output().unwrap();
+    let libraries = Command::new("ldd").args(programs).output().unwrap();
     let libraries = String::from_utf8(libraries.stdout).unwrap();
     let files = libraries.split_ascii_whitespace().filter(|word| word.starts_with('/'));
-    for file in files.chain(["/bin/bash"]) {
+    // With several programs, each of them is listed with a colon.
+    let files = files.filter(|word| !word.ends_with(':'));
+    for file in files.chain(programs.iter().copied()) {
         let target = root.join(&file[1..]);
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::copy(file, target).unwrap();
@@ -50,11 +52,23 @@ fn bash_image(lines: &str) -> Image {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn script_may_trap_interrupts_where_the_image_has_an_env_that_resets_them() {
+    let mut bench = Bench::start().await;
+    let image = image_of(&["/bin/bash", "/usr/bin/env"], "");
+    let mut assignment = image.job(&["trap 'echo interrupted' INT QUIT", "kill -INT $$", "kill -QUIT $$"]);
+    assignment.extras.after_script = vec!["trap 'echo stopped' INT; kill -INT $$".into()];
+    let log = succeeds(&mut bench, assignment, "traps").await;
+    assert_eq!(log.matches("\ninterrupted\n").count(), 2, "{log}");
+    assert!(log.contains("\nstopped\n"), "{log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn image_with_bash_and_no_other_program_runs_scripts() {
     let mut bench = Bench::start().await;
     let (_repository, source) = sources(&bench.data.path().join("cache"));
     for lines in ["", "USER 1000", "ENV PATH=/nowhere HOME=/nowhere"] {
-        let image = bash_image(lines);
+        let image = image_of(&["/bin/bash"], lines);
         let mut assignment = image.job(&[
             "read -r line <data/a.txt; words=(of bash $line)",
             "echo \"${words[*]}\" >out",

@@ -20,12 +20,13 @@ const MAX_TEXT: usize = 16 << 20;
 const COMPARISONS_FILE: &str = "tidemill-comparisons";
 
 /// Returns whether `tree`, the files on disk, has changes to `head`, the tree of the commit. Repositories in it are not
-/// compared, and neither are files in which git does not look for changes.
+/// compared, and neither are files in which git does not look for changes. With `ignores_modes`, a file that only became
+/// executable, or no longer is, has not changed.
 pub fn differs(
     repository: &Path,
-    head: &str,
-    tree: &str,
+    (head, tree): (&str, &str),
     files: &WorkTreeFiles,
+    ignores_modes: bool,
 ) -> Result<bool, SourceError> {
     if head == tree {
         return Ok(false);
@@ -55,9 +56,12 @@ pub fn differs(
             let fields: Vec<&str> = text.trim_start_matches(':').split(' ').collect();
             match fields.as_slice() {
                 [old_mode, new_mode, old, new, "M"]
-                    if old_mode == new_mode && old_mode.starts_with("100") =>
+                    if old_mode.starts_with("100")
+                        && (old_mode == new_mode || (ignores_modes && new_mode.starts_with("100"))) =>
                 {
-                    pairs.push(((*old).to_owned(), (*new).to_owned()));
+                    if old != new {
+                        pairs.push(((*old).to_owned(), (*new).to_owned()));
+                    }
                     ControlFlow::Continue(())
                 }
                 _ => {

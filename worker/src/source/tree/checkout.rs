@@ -63,7 +63,7 @@ pub struct TreeSource<'a> {
     /// Submodules on this machine.
     pub submodules: &'a [SubmoduleDetails],
     /// Settings that convert line endings.
-    pub line_endings: &'a [(String, String)],
+    pub settings: &'a [(String, String)],
     /// Files in which git does not look for changes.
     pub hidden: &'a HiddenFiles,
     /// The repository that the sources come from.
@@ -95,7 +95,7 @@ impl TreeSource<'_> {
             depth: checkout.depth,
             tags: checkout.tags,
             work_tree: None,
-            line_endings: self.line_endings,
+            settings: self.settings,
         }
     }
 
@@ -119,7 +119,7 @@ impl TreeSource<'_> {
                     &git_dir,
                     into,
                     index,
-                    contents.has_attributes || !self.line_endings.is_empty(),
+                    contents.has_attributes || !self.settings.is_empty(),
                 )?;
             }
             TreeFiles::OfCommit => {

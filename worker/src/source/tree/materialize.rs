@@ -200,7 +200,7 @@ impl PreparedSource {
             files,
             lfs_directories,
             submodules: &details.submodules,
-            line_endings: &details.line_endings,
+            settings: &details.settings,
             hidden: &details.hidden,
             remote: self.remote.as_ref(),
             private_host: self.private_host,

@@ -35,7 +35,7 @@ pub struct RepositorySpec<'a> {
     /// The working tree, relative to the git directory, if the git directory is not in it.
     pub work_tree: Option<&'a str>,
     /// Settings of `core` that convert line endings.
-    pub line_endings: &'a [(String, String)],
+    pub settings: &'a [(String, String)],
 }
 
 impl RepositorySpec<'_> {
@@ -73,7 +73,7 @@ impl RepositorySpec<'_> {
         let mut text = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
                         \tlogallrefupdates = true\n"
             .to_owned();
-        for (key, value) in self.line_endings {
+        for (key, value) in self.settings {
             let _ = writeln!(text, "\t{key} = {value}");
         }
         if let Some(work_tree) = self.work_tree {
