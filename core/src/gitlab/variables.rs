@@ -23,6 +23,7 @@ use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
 
 pub(crate) use pieces::{Piece, pieces, push_reference};
+pub(crate) use unset::WithoutUnset;
 use pieces::{literal_text, nested_reference, quote_for_shell};
 
 /// Maximum length of a value in bytes.

@@ -188,7 +188,7 @@ impl Job<'_> {
         for entry in values::entries(node) {
             let at = path.key(&entry.key);
             if let Some(text) = values::text(&entry.value) {
-                let text = services::reference(text, &entry.value, &at, &self.scope, self.log);
+                let text = services::reference_or_empty(text, &entry.value, &at, &self.scope, self.log);
                 all.insert(entry.key.as_str().into(), text.unwrap_or_default().into());
             } else if let Some(text) = list_text(entry) {
                 all.insert(entry.key.as_str().into(), text.into());

@@ -3,7 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::duration;
-use super::services::reference;
+use super::services::reference_or_empty;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::Scope;
@@ -96,7 +96,7 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
         return None;
     };
     let mut all = Mapping::new();
-    all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
+    all.insert("name".into(), reference_or_empty(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
         match scope.late_references(text) {
             Ok(text) => {

@@ -203,7 +203,8 @@ impl Job<'_> {
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in values::texts(&entry.value, &path, self.log) {
-            let Some(label) = services::reference(text, node, &path, &self.scope, self.log) else { continue };
+            let label = services::reference_or_empty(text, node, &path, &self.scope, self.log);
+            let Some(label) = label else { continue };
             let (name, value) = label.split_once('=').unwrap_or((&label, "true"));
             if is_label(name) && is_label(value) {
                 all.insert(name.into(), value.into());
@@ -221,7 +222,9 @@ impl Job<'_> {
         let entry = self.node.get("resource_group")?;
         let text = values::text(&entry.value).filter(|text| !text.trim().is_empty())?;
         let path = self.path.key("resource_group");
-        services::reference(text, &entry.value, &path, &self.scope, self.log).map(Value::from)
+        let group = services::reference_or_empty(text, &entry.value, &path, &self.scope, self.log);
+        // As in GitLab, a group without a name is none.
+        group.filter(|group| !group.trim().is_empty()).map(Value::from)
     }
 
     fn lines(&mut self, key: &str) -> Vec<String> {
