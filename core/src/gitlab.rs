@@ -17,6 +17,7 @@ mod predefined_names;
 mod schema;
 mod settings;
 mod shell_variables;
+mod synonyms;
 mod translation;
 mod usage;
 mod values;

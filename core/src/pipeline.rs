@@ -44,6 +44,7 @@ pub use model::{
     RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit,
     UpstreamStatus, UpstreamTrigger, When, descendants_of_child, is_docker_engine,
 };
+pub(crate) use raw::unknown_keys::{called, counterpart, without_counterpart};
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};

@@ -14,6 +14,7 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::job::{self, FileContext};
 use crate::gitlab::keys::{self, InheritedKeys};
 use crate::gitlab::schema;
+use crate::gitlab::synonyms;
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -56,14 +57,7 @@ pub(crate) fn translate(
         log.unsupported(&path, entry, "it belongs in a header of its own", help);
     }
     schema::check_top(root, log);
-    let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
-    for entry in &jobs {
-        if !values::is_mapping(&entry.value) {
-            let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
-            log.invalid(&path.key(&entry.key), entry.key_location, message);
-        }
-    }
-    let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
+    let jobs = jobs(root, log);
     schema::check_stops(&jobs, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
@@ -219,6 +213,23 @@ fn bytes_of(node: &Node, key: &str) -> usize {
     node.get(key).map_or(0, |entry| entry.value.size.bytes as usize)
 }
 
+/// Returns the jobs of a file. Entries that are none, but should be, are reported.
+fn jobs<'a>(root: &'a Node, log: &mut Log) -> Vec<&'a MapEntry> {
+    let mut jobs = Vec::new();
+    for entry in values::entries(root).iter().filter(|entry| is_job(entry)) {
+        let path = Path::default().key(&entry.key);
+        if let Some((message, help)) = synonyms::at_top(entry) {
+            log.invalid_with_help(&path, entry.key_location, message, help);
+        } else if values::is_mapping(&entry.value) {
+            jobs.push(entry);
+        } else {
+            let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
+            log.invalid(&path, entry.key_location, message);
+        }
+    }
+    jobs
+}
+
 fn is_job(entry: &MapEntry) -> bool {
     !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
 }
@@ -237,6 +248,10 @@ fn stages(root: &Node, log: &mut Log) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
     let before = log.findings.len();
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
+    // That is reported.
+    if written.is_some_and(|entry| schema::has_mapping(&entry.value)) {
+        return None;
+    }
     if let Some(entry) = written.filter(|entry| !values::is_list(&entry.value)) {
         let path = Path::default().key(&entry.key);
         log.wrong_type(&path, &entry.value, "a list of strings");

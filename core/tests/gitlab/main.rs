@@ -13,6 +13,7 @@ mod matrix;
 mod robustness;
 mod triggers;
 mod variables;
+mod words;
 
 use std::{fs, path::Path};
 

@@ -74,6 +74,8 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut url = None;
     let mut stop = StopKeys::default();
     if values::is_mapping(&entry.value) {
+        // Without a name, which is reported, the keys are probably variables.
+        entry.value.get("name")?;
         name = None;
         for part in values::entries(&entry.value) {
             match part.key.as_str() {

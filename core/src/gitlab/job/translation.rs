@@ -11,6 +11,7 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
 use crate::gitlab::schema;
+use crate::gitlab::synonyms;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
@@ -177,8 +178,10 @@ impl Job<'_> {
             return services::image(entry, &path, &self.scope, self.log);
         }
         let image = self.file.default_image.clone();
-        let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
-        self.log.changed(&self.path, self.at, message);
+        if !synonyms::is_written_elsewhere(self.node, "image") {
+            let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
+            self.log.changed(&self.path, self.at, message);
+        }
         (Some(image.into()), None)
     }
 
@@ -229,7 +232,7 @@ impl Job<'_> {
 
     fn lines(&mut self, key: &str) -> Vec<String> {
         let Some((entry, path)) = self.entry(key) else {
-            if key == "script" {
+            if key == "script" && !synonyms::is_written_elsewhere(self.node, key) {
                 let message = format!("the job {} has no `script`", quoted(self.name));
                 self.log.invalid(&self.path, self.at, message);
             }
