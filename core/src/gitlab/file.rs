@@ -22,10 +22,9 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// Maximum number of jobs, and of variables of all jobs together.
 const MAX_JOBS: usize = 10_000;
 const MAX_VARIABLES: usize = 1_000_000;
-/// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables. With more, the native
-/// file would exceed the limit of files.
-const MAX_COMBINED_RULES: usize = 20_000;
-/// Maximum size of these rules, in bytes.
+/// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables.
+const MAX_COMBINED_RULES: usize = 100_000;
+/// Maximum size of these rules, in bytes: about that of a document, in which jobs may share them.
 const MAX_COMBINED_BYTES: usize = 16 << 20;
 /// Maximum number of variables that are copied for these rules.
 const MAX_COPIED_VARIABLES: usize = 20_000_000;

@@ -9,6 +9,7 @@ mod includes;
 mod includes_elsewhere;
 mod keys;
 mod keywords;
+mod large;
 mod matrix;
 mod robustness;
 mod triggers;

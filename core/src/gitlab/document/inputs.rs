@@ -245,6 +245,12 @@ pub(crate) fn interpolate(
         let Some((body, after)) = after.split_once("]]") else { break };
         out.copy(copied);
         let original = format!("$[[{body}]]");
+        // Values of a matrix are those of a variant of a job.
+        if body.trim_start().starts_with("matrix.") {
+            out.copy(&original);
+            rest = after;
+            continue;
+        }
         match value(body, inputs, variable, &mut processed) {
             Ok(value) => out.replace(&original, &value),
             Err(message) => {
@@ -283,11 +289,6 @@ fn value(
 ) -> Result<String, String> {
     let mut parts = body.split('|').map(str::trim);
     let access = parts.next().unwrap_or_default();
-    if access.starts_with("matrix.") {
-        return Err("values of the matrix are not known here: name the variants under `needs: parallel: matrix`, or leave \
-                    `parallel` out, to wait for all of them"
-            .to_owned());
-    }
     let Some(name) = access.strip_prefix("inputs.") else {
         return Err(format!("{} is not an input: write `$[[ inputs.name ]]`", quoted(access)));
     };

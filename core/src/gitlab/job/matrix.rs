@@ -1,5 +1,7 @@
 //! Translates `parallel`: a number, or a matrix.
 
+pub(crate) mod expression;
+
 use indexmap::IndexMap;
 use serde_yaml::{Mapping, Value};
 

@@ -95,8 +95,10 @@ impl Job<'_> {
         set("start_in", self.start_in());
         let needs = self.needs();
         let dependencies = self.dependencies(needs.as_deref());
-        set("needs", needs.map(|needs| needs::list(needs, true)));
-        set("dependencies", dependencies.map(|needs| needs::list(needs, false)));
+        // Needs that depend on the variant are those of its rules.
+        let is_of_rules = needs.iter().flatten().any(needs::Need::has_expressions);
+        set("needs", needs.filter(|_| !is_of_rules).map(|needs| needs::list(needs, true)));
+        set("dependencies", dependencies.filter(|_| !is_of_rules).map(|needs| needs::list(needs, false)));
         set("variables", self.variables(variants));
         if let Some((entry, path)) = self.entry("services") {
             let services = services::services(entry, &path, &self.scope, self.log);

@@ -80,8 +80,20 @@ fn property(job: &PlannedJob, what: &str) -> String {
     }
 }
 
+/// A job whose variants each need the variant of another job with the same value.
+const EACH_VARIANT: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nneeds: [{job: second, parallel: {matrix: [{OS: ['$[[ matrix.OS ]]']}]}}]";
+const EACH_VARIANT_WITHOUT_ARTIFACTS: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nrules: [{if: $CI_COMMIT_BRANCH}]\nneeds: [{job: second, artifacts: false, parallel: {matrix: [{OS: '$[[matrix.OS]]'}]}}, first]";
+
 /// Keys of a job, a property, and its value for a push to `main`.
 pub(crate) const KEYS: &[(&str, &str, &str)] = &[
+    // Variables that nobody sets are empty.
+    ("rules: [{if: $CI, variables: {BASE: $CI_MERGE_REQUEST_DIFF_BASE_SHA}}]", "$BASE", ""),
+    ("rules: [{if: $CI, variables: {BASE: 'a-$NOBODY-$FIXED'}}]", "$BASE", "a--x"),
+    ("cache: {key: 'k-$NOBODY', paths: [x]}", "cache key", "k-"),
+    ("cache: {key: $NOBODY, paths: [x]}", "cache key", "default"),
+    ("environment: 'review-$NOBODY'", "environment", "review-"),
+    ("tags: ['linux$NOBODY']", "labels", "linux=true"),
+    ("resource_group: $NOBODY", "stage", "test"),
     // Stages, needs and artifacts of other jobs.
     ("", "stage", "test"),
     ("", "waits", "stages"),
@@ -105,6 +117,12 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     ("needs: [{job: nobody, optional: true}]", "needs", ""),
     ("needs: [first, second]\ndependencies: [first]", "sources", "first"),
     ("needs: [first]\ndependencies: []", "sources", ""),
+    (EACH_VARIANT, "names", "first | second: [deb] | second: [rpm] | job: [deb] | job: [rpm]"),
+    (EACH_VARIANT, "needs/job: [deb]", "second: [deb]"),
+    (EACH_VARIANT, "needs/job: [rpm]", "second: [rpm]"),
+    (EACH_VARIANT, "sources/job: [rpm]", "second: [rpm]"),
+    (EACH_VARIANT_WITHOUT_ARTIFACTS, "needs/job: [rpm]", "second: [rpm] | first"),
+    (EACH_VARIANT_WITHOUT_ARTIFACTS, "sources/job: [rpm]", "first"),
     ("rules: [{needs: [first]}]", "needs", "first"),
     ("rules: [{if: $CI_COMMIT_BRANCH, needs: ['second: [deb]']}]", "needs", "second: [deb]"),
     ("rules: [{if: $CI_COMMIT_TAG, needs: [first]}, {when: always}]", "waits", "stages"),
