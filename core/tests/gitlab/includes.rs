@@ -212,13 +212,12 @@ fn conditional_include_may_have_keys_that_the_including_file_replaces() {
 
 #[test]
 fn value_of_the_matrix_is_no_input() {
-    let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
+    let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, stage: build, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
                 t: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x, needs: [{job: b, parallel: {matrix: [{OS: [\"$[[ matrix.OS ]]\"]}]}}]}\n";
-    let found = errors(text, &[]);
-    assert!(
-        found.len() == 1 && found[0].contains("name the variants under `needs: parallel: matrix`"),
-        "{found:?}"
-    );
+    let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let plan = Plan::for_facts(&translated.parsed.pipeline, &on_push("main")).unwrap();
+    let needs: Vec<&[String]> = plan.jobs.iter().map(|job| job.needs.as_slice()).collect();
+    assert_eq!(needs, [&[][..], &[], &["b: [p]".to_owned()], &["b: [q]".to_owned()]]);
 }
 
 #[test]
