@@ -32,6 +32,9 @@ impl RequiredFacts {
     /// Branch, tag, commit and default branch.
     pub const REFS: Self = Self { refs: true, changed: false, files: false };
 
+    /// All facts.
+    pub const ALL: Self = Self { refs: true, changed: true, files: true };
+
     /// Returns the needs of `pipeline`.
     pub fn of(pipeline: &Pipeline) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);

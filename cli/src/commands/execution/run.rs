@@ -162,7 +162,9 @@ async fn plan(
     external.values.extend(variables.clone());
     let gitlab = match resolved {
         Some(sources) if args.file.file.is_none() => {
-            let values = GitlabValues { external: external.clone(), inputs: inputs.clone() };
+            let event = facts(args, resolved, git_facts::RequiredFacts::ALL)?;
+            let event = Some(Box::new(Facts { repo: repo.clone(), ..event }));
+            let values = GitlabValues { external: external.clone(), inputs: inputs.clone(), event };
             Box::pin(read_gitlab_file(settings, args, sources, values)).await?
         }
         _ => None,
@@ -172,7 +174,14 @@ async fn plan(
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit, inputs)?,
         _ => {
             let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
-            let given = FileContext { external: external.clone(), inputs: inputs.clone(), elsewhere };
+            let event = if file::is_gitlab(&args.file) {
+                let event = facts(args, resolved, git_facts::RequiredFacts::ALL)?;
+                Some(Box::new(Facts { repo: repo.clone(), ..event }))
+            } else {
+                None
+            };
+            let (external, inputs) = (external.clone(), inputs.clone());
+            let given = FileContext { external, inputs, elsewhere, event };
             file::load(&args.file, settings.is_remote(), &given)?
         }
     };
