@@ -1,6 +1,8 @@
 //! Words of other CI systems in GitLab files: one error each, which names the key to use.
 
-use super::diagnostics;
+use tidemill_core::text::diagnostics::Severity;
+
+use super::{diagnostics, translate_fixture};
 
 /// Keys of a job, and the key to use.
 const IN_JOBS: &[(&str, &str)] = &[
@@ -53,9 +55,10 @@ const AT_TOP: &[(&str, &str)] = &[
 ];
 
 fn check(text: &str, names: &str) {
-    let found = diagnostics(text);
-    assert!(found.len() == 1 && found[0].starts_with("error["), "{text}\n{found:#?}");
-    assert!(found[0].contains(names), "{text}\n{}", found[0]);
+    let Err(errors) = translate_fixture(".gitlab-ci.yml", text) else { panic!("{text}") };
+    let [found] = errors.diagnostics.as_slice() else { panic!("{text}\n{}", errors.render(false)) };
+    let said = format!("{} {}", found.message, found.help.as_deref().unwrap_or_default());
+    assert!(found.severity == Severity::Error && said.contains(names), "{text}\n{said}");
 }
 
 #[test]
