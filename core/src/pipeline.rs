@@ -32,7 +32,7 @@ pub use compose::elsewhere::{
 pub use compose::files::{ReadFile, RepositoryFiles};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, SourceFile};
 pub use inputs::{InputError, set_inputs};
-pub(crate) use model::SERVER_VARIABLES;
+pub(crate) use model::{MAX_AUTO_STOP_S, SERVER_VARIABLES};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildInclude,
     ChildIncludeSource, ChildPipeline, CommentTrigger, Concurrency, ContainerOptions, DeploymentTier, Device,

@@ -53,7 +53,10 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
             }
             "policy" | "when" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                match scope.expand(text) {
+                let known = scope.expand(text);
+                let is_policy = part.key == "policy";
+                // A rule may set the variable.
+                match known.or_else(|unknown| if is_policy { scope.references(text) } else { Err(unknown) }) {
                     Ok(text) => {
                         cache.insert(part.key.as_str().into(), text.into());
                     }

@@ -23,7 +23,14 @@ struct StopKeys {
 impl StopKeys {
     fn read(&mut self, part: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) {
         let text = values::text(&part.value).unwrap_or_default();
-        let text = match scope.expand(text) {
+        let is_auto_stop = part.key == "auto_stop_in";
+        let known = scope.expand(text);
+        // A rule may set the variable, and one that nobody sets is never.
+        let late = |unknown| {
+            let late = || scope.without_unset(text, Scope::references).map(|without| without.text);
+            if is_auto_stop { late() } else { Err(unknown) }
+        };
+        let text = match known.or_else(late) {
             Ok(text) => text,
             Err(unknown) => {
                 let what = format!("`{}`", part.key);
@@ -36,7 +43,8 @@ impl StopKeys {
         match part.key.as_str() {
             "action" => self.action = Some(text).filter(|action| action != "start"),
             "on_stop" => self.on_stop = Some(text),
-            "auto_stop_in" if text == "never" => {}
+            "auto_stop_in" if text == "never" || text.trim().is_empty() => {}
+            "auto_stop_in" if text.contains("${") => self.auto_stop_in = Some(text),
             "auto_stop_in" => {
                 if let Some(seconds) = duration::seconds(&text) {
                     self.auto_stop_in = Some(duration::native(seconds));

@@ -35,6 +35,14 @@ impl MatrixVariants {
         own.chain(numbered.then_some("CI_NODE_INDEX"))
     }
 
+    /// Whether a variant has one of the values of each key of `filter`.
+    pub(crate) fn any_matches(&self, filter: &Values) -> bool {
+        let has = |own: &Values, key: &String, values: &[String]| {
+            own.get(key).is_some_and(|own| own.iter().any(|value| values.contains(value)))
+        };
+        self.matrices.iter().any(|own| filter.iter().all(|(key, values)| has(own, key, values)))
+    }
+
     /// Sets the native keys.
     pub(crate) fn write(&self, body: &mut Mapping) {
         let value = |matrix: &Values| {

@@ -58,6 +58,14 @@ impl Need {
         self.values().any(|value| expression::is_in(value))
     }
 
+    /// Whether it may be left out as the needed job has no such variants.
+    pub(super) fn is_without_variants(&self, file: &FileContext) -> bool {
+        let variants = file.jobs.get(&self.job).filter(|_| self.optional && !self.cells.is_empty());
+        variants.is_some_and(|variants| {
+            variants.count.is_none() && !self.cells.iter().any(|cell| variants.any_matches(cell))
+        })
+    }
+
     /// Returns the need of the variant with the values of `cell`.
     pub(super) fn of_variant(&self, cell: &Cell<'_>) -> Self {
         let mut need = self.clone();
@@ -270,7 +278,9 @@ fn need(item: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Opti
     match find_job(file, name) {
         Some(need) => {
             let cells = if cells.is_empty() { need.cells } else { cells };
-            Some(Need { cells, optional, artifacts, ..need })
+            let need = Need { cells, optional, artifacts, ..need };
+            // One that is optional may name variants that do not exist.
+            (need.has_expressions() || !need.is_without_variants(file)).then_some(need)
         }
         None if optional => None,
         None => {

@@ -65,7 +65,9 @@ impl Job<'_> {
                 continue;
             }
             for cell in expression::cells(variants) {
-                let of_variant: Vec<Need> = needs.iter().map(|need| need.of_variant(&cell)).collect();
+                let of_variant = needs.iter().map(|need| need.of_variant(&cell));
+                let of_variant: Vec<Need> =
+                    of_variant.filter(|need| !need.is_without_variants(self.file)).collect();
                 let is_source = |need: &&Need| {
                     need.has_artifacts() && named.as_ref().is_none_or(|names| names.contains(&need.job()))
                 };
