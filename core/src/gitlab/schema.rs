@@ -229,7 +229,8 @@ fn check_environment(node: &Node, path: &Path, log: &mut Log) {
     let name = node.get("name").map_or(node, |entry| &entry.value);
     let Some(text) = values::text(name) else {
         if is_mapping(node) && node.get("name").is_none() {
-            let message = "`environment` needs a `name`: that of the place that the job deploys to".to_owned();
+            let message =
+                "`environment` needs a `name`: that of the place that the job deploys to".to_owned();
             log.invalid_with_help(path, node.location, message, "variables of a job are called `variables`");
         }
         return;

@@ -210,6 +210,15 @@ fn conditional_include_may_have_keys_that_the_including_file_replaces() {
     }
 }
 
+#[test]
+fn list_in_quotes_is_the_list_and_a_default_of_nothing_is_empty() {
+    let text = "spec:\n  inputs:\n    more: {type: array, default: [{if: $CI_COMMIT_TAG}]}\n    name: {default: null}\n---\n\
+                j: {image: x, script: 'echo [$[[ inputs.name ]]]', rules: [\"$[[ inputs.more ]]\", {if: $CI_COMMIT_BRANCH}]}\n";
+    let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let job = &translated.parsed.pipeline.jobs[0];
+    assert_eq!((job.script.as_slice(), job.rules.len()), (&["echo []".to_owned()][..], 2));
+}
+
 /// Translates for one event, and returns the images of the planned jobs, and the warnings.
 fn for_event(text: &str, files: &[(&str, &str)], facts: &Facts) -> (Vec<String>, Vec<String>) {
     let external = ExternalVariables { values: facts.variables.clone(), ..ExternalVariables::default() };

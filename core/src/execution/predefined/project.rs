@@ -55,7 +55,8 @@ impl Project {
     fn new(repo: &str) -> Self {
         let (namespace, name) = project(repo);
         let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
-        let url = RepositoryAddress::parse(repo).ok().map(|address| format!("{}/{path}", server::url(&address)));
+        let url =
+            RepositoryAddress::parse(repo).ok().map(|address| format!("{}/{path}", server::url(&address)));
         Self { namespace, name, path, url }
     }
 }

@@ -174,7 +174,8 @@ impl CelExpr {
     /// Whether it may depend on the event: on its files, or on variables of the execution.
     pub(crate) fn depends_on_event(&self) -> bool {
         let reads = |part: &str| self.text.contains(part);
-        ["changed(", "exists(", "event "].into_iter().any(reads) || self.variables().any(is_execution_variable)
+        ["changed(", "exists(", "event "].into_iter().any(reads)
+            || self.variables().any(is_execution_variable)
     }
 
     /// Returns its length in bytes, as written in a file.

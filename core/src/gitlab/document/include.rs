@@ -171,9 +171,11 @@ impl Loader<'_> {
             IncludeMode::OneEvent => event::decide(&condition, self.settings),
         };
         let Some(holds) = decision else { return (true, Some((condition, rules))) };
-        let by = if condition.depends_on_event() { "for this event" } else { "by the variables that are set" };
+        let by =
+            if condition.depends_on_event() { "for this event" } else { "by the variables that are set" };
         let outcome = if holds { "included" } else { "left out" };
-        let message = format!("{by}, this is {outcome}; for others, the pipeline may have other keys and jobs");
+        let message =
+            format!("{by}, this is {outcome}; for others, the pipeline may have other keys and jobs");
         self.log.changed(&path.key("rules"), rules.key_location, message);
         (holds, None)
     }

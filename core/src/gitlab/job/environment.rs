@@ -108,9 +108,15 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut all = Mapping::new();
     all.insert("name".into(), reference_or_empty(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
+        let is_address =
+            |text: &str| ["https://", "http://", "${"].iter().any(|start| text.starts_with(start));
         match scope.late_references(text) {
-            Ok(text) => {
-                all.insert("url".into(), text.into());
+            Ok(address) if is_address(&address) || !text.contains('$') => {
+                all.insert("url".into(), address.into());
+            }
+            Ok(_) => {
+                let why = "the variables in it are not set, so that it is no address";
+                log.ignored_at(&path.key("url"), node.location, "`url`", why);
             }
             Err(unknown) => {
                 let why = format!("`{unknown}` is not known before the job runs");

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job};
-use super::matrix::{self, Values};
 use super::matrix::expression::{self, Cell};
+use super::matrix::{self, Values};
 use super::services::sequence;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
@@ -159,7 +159,9 @@ impl Job<'_> {
                 continue;
             };
             // As in GitLab, `needs: []` needs nothing, whatever the dependencies.
-            let is_covered = |need: &&Need| need.covers(&dependency) || need.has_expressions() && need.job == dependency.job;
+            let is_covered = |need: &&Need| {
+                need.covers(&dependency) || need.has_expressions() && need.job == dependency.job
+            };
             let needed = needs.map(|needs| needs.iter().find(is_covered));
             match needed {
                 Some(None) if needs.is_some_and(|needs| !needs.is_empty()) => {

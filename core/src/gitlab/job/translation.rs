@@ -242,10 +242,14 @@ impl Job<'_> {
         };
         let path = path.key(key);
         let lines = values::texts(&entry.value, &path, self.log);
-        let lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
+        let mut lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
         let is_blank = |item: &&Rc<Node>| values::text(item).is_some_and(|line| line.trim().is_empty());
         if key == "script" && values::list(&entry.value).iter().all(is_blank) {
-            self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
+            if lines.is_empty() || !values::is_list(&entry.value) {
+                self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
+            }
+            // A list of blank lines is a script that does nothing.
+            lines = vec![":".to_owned()];
         }
         lines
     }

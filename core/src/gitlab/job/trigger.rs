@@ -66,7 +66,8 @@ impl Job<'_> {
             let message = "a job with `trigger` cannot be delayed";
             self.log.invalid(&self.path.key("when"), when.value.location, message);
         }
-        if let Some(allowed) = self.node.get("allow_failure").filter(|entry| values::is_mapping(&entry.value)) {
+        if let Some(allowed) = self.node.get("allow_failure").filter(|entry| values::is_mapping(&entry.value))
+        {
             let message = "`allow_failure` of a job with `trigger` takes `true` or `false`";
             self.log.invalid(&self.path.key("allow_failure"), allowed.value.location, message);
         }

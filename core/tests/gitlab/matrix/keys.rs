@@ -133,7 +133,19 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     (EACH_VARIANT_WITHOUT_ARTIFACTS, "needs/job: [rpm]", "second: [rpm] | first"),
     (EACH_VARIANT_WITHOUT_ARTIFACTS, "sources/job: [rpm]", "first"),
     ("needs: [{job: second, optional: true, parallel: {matrix: [{OS: arch}]}}]", "needs", ""),
-    ("needs: [{job: second, optional: true, parallel: {matrix: [{OS: [arch, rpm]}]}}]", "needs", "second: [rpm]"),
+    (
+        "needs: [{job: second, optional: true, parallel: {matrix: [{OS: [arch, rpm]}]}}]",
+        "needs",
+        "second: [rpm]",
+    ),
+    ("script: ['']", "script", ":"),
+    ("timeout: one hour", "timeout", "3600"),
+    ("environment: {name: a, url: $NOBODY}", "url", ""),
+    (
+        "environment: {name: a, url: 'https://$CI_COMMIT_REF_SLUG.example.org'}",
+        "url",
+        "https://main.example.org",
+    ),
     // Variables of rules in keys that take one of a few values.
     (CACHE_OF_RULES, "cache policy", "PullPush"),
     (CACHE_OF_OTHER_RULES, "cache policy", "Pull"),
