@@ -71,7 +71,7 @@ pub(crate) fn read(
     };
     // Templates are there whatever the condition.
     conditions.retain(|name, _| !name.starts_with('.'));
-    let Loader { files, reader, depends_on_event, .. } = loader;
+    let Loader { files, reader, depends_on_event, log, .. } = loader;
     let mut merged = MergedDocument { root, files, conditions, pinned: reader.pinned, depends_on_event };
     if let Some(root) = &merged.root
         && root.is_too_large()
