@@ -86,7 +86,7 @@ fn property(job: &PlannedJob, what: &str) -> String {
 
 /// A job whose variants each need the variant of another job with the same value.
 const EACH_VARIANT: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nneeds: [{job: second, parallel: {matrix: [{OS: ['$[[ matrix.OS ]]']}]}}]";
-const EACH_VARIANT_WITHOUT_ARTIFACTS: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nrules: [{if: $CI_COMMIT_BRANCH}]\nneeds: [{job: second, artifacts: false, parallel: {matrix: [{OS: '$[[matrix.OS]]'}]}}, first]";
+const EACH_VARIANT_WITHOUT_ARTIFACTS: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nrules: [{if: $CI_COMMIT_BRANCH}]\nneeds: [first, {job: second, artifacts: false, parallel: {matrix: [{OS: '$[[matrix.OS]]'}]}}]";
 
 /// GitLab's example of `cache: policy` with a variable.
 const CACHE_OF_RULES: &str = "rules: [{if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH, variables: {POLICY: pull-push}}, {if: $CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH, variables: {POLICY: pull}}]\ncache: {key: gems, paths: [x], policy: $POLICY}";
@@ -130,7 +130,7 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     (EACH_VARIANT, "needs/job: [deb]", "second: [deb]"),
     (EACH_VARIANT, "needs/job: [rpm]", "second: [rpm]"),
     (EACH_VARIANT, "sources/job: [rpm]", "second: [rpm]"),
-    (EACH_VARIANT_WITHOUT_ARTIFACTS, "needs/job: [rpm]", "second: [rpm] | first"),
+    (EACH_VARIANT_WITHOUT_ARTIFACTS, "needs/job: [rpm]", "first | second: [rpm]"),
     (EACH_VARIANT_WITHOUT_ARTIFACTS, "sources/job: [rpm]", "first"),
     ("needs: [{job: second, optional: true, parallel: {matrix: [{OS: arch}]}}]", "needs", ""),
     (
