@@ -17,7 +17,6 @@ mod predefined_names;
 mod schema;
 mod settings;
 mod shell_variables;
-mod synonyms;
 mod translation;
 mod usage;
 mod values;

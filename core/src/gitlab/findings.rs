@@ -1,6 +1,7 @@
 //! Findings about a GitLab file, with their locations.
 
-use crate::gitlab::synonyms;
+pub(crate) mod synonyms;
+
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::{Location, Severity};

@@ -7,11 +7,10 @@ use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
 use super::{artifacts, cache, duration, environment, failures, id_tokens, needs, services};
-use crate::gitlab::findings::Log;
+use crate::gitlab::findings::{Log, synonyms};
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
 use crate::gitlab::schema;
-use crate::gitlab::synonyms;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};

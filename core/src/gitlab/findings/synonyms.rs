@@ -1,9 +1,7 @@
 //! Words of other CI systems in GitLab files, and the keys that mean the same in GitLab.
 
-use crate::gitlab::keys;
-use crate::gitlab::values;
 use crate::pipeline::finding::quoted;
-use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 use crate::pipeline::{called, counterpart, without_counterpart};
 
 /// Keys of other CI systems and their names in GitLab.
@@ -89,8 +87,8 @@ pub(crate) fn is_written_elsewhere(job: &Node, key: &str) -> bool {
         let does = key == "script" && without_counterpart(other).is_some();
         does || counterpart(other, SYNONYMS, &[key]).is_some()
     };
-    let unknown = values::entries(job).iter().filter(|entry| !keys::SUPPORTED.contains(&entry.key.as_str()));
-    unknown.into_iter().any(|entry| replaces(&entry.key))
+    let Kind::Mapping(mapping) = &job.kind else { return false };
+    mapping.entries.iter().any(|entry| entry.key != key && replaces(&entry.key))
 }
 
 /// Returns the message and the advice about an entry at the top that is no job, but a key of another CI system.
