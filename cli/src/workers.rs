@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, Stdio},
 };
 use tidemill_core::execution::{assignment::Resources, status::ExecutionStatus};
@@ -73,10 +74,19 @@ pub fn labels(custom: &[Labels]) -> Labels {
     automatic.into_iter().chain(custom).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Opens a worker for jobs of the server in this process, and connects it to the engine.
-pub async fn open(settings: &Settings, slots: usize, labels: &[Labels]) -> Outcome<Worker> {
+/// Opens a worker for jobs of the server in this process, and connects it to the engine. `templates` is a directory of templates for
+/// included files, instead of that of worker.toml.
+pub async fn open(
+    settings: &Settings,
+    slots: usize,
+    labels: &[Labels],
+    templates: Option<&Path>,
+) -> Outcome<Worker> {
     let name = format!("{}:{}", machine_name(), std::process::id());
-    let file = settings.own_worker_file()?;
+    let mut file = settings.own_worker_file()?;
+    if let Some(directory) = templates {
+        file.templates = Some(std::path::absolute(directory)?);
+    }
     Ok(Worker::open(config(settings, slots, labels, name, file)?).await?)
 }
 

@@ -32,7 +32,6 @@ pub use compose::elsewhere::{
 pub use compose::files::{ReadFile, RepositoryFiles};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, SourceFile};
 pub use inputs::{InputError, set_inputs};
-pub(crate) use model::SERVER_VARIABLES;
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildInclude,
     ChildIncludeSource, ChildPipeline, CommentTrigger, Concurrency, ContainerOptions, DeploymentTier, Device,
@@ -44,9 +43,11 @@ pub use model::{
     RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit,
     UpstreamStatus, UpstreamTrigger, When, descendants_of_child, is_docker_engine,
 };
+pub(crate) use model::{MAX_AUTO_STOP_S, SERVER_VARIABLES};
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
+pub(crate) use raw::unknown_keys::{called, counterpart, without_counterpart};
 pub use registry_scope::{DOCKER_HUB, DOCKER_HUB_KEY, RegistryScope};
 pub use yaml::limits::MAX_FILE_BYTES;

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
+use tidemill_core::execution::facts::Facts;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
     self, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors, PipelineWithSources,
@@ -54,6 +55,13 @@ pub struct FileContext {
     pub inputs: IndexMap<String, String>,
     /// How files from elsewhere are included.
     pub elsewhere: Elsewhere,
+    /// The event for which a GitLab file is read.
+    pub event: Option<Box<Facts>>,
+}
+
+/// Whether the arguments select a file in GitLab's format.
+pub fn is_gitlab(args: &FileArgs) -> bool {
+    find(args).is_ok_and(|path| FileFormat::of(&path, args.gitlab, true) != FileFormat::Native)
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
@@ -193,6 +201,7 @@ pub fn assemble(
                 reports_unset_variables,
                 external: context.external.clone(),
                 inputs: context.inputs.clone(),
+                event: context.event.clone(),
                 ..settings
             };
             gitlab::translate(&name, text, &files, &settings)

@@ -27,6 +27,9 @@ pub struct RequiredFacts {
 }
 
 impl RequiredFacts {
+    /// All facts.
+    pub const ALL: Self = Self { changed: true, files: true };
+
     /// Returns the needs of `pipeline`.
     pub fn of(pipeline: &Pipeline) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);

@@ -256,3 +256,39 @@ rest: { stage: rollout, script: [test -e checked] }
     assert!(shown.contains("3 succeeded"), "{shown}");
     assert!(shown.contains("job wait-then-check starts in "), "{shown}");
 }
+
+#[test]
+fn child_of_a_run_includes_templates_of_the_directory_of_the_run() {
+    let child = "default: {image: \"IMAGE\"}\ninclude: [{template: More.yml}]\nown: {script: [echo own]}\n";
+    let project = Project::new(&[
+        (".gitlab-ci.yml", "start: {trigger: {include: child.yml, strategy: depend}}\n"),
+        ("child.yml", child),
+        ("templates/More.yml", "more: {script: [echo more]}\n"),
+    ]);
+    let run = project.tidemill(&["run"]);
+    assert_eq!(run.code, 1, "there is no directory of templates: {run:?}");
+    let run = project.tidemill(&["run", "--templates", "templates"]);
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+#[test]
+fn conditional_include_with_defaults_is_decided_for_the_event() {
+    let file = "include:\n  - {local: ci/main.yml, rules: [{if: '$CI_COMMIT_BRANCH == \"main\"'}]}\n  \
+                - {local: ci/other.yml, rules: [{if: '$CI_COMMIT_BRANCH != \"main\"'}]}\njob: {script: [\"echo as $KIND\"]}\n";
+    let project = Project::new(&[
+        (".gitlab-ci.yml", file),
+        ("ci/main.yml", "default: {image: \"IMAGE\"}\nvariables: {KIND: main}\n"),
+        ("ci/other.yml", "default: {image: \"other:1\"}\nvariables: {KIND: other}\nmore: {script: [echo]}\n"),
+    ]);
+    let checked = project.tidemill(&["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let planned = project.tidemill(&["plan", "--event", "push", "--branch", "topic"]);
+    assert!(planned.code == 0 && planned.stdout.contains("  more  other:1  "), "{planned:?}");
+    assert!(planned.stderr.contains("for this event, this is left out"), "{planned:?}");
+    let planned = project.tidemill(&["plan", "--event", "push"]);
+    assert!(planned.code == 0 && !planned.stdout.contains("other"), "{planned:?}");
+    project.run(".gitlab-ci.yml", 0);
+    assert!(project.log("job").contains("\nas main\n"), "{}", project.log("job"));
+    let imported = project.tidemill(&["import"]);
+    assert!(imported.code == 2 && imported.stderr.contains("under a condition"), "{imported:?}");
+}

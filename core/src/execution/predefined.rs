@@ -2,13 +2,15 @@
 //!
 //! As in GitLab, a variable without a value is not set: there is no `CI_COMMIT_BRANCH` for a tag or a pull request.
 
+mod project;
+mod server;
+
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::ids::job_token::GITLAB_JOB_TOKEN;
-use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
 use crate::summary::markdown::{SUMMARY_FILE, SUMMARY_VARIABLE};
 use crate::text::slug::{environment_slug, environment_tier, slug};
 use indexmap::IndexMap;
-use sha2::{Digest, Sha256};
+use project::set_project;
 
 /// The directory of a job's sources in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";
@@ -16,9 +18,15 @@ pub const WORKSPACE_DIR: &str = "/workspace";
 const SHORT_SHA_LEN: usize = 8;
 
 /// The variables known before an execution is planned, which conditions and references may use.
-pub const EXECUTION_VARIABLES: [&str; 46] = [
+pub const EXECUTION_VARIABLES: [&str; 54] = [
     "CI",
     "GITLAB_CI",
+    "CI_SERVER",
+    "CI_SERVER_HOST",
+    "CI_SERVER_PORT",
+    "CI_SERVER_FQDN",
+    "CI_SERVER_PROTOCOL",
+    "CI_SERVER_URL",
     "CI_PIPELINE_NAME",
     "CI_PIPELINE_SOURCE",
     "CI_PIPELINE_SCHEDULE_DESCRIPTION",
@@ -34,11 +42,13 @@ pub const EXECUTION_VARIABLES: [&str; 46] = [
     "CI_COMMIT_REF_SLUG",
     "CI_COMMIT_REF_PROTECTED",
     "CI_DEFAULT_BRANCH",
+    "CI_DEFAULT_BRANCH_SLUG",
     "CI_PROJECT_ID",
     "CI_PROJECT_NAME",
     "CI_PROJECT_PATH",
     "CI_PROJECT_PATH_SLUG",
     "CI_PROJECT_NAMESPACE",
+    "CI_PROJECT_NAMESPACE_SLUG",
     "CI_PROJECT_ROOT_NAMESPACE",
     "CI_PROJECT_TITLE",
     "CI_PROJECT_URL",
@@ -124,6 +134,7 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
     set("CI", Some("true"));
     // Tools and scripts ask for it to learn that the other variables are there.
     set("GITLAB_CI", Some("true"));
+    set("CI_SERVER", Some("yes"));
     set("CI_PIPELINE_NAME", Some(pipeline));
     set("CI_PIPELINE_SOURCE", Some(source(facts)));
     set("CI_PIPELINE_SCHEDULE_DESCRIPTION", facts.schedule.as_deref());
@@ -148,6 +159,7 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
     set("CI_COMMIT_REF_SLUG", reference.map(slug).as_deref());
     set("CI_COMMIT_REF_PROTECTED", Some(flag(facts.is_protected())));
     set("CI_DEFAULT_BRANCH", facts.default_branch.as_deref());
+    set("CI_DEFAULT_BRANCH_SLUG", facts.default_branch.as_deref().map(slug).as_deref());
     set_project(facts, &mut all);
     if let Some(request) = request {
         set_request(request, facts, &mut all);
@@ -157,35 +169,6 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
 
 const fn flag(value: bool) -> &'static str {
     if value { "true" } else { "false" }
-}
-
-/// Sets the variables about the repository and its registry of images.
-fn set_project(facts: &Facts, all: &mut IndexMap<String, String>) {
-    if facts.repo.is_empty() {
-        return;
-    }
-    let Project { namespace, name, path, url } = Project::new(&facts.repo);
-    let root = namespace.split('/').next().unwrap_or_default().to_owned();
-    if let Some(registry) = &facts.registry {
-        // An image's name has no uppercase letters.
-        let is_host = !registry.contains('/');
-        let image = if is_host { format!("{registry}/{}", path.to_lowercase()) } else { registry.clone() };
-        all.insert("CI_REGISTRY".to_owned(), registry.split('/').next().unwrap_or_default().to_owned());
-        all.insert("CI_REGISTRY_IMAGE".to_owned(), image);
-    }
-    let id = project_id(&facts.repo).to_string();
-    let pairs = [
-        ("CI_PROJECT_ID", id),
-        ("CI_PROJECT_NAME", name.clone()),
-        ("CI_PROJECT_TITLE", name),
-        ("CI_PROJECT_NAMESPACE", namespace),
-        ("CI_PROJECT_ROOT_NAMESPACE", root),
-        ("CI_PROJECT_PATH_SLUG", slug(&path)),
-        ("CI_PROJECT_PATH", path),
-        ("CI_REPOSITORY_URL", facts.repo.clone()),
-    ];
-    all.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    all.extend(url.map(|url| ("CI_PROJECT_URL".to_owned(), url)));
 }
 
 /// Sets the variables about a pull request. Those about a fork's repository are not known.
@@ -335,58 +318,12 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     all
 }
 
-/// A repository in GitLab's terms.
-struct Project {
-    /// Its group; empty for a directory.
-    namespace: String,
-    name: String,
-    /// Group and name.
-    path: String,
-    /// The address of its page: that of the host and the path, as most providers have it.
-    url: Option<String>,
-}
-
-impl Project {
-    fn new(repo: &str) -> Self {
-        let (namespace, name) = project(repo);
-        let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
-        let host = match (RepositoryName::parse(repo), RepositoryAddress::parse(repo)) {
-            (Ok(RepositoryName::Network(of)), Ok(_)) => of.split_once('/').map(|(host, _)| host.to_owned()),
-            _ => None,
-        };
-        let url = host.map(|host| format!("https://{host}/{path}"));
-        Self { namespace, name, path, url }
-    }
-}
-
-/// Returns a positive number that stands for the repository, however its address is written.
-fn project_id(repo: &str) -> u32 {
-    let digest = Sha256::digest(canonical_name(repo).as_bytes());
-    let number = digest.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
-    (number & 0x7fff_ffff).max(1)
-}
-
-/// Returns the group and the name of a repository: those of `https://host/group/name.git` and of `host:group/name`. A
-/// directory has no group.
-fn project(repo: &str) -> (String, String) {
-    let last = |path: &str| (String::new(), path.rsplit('/').next().unwrap_or(path).to_owned());
-    match RepositoryName::parse(repo) {
-        Ok(RepositoryName::Network(name)) => {
-            let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
-            let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
-            (group.to_owned(), name.to_owned())
-        }
-        Ok(RepositoryName::Directory(path)) => last(&path),
-        Ok(RepositoryName::Label(label)) => last(&label),
-        Err(_) => last(repo),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
         EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, PLANNED_VARIABLES, execution_variables,
-        is_predefined, job_variables, project, project_id,
+        is_predefined, job_variables,
+        project::{project, project_id},
     };
     use crate::execution::facts::{Facts, PullRequest, Trigger};
 

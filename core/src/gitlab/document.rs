@@ -1,6 +1,7 @@
 //! Merges a GitLab file and the files that it includes, and expands `extends` and `!reference`.
 
 mod conditions;
+mod event;
 mod extends;
 mod include;
 mod inputs;
@@ -9,6 +10,7 @@ mod locations;
 mod lookup;
 mod merger;
 
+pub(crate) use event::IncludeMode;
 pub(crate) use extends::expand;
 pub use include::MAX_INCLUDES;
 pub(crate) use include::{MergedDocument, read};

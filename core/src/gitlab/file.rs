@@ -10,7 +10,7 @@ use super::settings::TranslateOptions;
 use super::values;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::{self, Rule};
-use crate::gitlab::findings::Log;
+use crate::gitlab::findings::{Log, synonyms};
 use crate::gitlab::job::{self, FileContext};
 use crate::gitlab::keys::{self, InheritedKeys};
 use crate::gitlab::schema;
@@ -21,10 +21,9 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// Maximum number of jobs, and of variables of all jobs together.
 const MAX_JOBS: usize = 10_000;
 const MAX_VARIABLES: usize = 1_000_000;
-/// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables. With more, the native
-/// file would exceed the limit of files.
-const MAX_COMBINED_RULES: usize = 20_000;
-/// Maximum size of these rules, in bytes.
+/// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables.
+const MAX_COMBINED_RULES: usize = 100_000;
+/// Maximum size of these rules, in bytes: about that of a document, in which jobs may share them.
 const MAX_COMBINED_BYTES: usize = 16 << 20;
 /// Maximum number of variables that are copied for these rules.
 const MAX_COPIED_VARIABLES: usize = 20_000_000;
@@ -56,14 +55,7 @@ pub(crate) fn translate(
         log.unsupported(&path, entry, "it belongs in a header of its own", help);
     }
     schema::check_top(root, log);
-    let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
-    for entry in &jobs {
-        if !values::is_mapping(&entry.value) {
-            let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
-            log.invalid(&path.key(&entry.key), entry.key_location, message);
-        }
-    }
-    let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
+    let jobs = jobs(root, log);
     schema::check_stops(&jobs, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
@@ -219,6 +211,23 @@ fn bytes_of(node: &Node, key: &str) -> usize {
     node.get(key).map_or(0, |entry| entry.value.size.bytes as usize)
 }
 
+/// Returns the jobs of a file. Entries that are none, but should be, are reported.
+fn jobs<'a>(root: &'a Node, log: &mut Log) -> Vec<&'a MapEntry> {
+    let mut jobs = Vec::new();
+    for entry in values::entries(root).iter().filter(|entry| is_job(entry)) {
+        let path = Path::default().key(&entry.key);
+        if let Some((message, help)) = synonyms::at_top(entry) {
+            log.invalid_with_help(&path, entry.key_location, message, help);
+        } else if values::is_mapping(&entry.value) {
+            jobs.push(entry);
+        } else {
+            let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
+            log.invalid(&path, entry.key_location, message);
+        }
+    }
+    jobs
+}
+
 fn is_job(entry: &MapEntry) -> bool {
     !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
 }
@@ -237,6 +246,10 @@ fn stages(root: &Node, log: &mut Log) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
     let before = log.findings.len();
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
+    // That is reported.
+    if written.is_some_and(|entry| schema::has_mapping(&entry.value)) {
+        return None;
+    }
     if let Some(entry) = written.filter(|entry| !values::is_list(&entry.value)) {
         let path = Path::default().key(&entry.key);
         log.wrong_type(&path, &entry.value, "a list of strings");

@@ -1,5 +1,7 @@
 //! Findings about a GitLab file, with their locations.
 
+pub(crate) mod synonyms;
+
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::{Location, Severity};
@@ -82,12 +84,16 @@ impl Log {
     /// Reports an unknown key.
     pub(crate) fn unknown_key(&mut self, path: &Path, entry: &MapEntry, known: &[&str]) {
         let message = format!("{} is not a GitLab key at this position", quoted(&entry.key));
-        let near = crate::text::suggest::nearest(&entry.key, known.iter().copied());
+        let advice = synonyms::advice(&entry.key, known);
+        let near = || {
+            let near = crate::text::suggest::nearest(&entry.key, known.iter().copied());
+            near.map(|near| format!("did you mean `{near}`?"))
+        };
         let finding = Finding::error(
             "gitlab-unknown-key",
             FindingLocation::Position(path.key(&entry.key), entry.key_location),
             message,
         );
-        self.findings.push(finding.maybe_help(near.map(|near| format!("did you mean `{near}`?"))));
+        self.findings.push(finding.maybe_help(advice.or_else(near)));
     }
 }

@@ -2,6 +2,7 @@
 
 mod comments;
 mod places;
+mod shared;
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -14,6 +15,10 @@ use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Diagnostic;
 use places::{Part, PlacedComments};
+use shared::SharedValues;
+
+/// From this size on, values that jobs have in common are written once, so that the file stays within the limit of files.
+const MIN_SHARING_BYTES: usize = 256 << 10;
 
 /// Keys that jobs may take from `defaults`.
 const DEFAULTS_KEYS: [&str; 13] = [
@@ -38,6 +43,19 @@ pub(crate) fn write(
     root: &Rc<Node>,
     files: &[SourceFile],
     diagnostics: &[Diagnostic],
+) -> String {
+    let text = write_with(native, root, (files, diagnostics), &mut SharedValues::default());
+    if text.len() < MIN_SHARING_BYTES {
+        return text;
+    }
+    write_with(native, root, (files, diagnostics), &mut SharedValues::of(&native.jobs))
+}
+
+fn write_with(
+    native: &NativeFile,
+    root: &Rc<Node>,
+    (files, diagnostics): (&[SourceFile], &[Diagnostic]),
+    shared: &mut SharedValues,
 ) -> String {
     let mut out = String::new();
     let name = files.first().map(|file| file.name.as_str()).unwrap_or_default();
@@ -83,7 +101,17 @@ pub(crate) fn write(
         }
         let _ = writeln!(out, "  {}", header.strip_suffix("null").unwrap_or(header).trim_end());
         for (key, value) in own {
-            commented_block((Some(ix), key), value, 2, &mut comments, &mut out);
+            let name = key.as_str().unwrap_or_default();
+            match shared.reference(value).filter(|_| !comments.has_parts(Some(ix), name)) {
+                Some(reference) => {
+                    lines(&comments.take(Some(ix), Some(name), None), 2, &mut out);
+                    let _ = writeln!(out, "    {name}: {reference}");
+                    if reference.is_first() {
+                        serialized(value, 3, &mut out);
+                    }
+                }
+                None => commented_block((Some(ix), key), value, 2, &mut comments, &mut out),
+            }
         }
     }
     lines(&std::mem::take(&mut comments.tail), 0, &mut out);

@@ -195,6 +195,6 @@ mod tests {
         for name in set.chain(&LATE_VARIABLES) {
             assert!(GITLAB_VARIABLES.contains(name) && !is_never_set(name), "{name}");
         }
-        assert!(is_never_set("CI_SERVER_URL") && !is_never_set("DEPLOY_KEY"));
+        assert!(is_never_set("CI_API_V4_URL") && !is_never_set("DEPLOY_KEY"));
     }
 }

@@ -139,10 +139,11 @@ const JOB: &[(&[&str], Shape)] = &[
     (&["variables"], Shape::Mapping),
 ];
 
-/// What the keys at the top take, besides those that jobs have as well.
+const STAGES: &[(&[&str], Shape)] = &[(&["stages"], Shape::Texts)];
+
+/// What the other keys at the top take, besides those that jobs have as well.
 const TOP: &[(&[&str], Shape)] = &[
     (&["default"], Shape::Mapping),
-    (&["stages"], Shape::Texts),
     (&["variables"], Shape::Mapping),
     (&["workflow"], Shape::Mapping),
     (&["workflow", "name"], Shape::Text),
@@ -155,7 +156,20 @@ const TOP: &[(&[&str], Shape)] = &[
 
 /// Checks the keys at the top of the file.
 pub(crate) fn check_top(root: &Rc<Node>, log: &mut Log) {
-    check(root, TOP, &Path::default(), log);
+    let path = Path::default();
+    if let Some(node) = root.get("stages").map(|entry| &entry.value).filter(|node| has_mapping(node)) {
+        let message = "`stages` takes names of stages, not mappings".to_owned();
+        let help = "write their names, `stages: [build, test]`, and each job at the top of the file, with its `stage`";
+        log.invalid_with_help(&path.key("stages"), node.location, message, help);
+    } else {
+        check(root, STAGES, &path, log);
+    }
+    check(root, TOP, &path, log);
+}
+
+/// Whether a value is a mapping, or a list with one.
+pub(crate) fn has_mapping(node: &Rc<Node>) -> bool {
+    values::list(node).into_iter().any(|item| is_mapping(item))
 }
 
 /// Checks the keys that jobs inherit.
@@ -215,7 +229,9 @@ fn check_environment(node: &Node, path: &Path, log: &mut Log) {
     let name = node.get("name").map_or(node, |entry| &entry.value);
     let Some(text) = values::text(name) else {
         if is_mapping(node) && node.get("name").is_none() {
-            log.invalid(path, node.location, "`environment` needs a `name`");
+            let message =
+                "`environment` needs a `name`: that of the place that the job deploys to".to_owned();
+            log.invalid_with_help(path, node.location, message, "variables of a job are called `variables`");
         }
         return;
     };

@@ -1,6 +1,6 @@
 //! Options of a translation.
 
-use crate::execution::facts::ExternalVariables;
+use crate::execution::facts::{ExternalVariables, Facts};
 use indexmap::IndexMap;
 
 /// The image of jobs without `image`: the default of GitLab's own runners.
@@ -23,6 +23,9 @@ pub struct TranslateOptions {
     pub inputs: IndexMap<String, String>,
     /// Whether the file gives its includes all values of inputs as texts, whatever their types.
     pub has_untyped_inputs: bool,
+    /// The event for which the file is read. Only a file that is not the same pipeline for all events depends on it: one that
+    /// includes keys of all jobs under a condition.
+    pub event: Option<Box<Facts>>,
 }
 
 impl TranslateOptions {
@@ -37,6 +40,7 @@ impl TranslateOptions {
             external: ExternalVariables::default(),
             inputs: IndexMap::new(),
             has_untyped_inputs: false,
+            event: None,
         }
     }
 }

@@ -42,6 +42,8 @@ impl ShellVariables {
         while let Some(c) = scanner.peek() {
             match c {
                 '$' if scanner.chars.get(scanner.at + 1) == Some(&'$') => scanner.at += 2,
+                // The name of a variable with another one in it is not expanded.
+                '$' if scanner.is_nested_name() => scanner.at += 2,
                 '$' => scanner.reference(),
                 _ => scanner.at += 1,
             }
@@ -68,6 +70,12 @@ impl Scanner {
 
     fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
+    }
+
+    /// Whether a reference like `${A_${B}}` begins here.
+    fn is_nested_name(&self) -> bool {
+        let after_name = self.at + 2 + self.name_at(self.at + 2).len();
+        self.chars.get(self.at + 1) == Some(&'{') && self.chars.get(after_name) == Some(&'$')
     }
 
     /// Returns the name that begins at a position; empty if none does.

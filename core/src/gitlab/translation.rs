@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::conditions::requests;
+use super::document::IncludeMode;
 use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, locate, output, usage};
@@ -34,8 +35,13 @@ pub fn translate(
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
         return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
-    let document::MergedDocument { root, files, conditions, pinned } =
-        document::read(name, without_byte_order_mark(source), read, settings, &mut log);
+    let source = without_byte_order_mark(source);
+    let mut merged = document::read(name, source, read, settings, IncludeMode::AllEvents, &mut log);
+    if merged.depends_on_event {
+        log = Log::default();
+        merged = document::read(name, source, read, settings, IncludeMode::OneEvent, &mut log);
+    }
+    let document::MergedDocument { root, files, conditions, pinned, .. } = merged;
     let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
     let Some(root) = root else {

@@ -26,6 +26,7 @@ pub use child::{
 };
 pub use concurrency::{JobConcurrency, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
+pub(crate) use environment::MAX_AUTO_STOP_S;
 pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};

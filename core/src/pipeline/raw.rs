@@ -16,4 +16,4 @@ pub(crate) mod retry;
 pub(crate) mod scalars;
 pub(crate) mod script;
 pub(crate) mod triggers;
-mod unknown_keys;
+pub(crate) mod unknown_keys;

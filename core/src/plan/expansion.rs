@@ -13,7 +13,8 @@ use super::{
 };
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{
-    Artifacts, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_JOB_GROUP_BYTES, Pipeline, is_label,
+    Artifacts, JobOptions, MAX_AUTO_STOP_S, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_JOB_GROUP_BYTES,
+    Pipeline, is_label, span_s,
 };
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
@@ -124,6 +125,7 @@ impl Plan {
                 });
                 let image_options = job.image_options.map_texts(expand);
                 let mut surroundings = job.surroundings.map_texts(expand);
+                set_auto_stop(&mut surroundings);
                 // A name made of variables that are not set names no group.
                 surroundings.concurrency.take_if(|one| one.group.trim().is_empty());
                 if let Some(one) = &surroundings.concurrency
@@ -225,4 +227,12 @@ impl Plan {
         };
         Ok((plan, decisive))
     }
+}
+
+/// Sets after how long the environment is stopped from the value of the variables in it. As in GitLab, what is no duration is never.
+fn set_auto_stop(options: &mut JobOptions) {
+    let Some(environment) = &mut options.environment else { return };
+    let Some(text) = environment.auto_stop_in_reference.take() else { return };
+    let seconds = span_s(&text).ok().filter(|seconds| *seconds > 0);
+    environment.auto_stop_in_s = seconds.map(|seconds| seconds.min(MAX_AUTO_STOP_S));
 }

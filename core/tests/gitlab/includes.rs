@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_core::execution::facts::Facts;
+use tidemill_core::execution::facts::{ExternalVariables, Facts};
 use tidemill_core::gitlab::{TranslateOptions, translate};
 use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources, RepositoryFiles};
 use tidemill_core::plan::Plan;
@@ -211,14 +211,72 @@ fn conditional_include_may_have_keys_that_the_including_file_replaces() {
 }
 
 #[test]
+fn list_in_quotes_is_the_list_and_a_default_of_nothing_is_empty() {
+    let text = "spec:\n  inputs:\n    more: {type: array, default: [{if: $CI_COMMIT_TAG}]}\n    name: {default: null}\n---\n\
+                j: {image: x, script: 'echo [$[[ inputs.name ]]]', rules: [\"$[[ inputs.more ]]\", {if: $CI_COMMIT_BRANCH}]}\n";
+    let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let job = &translated.parsed.pipeline.jobs[0];
+    assert_eq!((job.script.as_slice(), job.rules.len()), (&["echo []".to_owned()][..], 2));
+}
+
+/// Translates for one event, and returns the images of the planned jobs, and the warnings.
+fn for_event(text: &str, files: &[(&str, &str)], facts: &Facts) -> (Vec<String>, Vec<String>) {
+    let external = ExternalVariables { values: facts.variables.clone(), ..ExternalVariables::default() };
+    let event = Some(Box::new(facts.clone()));
+    let options = TranslateOptions { event, external, ..TranslateOptions::for_pipeline("app") };
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let translated = translate(".gitlab-ci.yml", text, &Files(files.collect()), &options)
+        .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let plan = Plan::for_facts(&translated.parsed.pipeline, facts).unwrap();
+    let warnings = translated.parsed.warnings.into_iter().map(|one| one.message).collect();
+    (plan.jobs.into_iter().map(|job| format!("{} {}", job.name, job.image)).collect(), warnings)
+}
+
+#[test]
+fn conditional_include_with_keys_of_all_jobs_is_decided_for_the_event() {
+    let text = "include:\n  - {local: protected.yml, rules: [{if: '$CI_COMMIT_BRANCH == \"main\"'}]}\n  \
+                - {local: normal.yml, rules: [{if: '$CI_COMMIT_BRANCH != \"main\"', changes: ['src/*']}]}\nj: {script: x}\n";
+    let files = [
+        ("protected.yml", "default: {image: protected}\nmore: {script: x}\n"),
+        ("normal.yml", "default: {image: normal}\n"),
+    ];
+    let of = |facts: &Facts| for_event(text, &files, facts);
+    let (jobs, warnings) = of(&on_push("main"));
+    assert_eq!(jobs, ["more protected", "j protected"]);
+    let decisions = warnings.iter().filter(|one| one.starts_with("for this event, this is"));
+    assert_eq!(decisions.count(), 2, "{warnings:?}");
+    let changed = |path: &str| Facts { changed: Some(vec![path.to_owned()]), ..on_push("topic") };
+    assert_eq!(of(&changed("src/a")).0, ["j normal"]);
+    assert_eq!(of(&changed("docs/a")).0, ["j ruby:3.1"]);
+    // Without an event there is no such pipeline.
+    let found = errors(text, &files);
+    assert!(found.len() == 2 && found[0].contains("this one has `default`"), "{found:?}");
+}
+
+#[test]
+fn conditional_include_with_keys_of_all_jobs_is_decided_by_variables_that_nobody_sets() {
+    let text = "variables: {FULL: 'false'}\ninclude:\n  - {local: short.yml, rules: [{if: '$FULL == \"true\"', when: never}, {when: always}]}\n  \
+                - {local: full.yml, rules: [{if: '$FULL == \"true\"'}]}\nj: {image: own, script: x}\n";
+    let files = [
+        ("short.yml", "variables: {A: short}\nshort: {image: a, script: x}\n"),
+        ("full.yml", "variables: {A: full}\nfull: {image: a, script: x}\n"),
+    ];
+    assert_eq!(jobs(text, &files, &on_push("main")), ["short", "j"]);
+    let mut facts = on_push("main");
+    facts.variables.insert("FULL".to_owned(), "true".to_owned());
+    let (jobs, warnings) = for_event(text, &files, &facts);
+    assert_eq!(jobs, ["full a", "j own"]);
+    assert!(warnings.iter().any(|one| one.contains("by the variables that are set")), "{warnings:?}");
+}
+
+#[test]
 fn value_of_the_matrix_is_no_input() {
-    let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
+    let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, stage: build, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
                 t: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x, needs: [{job: b, parallel: {matrix: [{OS: [\"$[[ matrix.OS ]]\"]}]}}]}\n";
-    let found = errors(text, &[]);
-    assert!(
-        found.len() == 1 && found[0].contains("name the variants under `needs: parallel: matrix`"),
-        "{found:?}"
-    );
+    let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let plan = Plan::for_facts(&translated.parsed.pipeline, &on_push("main")).unwrap();
+    let needs: Vec<&[String]> = plan.jobs.iter().map(|job| job.needs.as_slice()).collect();
+    assert_eq!(needs, [&[][..], &[], &["b: [p]".to_owned()], &["b: [q]".to_owned()]]);
 }
 
 #[test]

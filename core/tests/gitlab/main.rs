@@ -9,10 +9,12 @@ mod includes;
 mod includes_elsewhere;
 mod keys;
 mod keywords;
+mod large;
 mod matrix;
 mod robustness;
 mod triggers;
 mod variables;
+mod words;
 
 use std::{fs, path::Path};
 

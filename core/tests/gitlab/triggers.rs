@@ -7,7 +7,7 @@ use tidemill_core::api::Trigger;
 use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::gitlab::TranslateOptions;
-use tidemill_core::pipeline::{ChildPipeline, Pipeline};
+use tidemill_core::pipeline::{ChildInclude, ChildIncludeSource, ChildPipeline, Pipeline};
 use tidemill_core::plan::Plan;
 
 fn child_of(text: &str) -> ChildPipeline {
@@ -71,7 +71,7 @@ fn what_a_trigger_cannot_have_is_an_error() {
         ("j: { trigger: { include: [{ template: a.yml, remote: b }] } }", "`remote`, not both"),
         ("j: { trigger: { include: [{ local: a.yml, rules: [{ if: $A }] }] } }", "`rules` is not supported"),
         ("j: { trigger: { include: [{ remote: 'https://e.org/a', integrity: x }] } }", "a SHA-256 in Base64"),
-        ("j: { trigger: { include: 'ci/*.yml' } }", "is not a pattern"),
+        ("j: { trigger: { include: a.yml }, environment: prod }", "`environment` is not supported"),
         ("j: { trigger: { include: [{ artifact: a.yml }] } }", "`artifact` needs `job`"),
         ("j: { trigger: { strategy: depend } }", "has no `include`"),
         ("j: { trigger: { include: a.yml, strategy: wait } }", "takes `depend` or `mirror`"),
@@ -86,6 +86,15 @@ fn what_a_trigger_cannot_have_is_an_error() {
         assert!(is_found, "{text}: {found:#?}");
     }
     assert!(translate_fixture(".gitlab-ci.yml", "j: { trigger: { include: ../a.yml } }\n").is_err());
+}
+
+#[test]
+fn files_of_a_child_may_be_a_pattern() {
+    let child = child_of("j: { interruptible: true, trigger: { include: ci/*.yml } }\n");
+    let [ChildInclude { source: ChildIncludeSource::Local { path }, .. }] = child.includes.as_slice() else {
+        panic!("{child:?}");
+    };
+    assert_eq!((path.as_str(), child.files.len()), ("ci/*.yml", 0));
 }
 
 #[test]

@@ -146,11 +146,11 @@ protected: { rules: [{ if: $CI_COMMIT_REF_PROTECTED == 'true' }], script: x }
 
 #[test]
 fn variables_of_gitlab_that_are_never_set_are_reported_once_at_their_place() {
-    let text = "default: { image: a }\nj:\n  rules: [{ if: '$GITLAB_USER_LOGIN == \"bot\"' }]\n  script:\n    - echo \"$CI_SERVER_URL $CI_COMMIT_SHA\"\n    - echo $CI_SERVER_URL '$CI_API_V4_URL' ${CI_PAGES_URL:-none}\n    - KUBECONFIG=x; cat $KUBECONFIG\n";
+    let text = "default: { image: a }\nj:\n  rules: [{ if: '$GITLAB_USER_LOGIN == \"bot\"' }]\n  script:\n    - echo \"$CI_RUNNER_ID $CI_COMMIT_SHA\"\n    - echo $CI_RUNNER_ID '$CI_API_V4_URL' ${CI_PAGES_URL:-none}\n    - KUBECONFIG=x; cat $KUBECONFIG\n";
     let found: Vec<String> =
         diagnostics(text).into_iter().filter(|one| one.contains("gitlab-variable")).collect();
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].contains("`$GITLAB_USER_LOGIN`") && found[1].contains("`$CI_SERVER_URL`"), "{found:?}");
+    assert!(found[0].contains("`$GITLAB_USER_LOGIN`") && found[1].contains("`$CI_RUNNER_ID`"), "{found:?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tidemill_core::execution::discovery::{
 };
 use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
-    facts::{CommitDetails, ExternalVariables},
+    facts::{CommitDetails, ExternalVariables, Facts},
 };
 use tidemill_core::{
     gitlab,
@@ -77,10 +77,20 @@ pub fn discover(
         let (commit, is_skipped) = (commit.to_owned(), true);
         return Ok(DiscoveryResult { commit, details, is_skipped, ..DiscoveryResult::default() });
     }
-    let values = GitlabValues { external: request.external.clone(), inputs: request.inputs.clone() };
-    let collected = collect(repo, commit, (request, &values), (url, elsewhere))?;
     let changed = changed(&objects, remote, commit, request);
     let paths = all_paths(repo, commit)?;
+    let event = request.event.as_ref().map(|facts| {
+        Box::new(Facts {
+            repo: url.to_owned(),
+            commit: Some(commit.to_owned()),
+            details: details.clone(),
+            changed: changed.clone(),
+            files: paths.clone(),
+            ..Facts::clone(facts)
+        })
+    });
+    let values = GitlabValues { external: request.external.clone(), inputs: request.inputs.clone(), event };
+    let collected = collect(repo, commit, (request, &values), (url, elsewhere))?;
     let CollectedFiles { files, diagnostics, .. } = collected;
     let commit = commit.to_owned();
     Ok(DiscoveryResult {
@@ -101,6 +111,8 @@ pub struct GitlabValues {
     pub external: ExternalVariables,
     /// Values of the inputs that the file declares.
     pub inputs: IndexMap<String, String>,
+    /// The event for which the file is read.
+    pub event: Option<Box<Facts>>,
 }
 
 /// Reads the commit of `source`, a repository that was resolved on this machine; fetched objects stay below `cache`. `values`: what
@@ -175,6 +187,7 @@ fn collect(
                 let options = gitlab::TranslateOptions {
                     external: values.external.clone(),
                     inputs: values.inputs.clone(),
+                    event: values.event.clone(),
                     ..gitlab::TranslateOptions::for_pipeline(name_of(url))
                 };
                 match gitlab::translate(GITLAB_FILE, &text, &sources, &options) {

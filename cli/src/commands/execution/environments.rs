@@ -147,7 +147,7 @@ async fn stop(
             && deployed.is_some_and(|one| one.on_stop.is_some())
         {
             let number = workers::slots(slots.jobs);
-            worker = Some(workers::open(settings, number, &slots.labels.values).await?);
+            worker = Some(workers::open(settings, number, &slots.labels.values, None).await?);
         }
     }
     let mut interrupts = Interrupts::listen()?;

@@ -32,7 +32,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     }
     let worker = if deployment.is_embedded() {
         let slots = workers::slots(args.slots.jobs);
-        Some(workers::open(settings, slots, &args.slots.labels.values).await?)
+        Some(workers::open(settings, slots, &args.slots.labels.values, None).await?)
     } else {
         None
     };

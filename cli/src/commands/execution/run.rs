@@ -166,7 +166,9 @@ async fn plan(
     external.values.extend(variables.clone());
     let gitlab = match resolved {
         Some(sources) if args.file.file.is_none() => {
-            let values = GitlabValues { external: external.clone(), inputs: inputs.clone() };
+            let event = facts(args, resolved, tree.facts(git_facts::RequiredFacts::ALL))?;
+            let event = Some(Box::new(Facts { repo: repo.clone(), ..event }));
+            let values = GitlabValues { external: external.clone(), inputs: inputs.clone(), event };
             Box::pin(read_gitlab_file(settings, args, sources, values)).await?
         }
         _ => None,
@@ -176,7 +178,14 @@ async fn plan(
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit, inputs)?,
         _ => {
             let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
-            let given = FileContext { external: external.clone(), inputs: inputs.clone(), elsewhere };
+            let event = if file::is_gitlab(&args.file) {
+                let event = facts(args, resolved, tree.facts(git_facts::RequiredFacts::ALL))?;
+                Some(Box::new(Facts { repo: repo.clone(), ..event }))
+            } else {
+                None
+            };
+            let (external, inputs) = (external.clone(), inputs.clone());
+            let given = FileContext { external, inputs, elsewhere, event };
             file::load(&args.file, settings.is_remote(), &given)?
         }
     };
@@ -310,7 +319,8 @@ async fn prepare(
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) = tokio::join!(search.finish(), workers::open(settings, slots, labels));
+    let (sources, worker) =
+        tokio::join!(search.finish(), workers::open(settings, slots, labels, args.include.templates.as_deref()));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {

@@ -3,12 +3,14 @@
 use super::sarif;
 use crate::{
     args::{Check, CheckFormat},
+    execution::repository,
     failure::{Exit, Failure, Outcome},
     output::{self, Printable},
     pipeline::{
         children::{self, CheckedChild},
         elsewhere::Elsewhere,
         file::{self, FileContext},
+        git_facts,
     },
 };
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
+use tidemill_core::execution::facts::{Facts, Trigger};
 use tidemill_core::pipeline::{MAX_FILE_BYTES, SourceFile};
 use tidemill_core::text::diagnostics::{Diagnostic, Location, Severity, render_files};
 
@@ -33,11 +36,6 @@ struct CheckedFile {
 /// `tidemill check`.
 pub fn check(args: &Check) -> Outcome {
     let values = file::variables(&args.variables)?;
-    let context = FileContext {
-        external: ExternalVariables { values, ..ExternalVariables::default() },
-        inputs: file::inputs(&args.variables)?,
-        elsewhere: Elsewhere::new(&args.include, None),
-    };
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
@@ -45,6 +43,15 @@ pub fn check(args: &Check) -> Outcome {
             _ => vec![file::find(&args.file)?],
         };
     }
+    let is_gitlab =
+        |path: &PathBuf| file::FileFormat::of(path, args.file.gitlab, true) != file::FileFormat::Native;
+    let context = FileContext {
+        external: ExternalVariables { values, ..ExternalVariables::default() },
+        inputs: file::inputs(&args.variables)?,
+        elsewhere: Elsewhere::new(&args.include, None),
+        // Native files are the same for all events.
+        event: files.iter().any(is_gitlab).then(|| Box::new(push_to_default_branch())),
+    };
     let mut checked = Vec::with_capacity(files.len());
     // The position in `checked`, the path and the pipeline's name of each valid file.
     let mut names: Vec<(usize, PathBuf, String)> = Vec::new();
@@ -98,6 +105,14 @@ pub fn check(args: &Check) -> Outcome {
         CheckFormat::Sarif => output::print_json(&sarif::log(with_names(&checked)))?,
     }
     if has_errors { Err(Failure::silent(Exit::Usage)) } else { Ok(()) }
+}
+
+/// Returns the event for which GitLab files are checked that are not the same for all events.
+fn push_to_default_branch() -> Facts {
+    let facts = git_facts::WorkingTree::read(Path::new(".")).facts(git_facts::RequiredFacts::default());
+    let default_branch = facts.default_branch.clone().or_else(|| facts.branch.clone());
+    let repo = repository::address(None).unwrap_or_default();
+    Facts { trigger: Trigger::Push, repo, branch: default_branch, tag: None, ..facts }
 }
 
 /// Adds an error to each file whose pipeline has the name of an earlier one: run numbers, concurrency groups and `--pipeline` would

@@ -27,14 +27,24 @@ use tidemill_core::{
 pub fn plan(args: &PlanArgs) -> Outcome {
     let variables = file::variables(&args.variables)?;
     let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
+    let here = Path::new(".");
+    let tree = git_facts::WorkingTree::read(here);
+    let event = if file::is_gitlab(&args.file) {
+        let facts = tree.facts(git_facts::RequiredFacts::ALL);
+        let facts = git_facts::override_with(&args.facts, here, facts)?;
+        Some(Box::new(Facts { repo: repository::address(None).unwrap_or_default(), ..facts }))
+    } else {
+        None
+    };
     let context = FileContext {
         external,
         inputs: file::inputs(&args.variables)?,
         elsewhere: Elsewhere::new(&args.include, None),
+        event,
     };
     let file = file::load(&args.file, true, &context)?;
-    let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
-    let facts = git_facts::override_with(&args.facts, here, git_facts::WorkingTree::read(here).facts(needs))?;
+    let of_tree = tree.facts(git_facts::RequiredFacts::of(&file.pipeline));
+    let facts = git_facts::override_with(&args.facts, here, of_tree)?;
     let repo = repository::address(None).unwrap_or_default();
     let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
     let inputs = if facts.comment.is_some() {

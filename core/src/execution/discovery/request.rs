@@ -1,6 +1,6 @@
 //! What a worker must find out about a commit.
 
-use crate::execution::facts::ExternalVariables;
+use crate::execution::facts::{ExternalVariables, Facts};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,4 +38,9 @@ pub struct Discovery {
     /// Whether one pipeline starts, as the child of the discovery, which a job of another repository started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub starts_child: bool,
+    /// What is known of the event before the discovery, for GitLab files that are not the same for all events. Not recorded: the
+    /// assignment has those of its execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub event: Option<Box<Facts>>,
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::execution::predefined::is_execution_variable;
+
 /// Precedence of a condition's outermost operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Precedence {
@@ -160,6 +162,20 @@ impl CelExpr {
             "false" => Some(false),
             _ => None,
         }
+    }
+
+    /// Returns the names of the variables in it.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
+        // In a literal there is a backslash before the quote.
+        let calls = ["env(\"", "defined(\""].into_iter().flat_map(|call| self.text.split(call).skip(1));
+        calls.filter_map(|rest| rest.split_once('"').map(|(name, _)| name))
+    }
+
+    /// Whether it may depend on the event: on its files, or on variables of the execution.
+    pub(crate) fn depends_on_event(&self) -> bool {
+        let reads = |part: &str| self.text.contains(part);
+        ["changed(", "exists(", "event "].into_iter().any(reads)
+            || self.variables().any(is_execution_variable)
     }
 
     /// Returns its length in bytes, as written in a file.

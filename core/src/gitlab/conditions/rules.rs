@@ -10,8 +10,9 @@ use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
+use crate::gitlab::job::services::report_unset;
 use crate::gitlab::values;
-use crate::gitlab::variables::{self, Scope, Variables};
+use crate::gitlab::variables::{self, Scope, Variable, Variables, WithoutUnset};
 use crate::pipeline::check_inside;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -216,7 +217,8 @@ fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> In
     let mut all = IndexMap::new();
     for (name, variable) in declared {
         let value = if variable.expand {
-            scope.expand(&variable.text).or_else(|_| scope.references(&variable.text))
+            let expanded = scope.expand(&variable.text);
+            expanded.or_else(|_| references(variable, &path.key("variables").key(name), scope, log))
         } else {
             Ok(variable.text.clone())
                 .and_then(|text| if text.contains("${") { Err("$".to_owned()) } else { Ok(text) })
@@ -234,6 +236,13 @@ fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> In
         all.insert(name.clone(), value);
     }
     all
+}
+
+/// Returns the value of a variable with native references. As in GitLab, those that nobody sets are empty.
+fn references(variable: &Variable, path: &Path, scope: &Scope, log: &mut Log) -> Result<String, String> {
+    let WithoutUnset { text, unset } = scope.without_unset(&variable.text, Scope::references)?;
+    report_unset(&unset, variable.location, path, log);
+    Ok(text)
 }
 
 /// Translates a condition; reports an error with its position.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::event::{self, IncludeMode};
 use super::inputs::{self, Inputs};
 use super::items::{self, IncludeItem};
 use super::merger::{Document, Merger};
@@ -36,6 +37,8 @@ pub(crate) struct MergedDocument {
     pub(crate) conditions: HashMap<String, Rc<CelExpr>>,
     /// The versions of the files from elsewhere.
     pub(crate) pinned: Vec<PinnedInclude>,
+    /// Whether it cannot be read for all events at once.
+    pub(crate) depends_on_event: bool,
 }
 
 /// Reads the file `name` and the files that it includes.
@@ -44,6 +47,7 @@ pub(crate) fn read(
     text: &str,
     files: &dyn RepositoryFiles,
     settings: &TranslateOptions,
+    mode: IncludeMode,
     log: &mut Log,
 ) -> MergedDocument {
     let mut loader = Loader {
@@ -56,6 +60,8 @@ pub(crate) fn read(
         bytes: text.len(),
         reader: IncludeReader::new(files),
         settings,
+        mode,
+        depends_on_event: false,
         log,
     };
     let nowhere = Location { line: 1, column: 1, length: 0 };
@@ -65,11 +71,12 @@ pub(crate) fn read(
     };
     // Templates are there whatever the condition.
     conditions.retain(|name, _| !name.starts_with('.'));
-    let mut merged = MergedDocument { root, files: loader.files, conditions, pinned: loader.reader.pinned };
+    let Loader { files, reader, depends_on_event, log, .. } = loader;
+    let mut merged = MergedDocument { root, files, conditions, pinned: reader.pinned, depends_on_event };
     if let Some(root) = &merged.root
         && root.is_too_large()
     {
-        loader.log.findings.push(*alias_bomb(root.location));
+        log.findings.push(*alias_bomb(root.location));
         merged.root = None;
     }
     merged
@@ -89,6 +96,9 @@ pub(super) struct Loader<'a> {
     bytes: usize,
     pub(super) reader: IncludeReader<'a>,
     pub(super) settings: &'a TranslateOptions,
+    mode: IncludeMode,
+    /// Whether a document means something else for other events.
+    depends_on_event: bool,
     pub(super) log: &'a mut Log,
 }
 
@@ -145,6 +155,29 @@ impl Loader<'_> {
     ) {
         self.is_full =
             self.is_full || merger.add(document, condition, place, &mut self.budget, self.log).is_err();
+        self.depends_on_event |= merger.depends_on_event;
+    }
+
+    /// Decides the condition of an item, if only one event matters. Returns whether its files are included, and the condition that
+    /// is left.
+    fn decided<'n>(
+        &mut self,
+        condition: Option<(Rc<CelExpr>, &'n MapEntry)>,
+        path: &Path,
+    ) -> (bool, Option<(Rc<CelExpr>, &'n MapEntry)>) {
+        let Some((condition, rules)) = condition else { return (true, None) };
+        let decision = match self.mode {
+            IncludeMode::AllEvents => None,
+            IncludeMode::OneEvent => event::decide(&condition, self.settings),
+        };
+        let Some(holds) = decision else { return (true, Some((condition, rules))) };
+        let by =
+            if condition.depends_on_event() { "for this event" } else { "by the variables that are set" };
+        let outcome = if holds { "included" } else { "left out" };
+        let message =
+            format!("{by}, this is {outcome}; for others, the pipeline may have other keys and jobs");
+        self.log.changed(&path.key("rules"), rules.key_location, message);
+        (holds, None)
     }
 
     /// Returns the tree of a file, with the values of its inputs.
@@ -203,6 +236,10 @@ impl Loader<'_> {
         else {
             return;
         };
+        let (is_included, condition) = self.decided(condition, path);
+        if !is_included {
+            return;
+        }
         for (file, location) in self.files_of(&kind, path) {
             if self.is_full {
                 break;

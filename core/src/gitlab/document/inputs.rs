@@ -116,6 +116,11 @@ pub(crate) fn resolve(
             }
             continue;
         };
+        // As in GitLab, an input whose default is nothing is empty.
+        if own.is_none() && value.value.is_null() {
+            all.insert(input.key.clone(), String::new());
+            continue;
+        }
         let value_path = if own.is_some() { path.key(&input.key) } else { input_path.key("default") };
         match DIALECT.check(&constraints, input, value, value_path) {
             Ok(()) => {
@@ -243,10 +248,29 @@ pub(crate) fn interpolate(
     let mut rest = text;
     while let Some((copied, after)) = rest.split_once("$[[") {
         let Some((body, after)) = after.split_once("]]") else { break };
-        out.copy(copied);
         let original = format!("$[[{body}]]");
+        // Values of a matrix are those of a variant of a job.
+        if body.trim_start().starts_with("matrix.") {
+            out.copy(copied);
+            out.copy(&original);
+            rest = after;
+            continue;
+        }
         match value(body, inputs, variable, &mut processed) {
-            Ok(value) => out.replace(&original, &value),
+            Ok(value) => {
+                // A list in quotes, on its own, is that list.
+                let quote = ['"', '\'']
+                    .into_iter()
+                    .find(|quote| copied.ends_with(*quote) && after.starts_with(*quote));
+                if let Some(quote) = quote.filter(|_| value.starts_with('[') && value.ends_with(']')) {
+                    out.copy(&copied[..copied.len() - 1]);
+                    out.replace(&format!("{quote}{original}{quote}"), &value);
+                    rest = &after[1..];
+                    continue;
+                }
+                out.copy(copied);
+                out.replace(&original, &value);
+            }
             Err(message) => {
                 let lines = lines.get_or_insert_with(|| LineIndex::new(text));
                 let found = lines.location(text.len() - rest.len() + copied.len());
@@ -259,6 +283,7 @@ pub(crate) fn interpolate(
                 if log.findings.len() - before >= MAX_FINDINGS {
                     return None;
                 }
+                out.copy(copied);
                 out.replace(&original, "");
             }
         }
@@ -283,11 +308,6 @@ fn value(
 ) -> Result<String, String> {
     let mut parts = body.split('|').map(str::trim);
     let access = parts.next().unwrap_or_default();
-    if access.starts_with("matrix.") {
-        return Err("values of the matrix are not known here: name the variants under `needs: parallel: matrix`, or leave \
-                    `parallel` out, to wait for all of them"
-            .to_owned());
-    }
     let Some(name) = access.strip_prefix("inputs.") else {
         return Err(format!("{} is not an input: write `$[[ inputs.name ]]`", quoted(access)));
     };

@@ -44,12 +44,14 @@ pub(super) struct Merger {
     merged: Option<Merged>,
     /// The conditions of jobs and templates, by name.
     conditions: HashMap<String, Rc<CelExpr>>,
+    /// Whether a document was left out, as only the event decides what it means.
+    pub(super) depends_on_event: bool,
 }
 
 impl Merger {
     /// Creates a merger of the documents that the file with `own` keys includes.
     pub(super) fn new(own: &Rc<Node>) -> Self {
-        Self { own: Rc::clone(own), merged: None, conditions: HashMap::new() }
+        Self { own: Rc::clone(own), merged: None, conditions: HashMap::new(), depends_on_event: false }
     }
 
     /// Returns a document that applies under a condition without the keys that have no effect: those that the including file
@@ -107,6 +109,7 @@ impl Merger {
                     );
                     let help = "move that key to a file that is always included, or set all of it in the including file as well";
                     log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
+                    self.depends_on_event = true;
                     return Ok(());
                 }
             }
@@ -132,6 +135,7 @@ impl Merger {
                     quoted(&entry.key)
                 );
                 log.invalid_with_help(path, at, message, "give it another name in one of them");
+                self.depends_on_event = true;
                 return Ok(());
             }
             // The same job, included twice, runs if one of the two includes applies.

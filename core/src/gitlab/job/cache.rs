@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_yaml::{Mapping, Value};
 
 use super::paths::paths;
-use super::services::{reference, sequence};
+use super::services::{reference_or_empty, sequence};
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::Scope;
@@ -45,13 +45,18 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
             }
             "fallback_keys" => {
                 let keys = values::texts(&part.value, &at, log);
-                let keys = keys.into_iter().filter_map(|(text, node)| reference(text, node, &at, scope, log));
-                let keys: Vec<String> = keys.collect();
+                let keys = keys
+                    .into_iter()
+                    .filter_map(|(text, node)| reference_or_empty(text, node, &at, scope, log));
+                let keys: Vec<String> = keys.filter(|key| !key.is_empty()).collect();
                 cache.insert("fallback_keys".into(), sequence(keys));
             }
             "policy" | "when" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                match scope.expand(text) {
+                let known = scope.expand(text);
+                let is_policy = part.key == "policy";
+                // A rule may set the variable.
+                match known.or_else(|unknown| if is_policy { scope.references(text) } else { Err(unknown) }) {
                     Ok(text) => {
                         cache.insert(part.key.as_str().into(), text.into());
                     }
@@ -110,7 +115,9 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
             log.wrong_type(path, &entry.value, "a string, or a mapping with `files`");
             return None;
         };
-        return reference(text, &entry.value, path, scope, log).map(Value::from);
+        // As in GitLab, one that is empty is the default.
+        let key = reference_or_empty(text, &entry.value, path, scope, log);
+        return key.filter(|key| !key.is_empty() || text.is_empty()).map(Value::from);
     }
     let mut key = Mapping::new();
     for part in values::entries(&entry.value) {
@@ -128,7 +135,7 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
             }
             "prefix" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                if let Some(prefix) = reference(text, &part.value, &path.key("prefix"), scope, log) {
+                if let Some(prefix) = reference_or_empty(text, &part.value, &path.key("prefix"), scope, log) {
                     key.insert("prefix".into(), format!("{prefix}-").into());
                 }
             }

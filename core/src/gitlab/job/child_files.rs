@@ -10,7 +10,7 @@ use super::services;
 use crate::gitlab::document::{IncludeItem, IncludeKind, LocatedText};
 use crate::gitlab::values;
 use crate::pipeline::SERVER_VARIABLES;
-use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 use crate::text::diagnostics::Location;
 
@@ -33,7 +33,9 @@ impl ChildFiles {
 
     /// Returns the paths, if all files are in the sources and have no inputs of their own.
     fn local_paths(&self) -> Option<Vec<Value>> {
-        let path = |item: &Mapping| item.get("local").filter(|_| item.len() == 1).cloned();
+        // A pattern is one of an include.
+        let is_path = |path: &&Value| path.as_str().is_some_and(|path| !path.contains('*'));
+        let path = |item: &Mapping| item.get("local").filter(|_| item.len() == 1).filter(is_path).cloned();
         self.items.iter().map(path).collect()
     }
 
@@ -112,12 +114,6 @@ impl Job<'_> {
         let mut native = Mapping::new();
         match kind {
             IncludeKind::Local(file) => {
-                if file.text.contains('*') {
-                    let message =
-                        format!("the file of a child pipeline is not a pattern: {}", quoted(file.text));
-                    self.log.invalid(path, file.location, message);
-                    return None;
-                }
                 let text = LocatedText { text: file.text.trim_start_matches('/'), ..*file };
                 native.insert("local".into(), self.text_of(&text, path)?);
             }
@@ -188,7 +184,7 @@ impl Job<'_> {
         for entry in values::entries(node) {
             let at = path.key(&entry.key);
             if let Some(text) = values::text(&entry.value) {
-                let text = services::reference(text, &entry.value, &at, &self.scope, self.log);
+                let text = services::reference_or_empty(text, &entry.value, &at, &self.scope, self.log);
                 all.insert(entry.key.as_str().into(), text.unwrap_or_default().into());
             } else if let Some(text) = list_text(entry) {
                 all.insert(entry.key.as_str().into(), text.into());

@@ -10,9 +10,39 @@ const UNITS: [(&[&str], u64); 7] = [
     (&["y", "yr", "yrs", "year", "years"], 31_557_600),
 ];
 
+/// Numbers that GitLab reads as words.
+const NUMBERS: [(&str, u8); 17] = [
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+    ("ten", 10),
+    ("eleven", 11),
+    ("twelve", 12),
+    ("fifteen", 15),
+    ("twenty", 20),
+    ("thirty", 30),
+    ("sixty", 60),
+    ("ninety", 90),
+];
+
+/// Returns a text with its words for numbers as digits.
+fn with_digits(text: &str) -> String {
+    let word = |word: &str| match NUMBERS.iter().find(|(known, _)| *known == word) {
+        Some((_, number)) => number.to_string(),
+        None => word.to_owned(),
+    };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Parses a duration and returns its seconds.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
+    let text = with_digits(&text.trim().to_ascii_lowercase());
     if let Some(seconds) = clock(&text) {
         return Some(seconds);
     }
@@ -89,6 +119,8 @@ mod tests {
             ("1h 30m", 5_400),
             ("1.5 hours", 5_400),
             ("1 week", 604_800),
+            ("one week", 604_800),
+            ("two hours and thirty minutes", 9_000),
             ("1:30:00", 5_400),
         ] {
             assert_eq!(seconds(text), Some(expected), "{text}");

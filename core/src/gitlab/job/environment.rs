@@ -3,7 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::duration;
-use super::services::reference;
+use super::services::reference_or_empty;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::Scope;
@@ -23,7 +23,14 @@ struct StopKeys {
 impl StopKeys {
     fn read(&mut self, part: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) {
         let text = values::text(&part.value).unwrap_or_default();
-        let text = match scope.expand(text) {
+        let is_auto_stop = part.key == "auto_stop_in";
+        let known = scope.expand(text);
+        // A rule may set the variable, and one that nobody sets is never.
+        let late = |unknown| {
+            let late = || scope.without_unset(text, Scope::references).map(|without| without.text);
+            if is_auto_stop { late() } else { Err(unknown) }
+        };
+        let text = match known.or_else(late) {
             Ok(text) => text,
             Err(unknown) => {
                 let what = format!("`{}`", part.key);
@@ -36,7 +43,8 @@ impl StopKeys {
         match part.key.as_str() {
             "action" => self.action = Some(text).filter(|action| action != "start"),
             "on_stop" => self.on_stop = Some(text),
-            "auto_stop_in" if text == "never" => {}
+            "auto_stop_in" if text == "never" || text.trim().is_empty() => {}
+            "auto_stop_in" if text.contains("${") => self.auto_stop_in = Some(text),
             "auto_stop_in" => {
                 if let Some(seconds) = duration::seconds(&text) {
                     self.auto_stop_in = Some(duration::native(seconds));
@@ -74,6 +82,8 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut url = None;
     let mut stop = StopKeys::default();
     if values::is_mapping(&entry.value) {
+        // Without a name, which is reported, the keys are probably variables.
+        entry.value.get("name")?;
         name = None;
         for part in values::entries(&entry.value) {
             match part.key.as_str() {
@@ -96,11 +106,17 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
         return None;
     };
     let mut all = Mapping::new();
-    all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
+    all.insert("name".into(), reference_or_empty(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
+        let is_address =
+            |text: &str| ["https://", "http://", "${"].iter().any(|start| text.starts_with(start));
         match scope.late_references(text) {
-            Ok(text) => {
-                all.insert("url".into(), text.into());
+            Ok(address) if is_address(&address) || !text.contains('$') => {
+                all.insert("url".into(), address.into());
+            }
+            Ok(_) => {
+                let why = "the variables in it are not set, so that it is no address";
+                log.ignored_at(&path.key("url"), node.location, "`url`", why);
             }
             Err(unknown) => {
                 let why = format!("`{unknown}` is not known before the job runs");

@@ -1,5 +1,7 @@
 //! Translates `parallel`: a number, or a matrix.
 
+pub(crate) mod expression;
+
 use indexmap::IndexMap;
 use serde_yaml::{Mapping, Value};
 
@@ -31,6 +33,14 @@ impl MatrixVariants {
         let numbered = !self.matrices.is_empty() || self.count.is_some();
         let own = self.matrices.iter().flat_map(|matrix| matrix.keys()).map(String::as_str);
         own.chain(numbered.then_some("CI_NODE_INDEX"))
+    }
+
+    /// Whether a variant has one of the values of each key of `filter`.
+    pub(crate) fn any_matches(&self, filter: &Values) -> bool {
+        let has = |own: &Values, key: &String, values: &[String]| {
+            own.get(key).is_some_and(|own| own.iter().any(|value| values.contains(value)))
+        };
+        self.matrices.iter().any(|own| filter.iter().all(|(key, values)| has(own, key, values)))
     }
 
     /// Sets the native keys.

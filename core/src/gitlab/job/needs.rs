@@ -1,10 +1,13 @@
 //! Translates `needs` and `dependencies`.
 
+mod variants;
+
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job};
+use super::matrix::expression::{self, Cell};
 use super::matrix::{self, Values};
 use super::services::sequence;
 use crate::gitlab::conditions::rules::Rule;
@@ -50,6 +53,43 @@ impl Need {
         Value::Mapping(all)
     }
 
+    /// Whether its variants depend on the variant of the job that needs it.
+    pub(super) fn has_expressions(&self) -> bool {
+        self.values().any(|value| expression::is_in(value))
+    }
+
+    /// Whether it may be left out as the needed job has no such variants.
+    pub(super) fn is_without_variants(&self, file: &FileContext) -> bool {
+        let variants = file.jobs.get(&self.job).filter(|_| self.optional && !self.cells.is_empty());
+        variants.is_some_and(|variants| {
+            variants.count.is_none() && !self.cells.iter().any(|cell| variants.any_matches(cell))
+        })
+    }
+
+    /// Returns the need of the variant with the values of `cell`.
+    pub(super) fn of_variant(&self, cell: &Cell<'_>) -> Self {
+        let mut need = self.clone();
+        for value in need.cells.iter_mut().flat_map(Values::values_mut).flatten() {
+            *value = expression::evaluate(value, cell);
+        }
+        need
+    }
+
+    /// Returns the name of the needed job.
+    pub(super) fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Returns the values of the variants.
+    pub(super) fn values(&self) -> impl Iterator<Item = &String> {
+        self.cells.iter().flat_map(Values::values).flatten()
+    }
+
+    /// Whether artifacts of the needed job are downloaded.
+    pub(super) const fn has_artifacts(&self) -> bool {
+        self.artifacts
+    }
+
     /// Whether it is about the same variants of the same job.
     fn is_same(&self, other: &Self) -> bool {
         self.job == other.job && self.cells == other.cells
@@ -71,7 +111,9 @@ impl Job<'_> {
     /// Returns the needed jobs.
     pub(crate) fn needs(&mut self) -> Option<Vec<Need>> {
         let entry = self.node.get("needs").filter(|entry| !entry.value.is_null())?;
-        Some(read(&entry.value, &self.path.key("needs"), self.file, self.log))
+        let needs = read(&entry.value, &self.path.key("needs"), self.file, self.log);
+        self.check_expressions(&needs, entry);
+        Some(needs)
     }
 
     /// Sets the native `needs` and `dependencies` of rules; `written` are the rules as in the file.
@@ -117,7 +159,10 @@ impl Job<'_> {
                 continue;
             };
             // As in GitLab, `needs: []` needs nothing, whatever the dependencies.
-            let needed = needs.map(|needs| needs.iter().find(|need| need.covers(&dependency)));
+            let is_covered = |need: &&Need| {
+                need.covers(&dependency) || need.has_expressions() && need.job == dependency.job
+            };
+            let needed = needs.map(|needs| needs.iter().find(is_covered));
             match needed {
                 Some(None) if needs.is_some_and(|needs| !needs.is_empty()) => {
                     let message =
@@ -159,7 +204,7 @@ impl Job<'_> {
 }
 
 /// Returns the jobs that a list of needs names.
-fn read(node: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Vec<Need> {
+pub(super) fn read(node: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Vec<Need> {
     let items = values::list(node);
     if items.len() > MAX_NEEDS {
         let message = format!("a job needs at most {MAX_NEEDS} others, and this one {}", items.len());
@@ -235,7 +280,9 @@ fn need(item: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Opti
     match find_job(file, name) {
         Some(need) => {
             let cells = if cells.is_empty() { need.cells } else { cells };
-            Some(Need { cells, optional, artifacts, ..need })
+            let need = Need { cells, optional, artifacts, ..need };
+            // One that is optional may name variants that do not exist.
+            (need.has_expressions() || !need.is_without_variants(file)).then_some(need)
         }
         None if optional => None,
         None => {

@@ -6,8 +6,9 @@ use serde_yaml::{Mapping, Value};
 
 use crate::execution::predefined;
 use crate::gitlab::findings::Log;
+use crate::gitlab::predefined_names::is_never_set;
 use crate::gitlab::values;
-use crate::gitlab::variables::{self, Scope};
+use crate::gitlab::variables::{self, Scope, WithoutUnset};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_docker_engine;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -15,8 +16,6 @@ use crate::text::diagnostics::Location;
 
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
-/// Maximum number of variables in the name of an image that nobody sets.
-const MAX_UNSET: usize = 8;
 
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
@@ -45,35 +44,41 @@ pub(super) fn reference_at(
     known(scope.references(text), (text, location), path, scope, log)
 }
 
-/// Returns the name of an image like [`reference`], which may also refer to outputs of other jobs. As in GitLab, a variable that
-/// nobody sets is empty, if the name of an image is left.
-fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
-    let translated = scope.due_references(text);
-    if let Err(unknown) = &translated
-        && let Some((name, unset)) = without_unset(text, unknown, scope)
-    {
-        for variable in unset {
-            let message = format!("nobody sets `{variable}`, so it is empty in {}", path.label());
-            log.changed(path, node.location, message);
+/// Like [`reference`], for a text in which a variable that nobody sets is empty, as in GitLab.
+pub(crate) fn reference_or_empty(
+    text: &str,
+    node: &Node,
+    path: &Path,
+    scope: &Scope,
+    log: &mut Log,
+) -> Option<String> {
+    match scope.without_unset(text, Scope::references) {
+        Ok(WithoutUnset { text, unset }) => {
+            report_unset(&unset, node.location, path, log);
+            Some(text)
         }
-        return Some(name);
+        Err(unknown) => known(Err(unknown), (text, node.location), path, scope, log),
     }
-    known(translated, (text, node.location), path, scope, log)
 }
 
-/// Returns the name of an image without the variables that nobody sets, of which `unknown` is the first, and these; `None` if what
-/// is left is no name.
-fn without_unset(text: &str, unknown: &str, scope: &Scope) -> Option<(String, Vec<String>)> {
-    let is_unset = |name: &str| name != "$" && !scope.is_hidden(name) && !predefined::is_predefined(name);
-    let (mut unset, mut scope) = (vec![unknown.to_owned()], scope.clone());
-    while let Some(last) = unset.last().filter(|name| is_unset(name) && unset.len() <= MAX_UNSET) {
-        scope = scope.with_empty(last);
-        match scope.due_references(text) {
-            Ok(name) => return is_image_name(&name).then_some((name, unset)),
-            Err(next) => unset.push(next),
-        }
+/// Reports the variables that are empty in the value at `path`. Those of GitLab are reported with their first use.
+pub(crate) fn report_unset(unset: &[String], location: Location, path: &Path, log: &mut Log) {
+    for variable in unset.iter().filter(|variable| !is_never_set(variable)) {
+        let message = format!("nobody sets `{variable}`, so it is empty in {}", path.label());
+        log.changed(path, location, message);
     }
-    None
+}
+
+/// Returns the name of an image like [`reference_or_empty`], which may also refer to outputs of other jobs. A variable that nobody
+/// sets is an error if no name of an image is left.
+fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    match scope.without_unset(text, Scope::due_references) {
+        Ok(WithoutUnset { text: name, unset }) if unset.is_empty() || is_image_name(&name) => {
+            report_unset(&unset, node.location, path, log);
+            Some(name)
+        }
+        _ => known(scope.due_references(text), (text, node.location), path, scope, log),
+    }
 }
 
 /// Whether no part of the name of an image is empty.

@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
 use super::{artifacts, cache, duration, environment, failures, id_tokens, needs, services};
-use crate::gitlab::findings::Log;
+use crate::gitlab::findings::{Log, synonyms};
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
 use crate::gitlab::schema;
@@ -94,8 +94,10 @@ impl Job<'_> {
         set("start_in", self.start_in());
         let needs = self.needs();
         let dependencies = self.dependencies(needs.as_deref());
-        set("needs", needs.map(|needs| needs::list(needs, true)));
-        set("dependencies", dependencies.map(|needs| needs::list(needs, false)));
+        // Needs that depend on the variant are those of its rules.
+        let is_of_rules = needs.iter().flatten().any(needs::Need::has_expressions);
+        set("needs", needs.filter(|_| !is_of_rules).map(|needs| needs::list(needs, true)));
+        set("dependencies", dependencies.filter(|_| !is_of_rules).map(|needs| needs::list(needs, false)));
         set("variables", self.variables(variants));
         if let Some((entry, path)) = self.entry("services") {
             let services = services::services(entry, &path, &self.scope, self.log);
@@ -177,8 +179,10 @@ impl Job<'_> {
             return services::image(entry, &path, &self.scope, self.log);
         }
         let image = self.file.default_image.clone();
-        let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
-        self.log.changed(&self.path, self.at, message);
+        if !synonyms::is_written_elsewhere(self.node, "image") {
+            let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
+            self.log.changed(&self.path, self.at, message);
+        }
         (Some(image.into()), None)
     }
 
@@ -203,7 +207,8 @@ impl Job<'_> {
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in values::texts(&entry.value, &path, self.log) {
-            let Some(label) = services::reference(text, node, &path, &self.scope, self.log) else { continue };
+            let label = services::reference_or_empty(text, node, &path, &self.scope, self.log);
+            let Some(label) = label else { continue };
             let (name, value) = label.split_once('=').unwrap_or((&label, "true"));
             if is_label(name) && is_label(value) {
                 all.insert(name.into(), value.into());
@@ -221,12 +226,14 @@ impl Job<'_> {
         let entry = self.node.get("resource_group")?;
         let text = values::text(&entry.value).filter(|text| !text.trim().is_empty())?;
         let path = self.path.key("resource_group");
-        services::reference(text, &entry.value, &path, &self.scope, self.log).map(Value::from)
+        let group = services::reference_or_empty(text, &entry.value, &path, &self.scope, self.log);
+        // As in GitLab, a group without a name is none.
+        group.filter(|group| !group.trim().is_empty()).map(Value::from)
     }
 
     fn lines(&mut self, key: &str) -> Vec<String> {
         let Some((entry, path)) = self.entry(key) else {
-            if key == "script" {
+            if key == "script" && !synonyms::is_written_elsewhere(self.node, key) {
                 let message = format!("the job {} has no `script`", quoted(self.name));
                 self.log.invalid(&self.path, self.at, message);
             }
@@ -234,10 +241,14 @@ impl Job<'_> {
         };
         let path = path.key(key);
         let lines = values::texts(&entry.value, &path, self.log);
-        let lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
+        let mut lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
         let is_blank = |item: &&Rc<Node>| values::text(item).is_some_and(|line| line.trim().is_empty());
         if key == "script" && values::list(&entry.value).iter().all(is_blank) {
-            self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
+            if lines.is_empty() || !values::is_list(&entry.value) {
+                self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
+            }
+            // A list of blank lines is a script that does nothing.
+            lines = vec![":".to_owned()];
         }
         lines
     }

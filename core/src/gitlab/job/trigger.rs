@@ -13,16 +13,14 @@ use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// Keys that a job with `trigger` cannot have.
-const CONFLICTING_KEYS: [&str; 16] = [
+const CONFLICTING_KEYS: [&str; 14] = [
     "after_script",
     "artifacts",
     "before_script",
     "cache",
     "coverage",
     "dependencies",
-    "environment",
     "image",
-    "interruptible",
     "pages",
     "release",
     "retry",
@@ -30,6 +28,20 @@ const CONFLICTING_KEYS: [&str; 16] = [
     "services",
     "tags",
     "timeout",
+];
+
+/// Keys that a job with `trigger` has in GitLab, but not here: why, and what to do instead.
+const UNSUPPORTED_KEYS: [(&str, &str, &str); 2] = [
+    (
+        "environment",
+        "a job with `trigger` deploys nothing itself",
+        "put `environment` into the jobs of the child's file",
+    ),
+    (
+        "resource_group",
+        "a job with `trigger` ends when the other pipeline has started",
+        "put `resource_group` into the jobs of the child's file",
+    ),
 ];
 
 /// Keys of `trigger`.
@@ -45,10 +57,19 @@ impl Job<'_> {
                 self.log.invalid_with_help(&self.path.key(key), other.key_location, message, help);
             }
         }
-        if let Some(group) = self.node.get("resource_group").filter(|entry| !entry.value.is_null()) {
-            let why = "a job with `trigger` ends when the other pipeline has started";
-            let help = "put `resource_group` into the jobs of the child's file";
-            self.log.unsupported(&self.path, group, why, help);
+        for (key, why, help) in UNSUPPORTED_KEYS {
+            if let Some(other) = self.node.get(key).filter(|entry| !entry.value.is_null()) {
+                self.log.unsupported(&self.path, other, why, help);
+            }
+        }
+        if let Some(when) = self.node.get("when").filter(|_| self.is_delayed()) {
+            let message = "a job with `trigger` cannot be delayed";
+            self.log.invalid(&self.path.key("when"), when.value.location, message);
+        }
+        if let Some(allowed) = self.node.get("allow_failure").filter(|entry| values::is_mapping(&entry.value))
+        {
+            let message = "`allow_failure` of a job with `trigger` takes `true` or `false`";
+            self.log.invalid(&self.path.key("allow_failure"), allowed.value.location, message);
         }
         let pipeline = self.child(entry);
         let mut body = Mapping::new();
@@ -63,7 +84,7 @@ impl Job<'_> {
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
         set("start_in", self.start_in());
-        let needs = self.needs();
+        let needs = self.needs().filter(|needs| !needs.iter().any(needs::Need::has_expressions));
         set("needs", needs.map(|needs| needs::list(needs, true)));
         set("variables", self.variables(variants));
         let allowed = self.node.get("allow_failure").filter(|entry| !entry.value.is_null());

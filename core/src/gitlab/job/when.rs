@@ -79,7 +79,7 @@ impl Job<'_> {
                 rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
             }
         }
-        rules
+        self.with_needs_of_variants(rules)
     }
 
     /// Restricts the job's rules to the cases in which `workflow` creates an execution.
@@ -178,7 +178,7 @@ impl Job<'_> {
         rules::start_in_s(self.node).map(|seconds| duration::native(seconds).into())
     }
 
-    fn is_delayed(&self) -> bool {
+    pub(super) fn is_delayed(&self) -> bool {
         self.node.get("when").and_then(|entry| values::text(&entry.value)) == Some("delayed")
     }
 

@@ -13,7 +13,9 @@ use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use super::triggers;
 use crate::execution::{coverage, outputs, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Cache, Environment, EnvironmentAction, JobOptions, MAX_SECRETS, SecretRef};
+use crate::pipeline::model::{
+    Cache, Environment, EnvironmentAction, JobOptions, MAX_AUTO_STOP_S, MAX_SECRETS, SecretRef,
+};
 use crate::pipeline::names::{self, LABEL_RULE, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
@@ -40,8 +42,6 @@ const MAX_KEY_BYTES: usize = 300;
 const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
-/// Maximum time after which an environment is stopped, in seconds: ten years.
-const MAX_AUTO_STOP_S: u64 = 3_653 * 86_400;
 
 const MAX_URL_LEN: usize = 2048;
 
@@ -269,13 +269,18 @@ fn cache(raw: &RawCache, path: &Path, findings: &mut FindingSink) -> Cache {
     for (index, key) in fallback_keys.iter().enumerate() {
         findings.check(check_key(key), || path.key("fallback_keys").index(index));
     }
+    let policy_reference = raw.policy.get().and_then(|one| one.reference());
+    if let Some(reference) = policy_reference {
+        findings.check(parse_references(reference).map(drop), || path.key("policy"));
+    }
     Cache {
         key,
         key_files,
         fallback_keys,
         paths: texts(raw.paths.get()),
-        policy: raw.policy.get().map(|policy| policy.0).unwrap_or_default(),
+        policy: raw.policy.get().and_then(|one| one.value()).map(|policy| policy.0).unwrap_or_default(),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
+        policy_reference: policy_reference.map(str::to_owned),
     }
 }
 
@@ -411,8 +416,13 @@ fn environment(
                 url: raw.url.get().map(|url| url.0.clone()),
                 action,
                 on_stop: raw.on_stop.get().map(|job| job.0.clone()),
-                auto_stop_in_s: raw.auto_stop_in.get().map(|duration| duration.0),
+                auto_stop_in_s: raw.auto_stop_in.get().and_then(|one| one.value()).map(|duration| duration.0),
                 tier: raw.tier.get().map(|tier| tier.0),
+                auto_stop_in_reference: raw
+                    .auto_stop_in
+                    .get()
+                    .and_then(|one| one.reference())
+                    .map(str::to_owned),
             })
         }
     }
@@ -427,13 +437,16 @@ fn check_stop_keys(raw: &RawEnvironment, action: EnvironmentAction, path: &Path,
                 .help("write it in the job that deploys to the environment"),
         );
     }
-    let Some(duration) = raw.auto_stop_in.get() else { return };
+    let Some(written) = raw.auto_stop_in.get() else { return };
     let at = path.key("auto_stop_in");
+    if let Some(reference) = written.reference() {
+        findings.check(parse_references(reference).map(drop), || at.clone());
+    }
     if action == EnvironmentAction::Stop {
         let message = "`auto_stop_in` has no meaning with `action: stop`";
         findings.push(Finding::key("unused-key", &at, message).help("write it in the job that deploys"));
     }
-    if !(1..=MAX_AUTO_STOP_S).contains(&duration.0) {
+    if written.value().is_some_and(|duration| !(1..=MAX_AUTO_STOP_S).contains(&duration.0)) {
         let message = "`auto_stop_in` must be from one second to ten years";
         findings.push(Finding::value("out-of-range", &at, message).help("leave it out for `never`"));
     }

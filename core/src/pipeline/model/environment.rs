@@ -24,7 +24,13 @@ pub struct Environment {
     /// What it is for. `None`: derived from its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<DeploymentTier>,
+    /// A text with references, whose value is `auto_stop_in` instead; not in a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_stop_in_reference: Option<String>,
 }
+
+/// Maximum of `auto_stop_in` in seconds: ten years.
+pub(crate) const MAX_AUTO_STOP_S: u64 = 3_653 * 86_400;
 
 impl Environment {
     /// Sets the predefined variables about the environment that do not follow from its name.

@@ -104,11 +104,18 @@ impl JobOptions {
         let cache = |cache: &Cache| Cache {
             key: put_in(&cache.key),
             fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
+            policy: cache
+                .policy_reference
+                .as_deref()
+                .and_then(|reference| CachePolicy::named(&put_in(reference)))
+                .unwrap_or(cache.policy),
+            policy_reference: None,
             ..cache.clone()
         };
         let environment = |to: &Environment| Environment {
             name: put_in(&to.name),
             url: to.url.as_deref().map(&put_in),
+            auto_stop_in_reference: to.auto_stop_in_reference.as_deref().map(&put_in),
             ..to.clone()
         };
         let mut services: Vec<Service> = self.services.iter().map(service).collect();
@@ -212,6 +219,9 @@ pub struct Cache {
     /// After which outcomes of the job it is uploaded.
     #[serde(default)]
     pub when: ArtifactsWhen,
+    /// The reference, `${NAME}`, whose value is the policy instead; not in a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_reference: Option<String>,
 }
 
 /// What a job does with a cache.
@@ -228,6 +238,15 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
+    /// All policies with their names in pipeline files.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("pull-push", Self::PullPush), ("pull", Self::Pull), ("push", Self::Push)];
+
+    /// Returns the policy of this name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, policy)| policy)
+    }
+
     /// Whether it is downloaded before the script.
     #[must_use]
     pub const fn pulls(self) -> bool {

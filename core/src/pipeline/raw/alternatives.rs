@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::field::{FromScalar, Read, Reader, Record, inline_schema};
-use crate::pipeline::finding::Trail;
+use crate::pipeline::finding::{Fault, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
 /// A short form, one scalar, or a long form, a mapping.
@@ -34,6 +34,48 @@ inline_schema!(
     [S: JsonSchema, R: JsonSchema] Either<S, R>,
     format!("{}_or_{}", S::schema_name(), R::schema_name()),
     generator => json_schema!({ "anyOf": [generator.subschema_for::<S>(), generator.subschema_for::<R>()] })
+);
+
+/// A value, or a text with references, `${NAME}`, whose value is known when the job is planned.
+#[derive(Debug)]
+pub(crate) enum OrReference<T> {
+    Value(T),
+    Reference(String),
+}
+
+impl<T> OrReference<T> {
+    /// Returns the value, if it is written directly.
+    pub(crate) const fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Reference(_) => None,
+        }
+    }
+
+    /// Returns the text with references.
+    pub(crate) fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Value(_) => None,
+            Self::Reference(text) => Some(text),
+        }
+    }
+}
+
+impl<T: FromScalar> FromScalar for OrReference<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.contains("${") {
+            return Ok(Self::Reference(text.to_owned()));
+        }
+        T::from_text(text).map(Self::Value)
+    }
+}
+
+inline_schema!(
+    [T: JsonSchema] OrReference<T>,
+    format!("{}_or_reference", T::schema_name()),
+    generator => json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "type": "string", "pattern": r"\$\{" }] })
 );
 
 /// A mapping that may also be left without a value, as in `push:`.

@@ -1,6 +1,6 @@
 //! The parts of a job that have keys of their own: rules, services, caches, secrets, artifacts.
 
-use super::alternatives::Either;
+use super::alternatives::{Either, OrReference};
 use super::collections::{NamedValues, OneOrMany};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
@@ -113,7 +113,7 @@ record! {
         /// Files, directories and globs, relative to the sources.
         paths: OneOrMany<Text> = "paths",
         /// Whether to download the cache before the script, upload it after the script, or both. Default: pull-push.
-        policy: CachePolicyValue = "policy",
+        policy: OrReference<CachePolicyValue> = "policy",
         /// After which outcomes of the job to upload. Default: on_success.
         when: ArtifactsWhenValue = "when",
     }
@@ -161,7 +161,7 @@ record! {
         /// Job that stops the environment: it has `action: stop` and the same `name`.
         on_stop: Text = "on_stop",
         /// How long after the deployment to stop the environment. Default: never.
-        auto_stop_in: Duration = "auto_stop_in",
+        auto_stop_in: OrReference<Duration> = "auto_stop_in",
         /// What the environment is for: `production`, `staging`, `testing`, `development` or `other`. Default: by its name.
         tier: DeploymentTierValue = "tier",
     }

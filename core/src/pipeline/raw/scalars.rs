@@ -286,12 +286,7 @@ impl FromScalar for RuleThenValue {
 impl FromScalar for CachePolicyValue {
     const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        choose(
-            text,
-            Self::EXPECTED,
-            &[("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)],
-        )
-        .map(Self)
+        choose(text, Self::EXPECTED, &CachePolicy::ALL).map(Self)
     }
 }
 

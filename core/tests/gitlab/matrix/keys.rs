@@ -69,6 +69,10 @@ fn property(job: &PlannedJob, what: &str) -> String {
         "outputs" => list(&around.outputs),
         "coverage" => around.coverage.clone().unwrap_or_default(),
         "environment" => around.environment.as_ref().map(|to| to.name.clone()).unwrap_or_default(),
+        "auto stop" => {
+            let seconds = around.environment.as_ref().and_then(|to| to.auto_stop_in_s);
+            seconds.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string())
+        }
         "url" => around.environment.as_ref().and_then(|to| to.url.clone()).unwrap_or_default(),
         "services" => list(around.services.iter().map(|service| &service.image)),
         "alias" => service.map(|service| list(&service.alias)).unwrap_or_default(),
@@ -80,8 +84,25 @@ fn property(job: &PlannedJob, what: &str) -> String {
     }
 }
 
+/// A job whose variants each need the variant of another job with the same value.
+const EACH_VARIANT: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nneeds: [{job: second, parallel: {matrix: [{OS: ['$[[ matrix.OS ]]']}]}}]";
+const EACH_VARIANT_WITHOUT_ARTIFACTS: &str = "parallel: {matrix: [{OS: [deb, rpm]}]}\nrules: [{if: $CI_COMMIT_BRANCH}]\nneeds: [first, {job: second, artifacts: false, parallel: {matrix: [{OS: '$[[matrix.OS]]'}]}}]";
+
+/// GitLab's example of `cache: policy` with a variable.
+const CACHE_OF_RULES: &str = "rules: [{if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH, variables: {POLICY: pull-push}}, {if: $CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH, variables: {POLICY: pull}}]\ncache: {key: gems, paths: [x], policy: $POLICY}";
+const CACHE_OF_OTHER_RULES: &str = "rules: [{if: $CI_COMMIT_TAG, variables: {POLICY: pull-push}}, {if: $CI_COMMIT_BRANCH, variables: {POLICY: pull}}]\ncache: {key: gems, paths: [x], policy: $POLICY}";
+const STOP_OF_RULES: &str = "rules: [{if: $CI_COMMIT_BRANCH, variables: {TTL: 2 days}}]\nenvironment: {name: review, auto_stop_in: $TTL}";
+
 /// Keys of a job, a property, and its value for a push to `main`.
 pub(crate) const KEYS: &[(&str, &str, &str)] = &[
+    // Variables that nobody sets are empty.
+    ("rules: [{if: $CI, variables: {BASE: $CI_MERGE_REQUEST_DIFF_BASE_SHA}}]", "$BASE", ""),
+    ("rules: [{if: $CI, variables: {BASE: 'a-$NOBODY-$FIXED'}}]", "$BASE", "a--x"),
+    ("cache: {key: 'k-$NOBODY', paths: [x]}", "cache key", "k-"),
+    ("cache: {key: $NOBODY, paths: [x]}", "cache key", "default"),
+    ("environment: 'review-$NOBODY'", "environment", "review-"),
+    ("tags: ['linux$NOBODY']", "labels", "linux=true"),
+    ("resource_group: $NOBODY", "stage", "test"),
     // Stages, needs and artifacts of other jobs.
     ("", "stage", "test"),
     ("", "waits", "stages"),
@@ -105,6 +126,32 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     ("needs: [{job: nobody, optional: true}]", "needs", ""),
     ("needs: [first, second]\ndependencies: [first]", "sources", "first"),
     ("needs: [first]\ndependencies: []", "sources", ""),
+    (EACH_VARIANT, "names", "first | second: [deb] | second: [rpm] | job: [deb] | job: [rpm]"),
+    (EACH_VARIANT, "needs/job: [deb]", "second: [deb]"),
+    (EACH_VARIANT, "needs/job: [rpm]", "second: [rpm]"),
+    (EACH_VARIANT, "sources/job: [rpm]", "second: [rpm]"),
+    (EACH_VARIANT_WITHOUT_ARTIFACTS, "needs/job: [rpm]", "first | second: [rpm]"),
+    (EACH_VARIANT_WITHOUT_ARTIFACTS, "sources/job: [rpm]", "first"),
+    ("needs: [{job: second, optional: true, parallel: {matrix: [{OS: arch}]}}]", "needs", ""),
+    (
+        "needs: [{job: second, optional: true, parallel: {matrix: [{OS: [arch, rpm]}]}}]",
+        "needs",
+        "second: [rpm]",
+    ),
+    ("script: ['']", "script", ":"),
+    ("timeout: one hour", "timeout", "3600"),
+    ("environment: {name: a, url: $NOBODY}", "url", ""),
+    (
+        "environment: {name: a, url: 'https://$CI_COMMIT_REF_SLUG.example.org'}",
+        "url",
+        "https://main.example.org",
+    ),
+    // Variables of rules in keys that take one of a few values.
+    (CACHE_OF_RULES, "cache policy", "PullPush"),
+    (CACHE_OF_OTHER_RULES, "cache policy", "Pull"),
+    (STOP_OF_RULES, "auto stop", "172800"),
+    ("environment: {name: a, auto_stop_in: $NOBODY}", "auto stop", "never"),
+    ("environment: {name: a, auto_stop_in: 1 week and 2 days}", "auto stop", "777600"),
     ("rules: [{needs: [first]}]", "needs", "first"),
     ("rules: [{if: $CI_COMMIT_BRANCH, needs: ['second: [deb]']}]", "needs", "second: [deb]"),
     ("rules: [{if: $CI_COMMIT_TAG, needs: [first]}, {when: always}]", "waits", "stages"),

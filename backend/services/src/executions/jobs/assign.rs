@@ -70,7 +70,7 @@ impl JobExecutionService {
         let Some(discovery) = &planned.discovery else { return Ok(None) };
         let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
         let external = self.variables.of_execution(&facts).await?;
-        Ok(Some(Discovery { external, ..discovery.clone() }))
+        Ok(Some(Discovery { external, event: Some(Box::new(facts)), ..discovery.clone() }))
     }
 
     /// Returns the pipeline that a job starts, with the variables that the translation of a GitLab file needs.

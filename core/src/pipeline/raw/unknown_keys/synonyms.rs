@@ -101,20 +101,31 @@ pub(super) struct Synonym {
 
 /// Returns the advice on `key`, for a mapping with the keys `known`.
 pub(super) fn find(key: &str, known: &'static [&'static str]) -> Option<Synonym> {
-    let called =
-        |ours: &'static str| Synonym { help: format!("it is called `{ours}` here"), key: Some(ours) };
-    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours)) {
-        return Some(called(ours));
+    if let Some(ours) = counterpart(key, SYNONYMS, known) {
+        return Some(Synonym { help: called(ours), key: Some(ours) });
     }
+    Some(Synonym { help: without_counterpart(key)?.to_owned(), key: None })
+}
+
+/// Returns the advice to use the key `ours`.
+pub(crate) fn called(ours: &str) -> String {
+    format!("it is called `{ours}` here")
+}
+
+/// Returns the key of `known` that means the same as `key`, by a table of keys and their names here, or by its form.
+pub(crate) fn counterpart<'k>(key: &str, table: &[(&str, &str)], known: &[&'k str]) -> Option<&'k str> {
+    let listed = |key: &str| {
+        let mut names = table.iter().filter(|(theirs, _)| *theirs == key).map(|(_, ours)| ours);
+        names.find_map(|ours| known.iter().find(|known| *known == ours).copied())
+    };
     let snake = snake_case(key);
-    if let Some(same) = known.iter().find(|known| **known == snake) {
-        return Some(called(same));
-    }
-    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, ours)| *theirs == snake && known.contains(ours)) {
-        return Some(called(ours));
-    }
-    let (_, advice) = WITHOUT_COUNTERPART.iter().find(|(theirs, _)| *theirs == key)?;
-    Some(Synonym { help: (*advice).to_owned(), key: None })
+    let same = || known.iter().find(|known| **known == snake).copied();
+    listed(key).or_else(same).or_else(|| listed(&snake))
+}
+
+/// Returns what to do instead of a key of another CI system that has no counterpart.
+pub(crate) fn without_counterpart(key: &str) -> Option<&'static str> {
+    WITHOUT_COUNTERPART.iter().find(|(theirs, _)| *theirs == key).map(|(_, advice)| *advice)
 }
 
 /// Returns a key in the form of the keys here: `dockerImage` and `docker-image` become `docker_image`.
