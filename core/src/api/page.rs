@@ -33,6 +33,9 @@ pub const PAGES: [&str; 14] = [
     "login",
 ];
 
+/// The page on which people sign in.
+pub const SIGN_IN: &str = "login";
+
 /// Returns the address of an execution's page on the server at `url`.
 #[must_use]
 pub fn execution_page(url: &str, id: ExecutionId) -> String {

@@ -128,13 +128,17 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     QueryParams(mut query): QueryParams<ListQuery>,
 ) -> Reply {
+    if !caller.sees_all()
+        && let Some(requested) = &query.repo
+    {
+        caller.check_repository(requested)?;
+    }
     if let Some(only) = &caller.repo {
-        if let Some(requested) = &query.repo {
-            caller.check_repository(requested)?;
-        }
         query.repo = Some(only.to_string());
     }
-    Ok(json_reply(api.services.pipelines.list(query).await?))
+    let mut page = api.services.pipelines.list(query).await?;
+    page.executions.retain(|execution| caller.can_read(&execution.repo));
+    Ok(json_reply(page))
 }
 
 pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
