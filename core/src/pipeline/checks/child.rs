@@ -130,7 +130,8 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
     let artifacts = includes.iter().filter(is_artifact).count();
     let is_complete = includes.len() == items.0.len();
     if is_complete && artifacts != usize::from(!raw.artifact_of.is_absent()) {
-        let message = format!("`include` has {artifacts} items with `artifact`, and `artifact_of` names one job");
+        let message =
+            format!("`include` has {artifacts} items with `artifact`, and `artifact_of` names one job");
         findings.push(
             Finding::key("conflicting-keys", &path, message)
                 .help("name the job that makes the file under `artifact_of`, and the file in one item"),
