@@ -126,7 +126,7 @@ impl ExecutionEvents {
 
     /// Whether the token is still valid and still allows what the stream shows.
     async fn is_allowed(&self) -> bool {
-        let Ok(caller) = self.api.caller(&self.headers, None).await else { return false };
+        let Ok(caller) = self.api.caller(&self.headers, false, None).await else { return false };
         READ_SCOPES.iter().any(|scope| caller.scopes.contains(scope)) && caller.can_read(&self.repo)
     }
 }
