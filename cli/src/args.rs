@@ -9,6 +9,7 @@ mod execution;
 mod pipeline;
 mod serving;
 mod shared;
+mod sign_in;
 mod webhooks;
 
 pub use administration::{
@@ -30,6 +31,7 @@ pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
     SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
+pub use sign_in::SignInArgs;
 pub use webhooks::{Deliveries, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;

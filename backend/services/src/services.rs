@@ -133,7 +133,12 @@ impl Services {
         let audit = AuditService::new(context.clone());
         let tokens = TokenService::new(context.clone());
         Self {
-            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone(), seal),
+            webhooks: WebhookService::new(
+                context.clone(),
+                pipelines.clone(),
+                repositories.clone(),
+                seal.clone(),
+            ),
             discoveries: DiscoveryService::new(
                 context.clone(),
                 pipelines.clone(),
@@ -206,9 +211,14 @@ impl Services {
         self.pipelines.context().set_issuer_url(url);
     }
 
-    /// Lets people sign in with these providers; only the first call has an effect.
-    pub fn enable_sign_in(&self, providers: Vec<ProviderSettings>, client: Arc<dyn ProviderClient>) {
-        self.sign_in.enable(providers, client);
+    /// Lets people sign in with these providers, which `client` calls; only the first call has an effect. The public address must be
+    /// set, and use TLS unless it is one of this machine.
+    pub fn enable_sign_in(
+        &self,
+        providers: Vec<ProviderSettings>,
+        client: Arc<dyn ProviderClient>,
+    ) -> crate::Result<()> {
+        self.sign_in.enable(providers, client)
     }
 
     /// Replaces the policy for sources of requests.

@@ -107,7 +107,7 @@ pub struct CallerView {
     pub session: Option<Uuid>,
 }
 
-/// A session of the caller.
+/// A session of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     /// Its id.
@@ -126,13 +126,33 @@ pub struct SessionView {
     pub from: Option<String>,
     /// Whether it is the session of this request.
     pub current: bool,
+    /// The person's id, in lists of the sessions of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The person's name, in lists of the sessions of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
-/// The sessions of the caller.
+/// Query of a list of sessions; without fields: the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionQuery {
+    /// The id of a person, with its provider. Sessions of others need an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The sessions of all people; needs an administrator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
+/// Sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionList {
     /// The newest first.
     pub sessions: Vec<SessionView>,
+    /// Whether there are more, which are not listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// The reply to the end of a session.

@@ -123,9 +123,9 @@ pub const SESSION: &str = "/api/session";
 pub const SIGN_IN: &str = "/api/session/login";
 /// GET: where the provider sends the browser back to.
 pub const SIGN_IN_REPLY: &str = "/api/session/callback";
-/// GET: the caller's sessions, [`crate::access::sessions::SessionList`].
+/// GET: sessions, [`crate::access::sessions::SessionList`]; query [`crate::access::sessions::SessionQuery`].
 pub const SESSIONS: &str = "/api/session/list";
-/// DELETE: ends one of them, [`crate::access::sessions::EndSessionReply`].
+/// DELETE: ends one of them, [`crate::access::sessions::EndSessionReply`]; query `person` for one of another person.
 pub const OWN_SESSION: &str = "/api/session/end/{sessionId}";
 /// POST [`crate::access::sessions::CodeRequest`]: 201 [`crate::access::sessions::CodeReply`].
 pub const SESSION_CODE: &str = "/api/session/code";

@@ -90,6 +90,12 @@ impl Caller {
         self.repo.is_none()
     }
 
+    /// Whether the caller administers the whole deployment.
+    #[must_use]
+    pub fn administers_deployment(&self) -> bool {
+        self.may_call(&[Scope::Admin]) && self.may_call_for_deployment(&[Scope::Admin])
+    }
+
     /// Whether the caller sees the items of every repository.
     #[must_use]
     pub fn sees_all(&self) -> bool {
@@ -114,9 +120,9 @@ impl Caller {
         Self {
             id: Self::ANONYMOUS.into(),
             name: Self::ANONYMOUS.into(),
-            scopes: Arc::default(),
             repo: Some(repo.into()),
             from,
+            ..Self::internal("")
         }
     }
 

@@ -23,8 +23,8 @@ use tidemill_core::{
         TokenReply,
         roles::Person,
         sessions::{
-            CODE_MS, CodeExchange, EXTENSION_INTERVAL_MS, SessionList, SessionView, challenge_of,
-            is_challenge, session_end,
+            CODE_MS, CodeExchange, EXTENSION_INTERVAL_MS, SessionList, SessionQuery, SessionView,
+            challenge_of, is_challenge, session_end,
         },
     },
     text::{check_line, printable},
@@ -39,6 +39,9 @@ const CODE_KIND: &str = "sign-in-code";
 const PERSON_HASH_LEN: usize = 32;
 /// Maximum number of sessions of a person; a further one ends the oldest.
 const MAX_SESSIONS: usize = 20;
+/// Number of sessions read at once, and about the maximum number in one list.
+const BATCH_LEN: usize = 200;
+const MAX_LISTED: usize = 1_000;
 /// Maximum length of a browser's description, in characters.
 const MAX_BROWSER_LEN: usize = 200;
 /// Maximum length of the name of a machine, in bytes.
@@ -92,6 +95,15 @@ fn session_key(cookie: &str) -> Option<DocumentKey> {
 
 fn read(document: &Document) -> Result<SessionRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a session", error))
+}
+
+fn check_administrator(caller: &Caller) -> Result<()> {
+    if caller.administers_deployment() {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "only an administrator of the deployment sees and ends the sessions of others".into(),
+    ))
 }
 
 impl SessionService {
@@ -183,10 +195,22 @@ impl SessionService {
         Ok(Some(caller))
     }
 
-    /// Returns the sessions of the caller.
-    pub async fn list(&self, caller: &Caller) -> Result<SessionList> {
-        let Some(person) = &caller.person else { return Ok(SessionList { sessions: Vec::new() }) };
-        let sessions = self.of_person(&person.id).await?.into_iter().map(|(_, record)| SessionView {
+    /// Returns the caller's sessions, or those that an administrator asks for.
+    pub async fn list(&self, caller: &Caller, query: &SessionQuery) -> Result<SessionList> {
+        let own = caller.person.as_ref().map(|person| person.id.as_str());
+        let is_own = !query.all && (query.person.is_none() || query.person.as_deref() == own);
+        if !is_own {
+            check_administrator(caller)?;
+        }
+        let (records, truncated) = match query.person.as_deref().or(own) {
+            _ if query.all => self.of_everyone().await?,
+            Some(person) => {
+                let records = self.of_person(person).await?;
+                (records.into_iter().map(|(_, record)| record).collect(), false)
+            }
+            None => (Vec::new(), false),
+        };
+        let view = |record: SessionRecord| SessionView {
             id: record.id,
             created_at: record.created_at,
             used_at: record.used_at,
@@ -194,14 +218,40 @@ impl SessionService {
             browser: record.browser,
             from: record.from,
             current: caller.session == Some(record.id),
-        });
-        Ok(SessionList { sessions: sessions.collect() })
+            person: (!is_own).then_some(record.person.id),
+            name: (!is_own).then_some(record.person.name),
+        };
+        Ok(SessionList { sessions: records.into_iter().map(view).collect(), truncated })
     }
 
-    /// Ends a session of the caller. Returns false if there is none with this id.
-    pub async fn end(&self, caller: &Caller, id: Uuid) -> Result<bool> {
-        let Some(person) = &caller.person else { return Ok(false) };
-        let found = self.of_person(&person.id).await?.into_iter().find(|(_, record)| record.id == id);
+    /// Returns the valid sessions of all people, the newest first, and whether there are more.
+    async fn of_everyone(&self) -> Result<(Vec<SessionRecord>, bool)> {
+        let (mut records, mut after, now) = (Vec::new(), None::<String>, self.context.now());
+        loop {
+            let documents = &self.context.stores.documents;
+            let (page, more) = documents.list(SESSION_KIND, "", after.as_deref(), BATCH_LEN).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            for document in &page {
+                let record = read(document)?;
+                if now < session_end(record.created_at, record.used_at) {
+                    records.push(record);
+                }
+            }
+            if !more || records.len() >= MAX_LISTED {
+                records.sort_by_key(|record| std::cmp::Reverse((record.created_at, record.id)));
+                return Ok((records, more));
+            }
+        }
+    }
+
+    /// Ends a session of the caller, or of the person that an administrator names. Returns false if there is none with this id.
+    pub async fn end(&self, caller: &Caller, id: Uuid, of: Option<&str>) -> Result<bool> {
+        let own = caller.person.as_ref().map(|person| person.id.as_str());
+        if of.is_some() && of != own {
+            check_administrator(caller)?;
+        }
+        let Some(person) = of.or(own) else { return Ok(false) };
+        let found = self.of_person(person).await?.into_iter().find(|(_, record)| record.id == id);
         match found {
             Some((key, _)) => self.remove(&key).await,
             None => Ok(false),

@@ -14,7 +14,7 @@ use super::{
 use crate::{access::caller::Caller, error::Error, services::Services};
 use axum::{
     extract::{Extension, RawPathParams, Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, Uri, header::AUTHORIZATION},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -41,18 +41,11 @@ pub async fn check(
         return next.run(request).await;
     }
     let from = client_address(client);
-    let sent = (request.headers(), request.uri());
-    match public::anonymous_caller(&check.api, check.route, sent, from, &params).await {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-            return next.run(request).await;
-        }
-        Ok(None) => {}
-        Err(error) => return error.into_response(),
-    }
-    match Box::pin(check.authorize(request.headers(), from, &params)).await {
+    match Box::pin(check.caller(request.headers(), request.uri(), from, &params)).await {
         Ok(caller) => {
-            if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
+            if !caller.is_anonymous()
+                && let Some(proof) = request.extensions().get::<AuthenticatedFlag>()
+            {
                 proof.set();
             }
             request.extensions_mut().insert(caller);
@@ -103,13 +96,16 @@ impl ApiState {
         Ok(caller)
     }
 
+    /// Returns the address of this server, and the value of the cookie of its sessions. Other cookies count for nothing.
+    fn session_cookie<'a>(&'a self, headers: &'a HeaderMap) -> Option<(&'a str, &'a str)> {
+        let public_url = self.services.sign_in.public_url().ok()?;
+        Some((public_url, cookies::value(headers, &cookies::session_name(public_url))?))
+    }
+
     /// Returns the caller of the session whose cookie the request has.
     async fn session_caller(&self, headers: &HeaderMap, changes: bool) -> Result<Option<Caller>, ApiError> {
         let services = &self.services;
-        let Ok(public_url) = services.sign_in.public_url() else { return Ok(None) };
-        let Some(cookie) = cookies::value(headers, &cookies::session_name(public_url)) else {
-            return Ok(None);
-        };
+        let Some((public_url, cookie)) = self.session_cookie(headers) else { return Ok(None) };
         let caller = services.sessions.caller(cookie).await?;
         if changes && caller.is_some() && !cookies::request_origin(headers).is_own(public_url) {
             return Err(ApiError::foreign_request());
@@ -119,16 +115,48 @@ impl ApiState {
 }
 
 impl Check {
-    async fn authorize(
+    /// Returns the caller, if they may call the operation.
+    async fn caller(
         &self,
         headers: &HeaderMap,
+        uri: &Uri,
         from: Option<IpAddr>,
         params: &RawPathParams,
     ) -> Result<Caller, ApiError> {
+        let (api, route) = (&self.api, self.route);
+        let is_public_path = public::is_public_path(route);
+        let (has_token, has_session) =
+            (headers.contains_key(AUTHORIZATION), api.session_cookie(headers).is_some());
+        if is_public_path
+            && !has_token
+            && !has_session
+            && let Some(anyone) = public::anonymous_caller(api, route, uri, from, params).await?
+        {
+            return Ok(anyone);
+        }
+        let identified = api.caller(headers, route.method != "GET", from).await;
+        match identified {
+            // A session that has ended hides nothing that anyone sees.
+            Err(error) if is_public_path && !has_token && has_session && error.is_unauthorized() => {
+                public::anonymous_caller(api, route, uri, from, params).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+            Ok(caller) => {
+                if is_public_path
+                    && caller.person.is_some()
+                    && let Some(anyone) = public::caller_like_anyone(api, route, uri, &caller, params).await?
+                {
+                    return Ok(anyone);
+                }
+                self.authorize(caller, params).await
+            }
+        }
+    }
+
+    async fn authorize(&self, caller: Caller, params: &RawPathParams) -> Result<Caller, ApiError> {
         let services = &self.api.services;
         let accepted = self.route.need;
-        let changes = self.route.method != "GET";
-        let caller = Caller { accepted, ..self.api.caller(headers, changes, from).await? };
+        let caller = Caller { accepted, ..caller };
         if !caller.may_call(accepted) {
             return Err(ApiError::forbidden(&caller, accepted));
         }

@@ -1,6 +1,6 @@
 //! HTTP and HTTPS client for outgoing messages.
 
-use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest};
+use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 use async_trait::async_trait;
 use reqwest::{
     Client,
@@ -74,6 +74,9 @@ impl Messenger for HttpMessenger {
 #[async_trait]
 impl ProviderClient for HttpMessenger {
     async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, String> {
+        if !is_provider_address(&request.url) {
+            return Err("the address does not use TLS".to_owned());
+        }
         let client = self.client()?;
         let mut sent = match &request.form {
             None => client.get(request.url.as_str()),

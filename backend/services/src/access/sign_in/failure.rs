@@ -21,9 +21,3 @@ impl SignInError {
         Self::Failed(SignInFailure::Rejected, detail.into())
     }
 }
-
-impl From<Error> for SignInError {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
-    }
-}

@@ -2,10 +2,10 @@
 
 use super::{
     failure::SignInError,
-    settings::{ProviderSettings, is_provider_address},
+    settings::ProviderSettings,
     signature::{PublishedKey, SignatureError, read_keys, verified_claims},
 };
-use crate::ports::{ProviderClient, ProviderReply, ProviderRequest};
+use crate::ports::{ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -46,12 +46,11 @@ struct Known {
     keys: Arc<Vec<PublishedKey>>,
 }
 
-/// The last attempt to read.
-#[derive(Debug, Clone)]
-enum LastRead {
-    Never,
-    Failed(Instant, String),
-    Known(Known),
+/// What was read, and the failure of the last attempt.
+#[derive(Debug, Default)]
+struct LastRead {
+    known: Option<Known>,
+    failed: Option<(Instant, String)>,
 }
 
 /// An OpenID provider.
@@ -70,7 +69,7 @@ struct Tokens {
 
 impl OpenIdProvider {
     pub fn new(settings: ProviderSettings) -> Self {
-        Self { settings, last: Mutex::new(LastRead::Never) }
+        Self { settings, last: Mutex::default() }
     }
 
     /// Returns the configuration, and the scopes to request.
@@ -83,28 +82,27 @@ impl OpenIdProvider {
         Ok((configuration, if has_groups { "openid profile email groups" } else { "openid profile email" }))
     }
 
-    /// Returns configuration and keys that are at most `max_age` old.
+    /// Returns configuration and keys that are at most `max_age` old. A failed attempt counts for some seconds, so that requests do not
+    /// reach a provider that is away; what was read before stays known until it is too old.
     async fn known(&self, client: &dyn ProviderClient, max_age: Duration) -> Result<Known, SignInError> {
         let mut last = self.last.lock().await;
-        match &*last {
-            LastRead::Known(known) if known.read_at.elapsed() <= max_age.max(READ_INTERVAL) => {
-                return Ok(known.clone());
-            }
-            LastRead::Failed(at, detail) if at.elapsed() <= READ_INTERVAL => {
-                return Err(SignInError::provider(detail.clone()));
-            }
-            LastRead::Known(_) | LastRead::Failed(..) | LastRead::Never => {}
+        if let Some(known) = &last.known
+            && known.read_at.elapsed() <= max_age.max(READ_INTERVAL)
+        {
+            return Ok(known.clone());
+        }
+        if let Some((at, detail)) = &last.failed
+            && at.elapsed() <= READ_INTERVAL
+        {
+            return Err(SignInError::provider(detail.clone()));
         }
         match self.read(client).await {
             Ok(known) => {
-                *last = LastRead::Known(known.clone());
+                *last = LastRead { known: Some(known.clone()), failed: None };
                 Ok(known)
             }
             Err(detail) => {
-                // What was read before stays in use while the provider is away.
-                if !matches!(&*last, LastRead::Known(_)) {
-                    *last = LastRead::Failed(Instant::now(), detail.clone());
-                }
+                last.failed = Some((Instant::now(), detail.clone()));
                 Err(SignInError::provider(detail))
             }
         }

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    ports::ProviderClient,
+    ports::{ProviderClient, is_provider_address},
     seal::SecretSealer,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -80,7 +80,23 @@ impl SignInService {
     }
 
     /// Lets people sign in with these providers; only the first call has an effect.
-    pub(crate) fn enable(&self, providers: Vec<ProviderSettings>, client: Arc<dyn ProviderClient>) {
+    pub(crate) fn enable(
+        &self,
+        providers: Vec<ProviderSettings>,
+        client: Arc<dyn ProviderClient>,
+    ) -> Result<()> {
+        let Some(address) = self.context.public_url() else {
+            return Err(Error::Invalid(
+                "the server has no public address, which signing in needs; set --public-url".into(),
+            ));
+        };
+        // Codes and cookies travel to this address.
+        if !is_server_address(address) {
+            return Err(Error::Invalid(format!(
+                "people cannot sign in at `{address}`: set --public-url to an https:// address, or to an http:// address of this \
+                 machine"
+            )));
+        }
         let providers = providers.into_iter().map(|settings| {
             let provider = match settings.kind {
                 ProviderKind::Oidc => Provider::OpenId(OpenIdProvider::new(settings.clone())),
@@ -91,6 +107,7 @@ impl SignInService {
             (settings, provider)
         });
         let _ = self.configured.set(Configured { providers: providers.collect(), client });
+        Ok(())
     }
 
     /// Returns the ways to sign in.
@@ -99,12 +116,12 @@ impl SignInService {
         all.iter().map(|(settings, _)| ProviderView { id: settings.kind, name: settings.name() }).collect()
     }
 
-    /// Returns the address of this server, without a slash at its end.
+    /// Returns the address of this server, without a slash at its end, if people can sign in there: it uses TLS, or is one of this
+    /// machine.
     pub(crate) fn public_url(&self) -> Result<&str> {
-        self.context.public_url().ok_or_else(|| {
-            Error::Conflict(
-                "the server has no public address, which signing in needs; set --public-url".into(),
-            )
+        let address = self.configured.get().and_then(|_| self.context.public_url());
+        address.ok_or_else(|| {
+            Error::NotFound("this server has no way to sign in; use a token, or configure a provider".into())
         })
     }
 
@@ -126,7 +143,7 @@ impl SignInService {
         kind: ProviderKind,
         return_to: Option<&str>,
     ) -> Result<BegunSignIn, SignInError> {
-        let (configured, settings, provider) = self.provider(kind)?;
+        let (configured, settings, provider) = self.provider(kind).map_err(SignInError::Service)?;
         let (endpoint, scopes) = match provider {
             Provider::OpenId(provider) => {
                 let (configuration, scopes) = provider.configuration(&*configured.client).await?;
@@ -134,21 +151,23 @@ impl SignInService {
             }
             Provider::Git(provider) => provider.authorization(),
         };
+        let random = || random_text().map_err(SignInError::Service);
         let pending = PendingSignIn {
             provider: kind,
-            state: random_text()?,
-            nonce: random_text()?,
-            verifier: random_text()?,
+            state: random()?,
+            nonce: random()?,
+            verifier: random()?,
             return_to: return_path(return_to).to_owned(),
             began_at: self.context.now(),
         };
+        let redirect_uri = self.redirect_uri().map_err(SignInError::Service)?;
         let mut address = Url::parse(&endpoint)
             .map_err(|error| SignInError::provider(format!("`{endpoint}` is no address: {error}")))?;
         address
             .query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &settings.client_id)
-            .append_pair("redirect_uri", &self.redirect_uri()?)
+            .append_pair("redirect_uri", &redirect_uri)
             .append_pair("scope", scopes)
             .append_pair("state", &pending.state)
             .append_pair("code_challenge", &challenge_of(&pending.verifier))
@@ -156,9 +175,9 @@ impl SignInService {
         if kind == ProviderKind::Oidc {
             address.query_pairs_mut().append_pair("nonce", &pending.nonce);
         }
-        let plain =
-            serde_json::to_vec(&pending).map_err(|error| Error::storage("sealing a sign-in", error))?;
-        let cookie = self.seal.seal(SEALED_FOR, &plain).await?;
+        let plain = serde_json::to_vec(&pending)
+            .map_err(|error| SignInError::Service(Error::storage("sealing a sign-in", error)))?;
+        let cookie = self.seal.seal(SEALED_FOR, &plain).await.map_err(SignInError::Service)?;
         Ok(BegunSignIn { address: address.into(), cookie })
     }
 
@@ -183,7 +202,8 @@ impl SignInService {
         if !bool::from(state.as_bytes().ct_eq(pending.state.as_bytes())) {
             return Err(failed(SignInFailure::Mismatch, "the state is not that of the browser's sign-in"));
         }
-        let (configured, settings, provider) = self.provider(pending.provider)?;
+        let (configured, settings, provider) =
+            self.provider(pending.provider).map_err(SignInError::Service)?;
         // RFC 9207: the reply of another provider.
         if settings.kind == ProviderKind::Oidc && answer.iss.as_ref().is_some_and(|iss| *iss != settings.url)
         {
@@ -198,7 +218,8 @@ impl SignInService {
         }
         let code = answer.code.as_deref().filter(|code| (1..=MAX_CODE_LEN).contains(&code.len()));
         let code = code.ok_or_else(|| failed(SignInFailure::Provider, "the provider sent no code"))?;
-        let (client, redirect_uri) = (&*configured.client, self.redirect_uri()?);
+        let redirect_uri = self.redirect_uri().map_err(SignInError::Service)?;
+        let client = &*configured.client;
         let person = match provider {
             Provider::OpenId(provider) => {
                 provider.person(client, &pending, code, &redirect_uri, self.context.now()).await?
@@ -217,7 +238,7 @@ impl SignInService {
                     format!("the browser's cookie: {detail}"),
                 ));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(SignInError::Service(error)),
         };
         serde_json::from_slice(&plain).map_err(|error| {
             SignInError::Failed(
@@ -226,6 +247,11 @@ impl SignInService {
             )
         })
     }
+}
+
+/// Whether cookies may be sent to a server at this address.
+fn is_server_address(address: &str) -> bool {
+    is_provider_address(address) && Url::parse(address).is_ok_and(|url| url.query().is_none())
 }
 
 /// Returns 256 random bits in base64url.

@@ -1,8 +1,9 @@
 //! Which providers people sign in with.
 
+use crate::ports::is_provider_address;
 use std::fmt;
 use tidemill_core::access::sign_in::ProviderKind;
-use url::{Host, Url};
+use url::Url;
 
 /// The claim in which OpenID providers usually list groups.
 pub const DEFAULT_GROUPS_CLAIM: &str = "groups";
@@ -52,8 +53,13 @@ pub struct ProviderSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderSettingsError {
     /// The id or the address is missing.
-    #[error("signing in with {} needs {1}", .0.as_str())]
-    Missing(ProviderKind, &'static str),
+    #[error("signing in with {} needs {what}", .kind.as_str())]
+    Missing {
+        /// The provider.
+        kind: ProviderKind,
+        /// What is missing.
+        what: &'static str,
+    },
     /// The address is no address of a provider.
     #[error("`{0}` is not the address of a provider: use https://HOST, or http:// for this machine only")]
     Address(String),
@@ -70,16 +76,16 @@ impl ProviderSettings {
             ProviderKind::Oidc | ProviderKind::Gitea => None,
         };
         let url = given(options.url).or_else(|| default.map(str::to_owned));
-        let url = url.ok_or(ProviderSettingsError::Missing(kind, "the provider's address"))?;
+        let url = url.ok_or(ProviderSettingsError::Missing { kind, what: "the provider's address" })?;
         if !is_provider_address(&url) {
             return Err(ProviderSettingsError::Address(url));
         }
         let url = if kind == ProviderKind::Oidc { url } else { url.trim_end_matches('/').to_owned() };
         let client_id = given(options.client_id);
-        let client_id = client_id.ok_or(ProviderSettingsError::Missing(kind, "a client id"))?;
+        let client_id = client_id.ok_or(ProviderSettingsError::Missing { kind, what: "a client id" })?;
         let client_secret = given(options.client_secret).map(ClientSecret);
         if client_secret.is_none() && kind != ProviderKind::Oidc {
-            return Err(ProviderSettingsError::Missing(kind, "a client secret"));
+            return Err(ProviderSettingsError::Missing { kind, what: "a client secret" });
         }
         let groups_claim = given(options.groups_claim).unwrap_or_else(|| DEFAULT_GROUPS_CLAIM.to_owned());
         Ok(Self { kind, url, client_id, client_secret, groups_claim })
@@ -97,19 +103,6 @@ impl ProviderSettings {
             }
         }
     }
-}
-
-/// Whether codes and tokens may be sent to this address: over TLS, or within this machine.
-pub(crate) fn is_provider_address(address: &str) -> bool {
-    let Ok(url) = Url::parse(address) else { return false };
-    let is_local = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    is_plain && (url.scheme() == "https" || url.scheme() == "http" && is_local)
 }
 
 #[cfg(test)]
@@ -153,7 +146,7 @@ mod tests {
             (ProviderKind::Github, "", ""),
             (ProviderKind::Gitlab, "https://git.example.org", " "),
         ] {
-            assert!(matches!(new(kind, url, secret), Err(ProviderSettingsError::Missing(..))), "{kind:?}");
+            assert!(matches!(new(kind, url, secret), Err(ProviderSettingsError::Missing { .. })), "{kind:?}");
         }
         let no_id = ProviderOptions { client_id: None, ..options("", "s") };
         assert!(ProviderSettings::new(ProviderKind::Github, no_id).is_err());

@@ -24,6 +24,12 @@ const SIGN_IN_PARAMS: QueryParameters = &[
     ("provider", Kind::Provider, "The provider"),
     ("return_to", Kind::Text, "Path of this server to go to afterwards; default `/`"),
 ];
+const LIST_PARAMS: QueryParameters = &[
+    ("person", Kind::Text, "The id of a person; others need an administrator"),
+    ("all", Kind::Flag, "The sessions of all people; needs an administrator"),
+];
+const END_PARAMS: QueryParameters =
+    &[("person", Kind::Text, "The id of the session's person, if it is another one; needs an administrator")];
 const REPLY_PARAMS: QueryParameters = &[
     ("code", Kind::Text, "Code of the provider"),
     ("state", Kind::Text, "State of the sign-in"),
@@ -54,9 +60,9 @@ pub fn add(of: &mut Document) {
         json!({}),
     );
     let reply = of.reference::<SessionList>();
-    of.add(path::SESSIONS, "get", "The caller's sessions", &[], None, reply);
+    of.add(path::SESSIONS, "get", "The caller's sessions, or those of others", LIST_PARAMS, None, reply);
     let reply = of.reference::<EndSessionReply>();
-    of.add(path::OWN_SESSION, "delete", "End one of the caller's sessions", &[], None, reply);
+    of.add(path::OWN_SESSION, "delete", "End a session", END_PARAMS, None, reply);
     let (body, reply) = (of.reference::<CodeRequest>(), of.reference::<CodeReply>());
     of.add(path::SESSION_CODE, "post", "A code to sign in the command line", &[], Some(body), reply);
     let (body, reply) = (of.reference::<CodeExchange>(), of.reference::<TokenReply>());

@@ -27,7 +27,9 @@ use axum::{
 use serde::Deserialize;
 use std::{net::IpAddr, time::Instant};
 use tidemill_core::access::{
-    sessions::{CallerView, CodeExchange, CodeReply, CodeRequest, EndSessionReply, SessionInfo},
+    sessions::{
+        CallerView, CodeExchange, CodeReply, CodeRequest, EndSessionReply, SessionInfo, SessionQuery,
+    },
     sign_in::{ProviderKind, SignInFailure},
 };
 use tidemill_core::api::page;
@@ -78,6 +80,12 @@ pub async fn finish(
     let services = &api.services;
     let base = services.sign_in.public_url()?;
     let from = client_address(client);
+    // Before the provider gets any request.
+    if let Some(from) = from {
+        let limits = &api.token_verifier.limits;
+        let network = ClientAddress(from).network();
+        limits.count_sign_in(network, Instant::now()).map_err(ApiError::too_many_requests)?;
+    }
     let cookie = cookies::value(&headers, &cookies::sign_in_name(base));
     let (person, return_to) = match Box::pin(services.sign_in.finish(cookie, &answer)).await {
         Ok(signed_in) => signed_in,
@@ -162,7 +170,7 @@ pub async fn end(
     }
     let services = &api.services;
     let (ended, action) = match (caller.session, bearer(&headers)) {
-        (Some(id), _) => (services.sessions.end(&caller, id).await?, "session.end"),
+        (Some(id), _) => (services.sessions.end(&caller, id, None).await?, "session.end"),
         (None, Some(token)) => (services.tokens.revoke_presented(token).await?, "token.revoke"),
         (None, None) => (false, "session.end"),
     };
@@ -177,9 +185,16 @@ pub async fn list(
     State(api): State<ApiState>,
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
+    QueryParams(query): QueryParams<SessionQuery>,
 ) -> Reply {
     let caller = api.caller(&headers, false, client_address(client)).await?;
-    Ok(json_reply(api.services.sessions.list(&caller).await?))
+    Ok(json_reply(api.services.sessions.list(&caller, &query).await?))
+}
+
+/// Query of the end of a session.
+#[derive(Debug, Deserialize)]
+pub struct EndQuery {
+    person: Option<String>,
 }
 
 pub async fn end_one(
@@ -187,11 +202,13 @@ pub async fn end_one(
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
     Id(id): Id<Uuid>,
+    QueryParams(query): QueryParams<EndQuery>,
 ) -> Reply {
     let caller = api.caller(&headers, true, client_address(client)).await?;
-    let ended = api.services.sessions.end(&caller, id).await?;
+    let ended = api.services.sessions.end(&caller, id, query.person.as_deref()).await?;
     if ended {
-        api.services.audit.record(&caller, "session.end", id, None, "done").await;
+        let outcome = query.person.map_or_else(|| "done".to_owned(), |person| format!("of {person}"));
+        api.services.audit.record(&caller, "session.end", id, None, &outcome).await;
     }
     Ok(json_reply(EndSessionReply { ended }))
 }
