@@ -53,6 +53,38 @@ struct LastRead {
     failed: Option<(Instant, String)>,
 }
 
+/// What to do when configuration and keys are needed.
+#[derive(Debug)]
+enum NextStep {
+    Use(Known),
+    Fail(String),
+    Read,
+}
+
+impl LastRead {
+    /// A failed attempt counts for some seconds, so that requests do not reach a provider that is away. What was read before it stays
+    /// known until it is too old.
+    fn next_step(&self, now: Instant, max_age: Duration) -> NextStep {
+        let is_within = |at: Instant, age: Duration| now.saturating_duration_since(at) <= age;
+        if let Some(known) = &self.known
+            && is_within(known.read_at, max_age.max(READ_INTERVAL))
+        {
+            return NextStep::Use(known.clone());
+        }
+        match &self.failed {
+            Some((at, detail)) if is_within(*at, READ_INTERVAL) => NextStep::Fail(detail.clone()),
+            _ => NextStep::Read,
+        }
+    }
+
+    fn record(&mut self, now: Instant, read: &Result<Known, String>) {
+        match read {
+            Ok(known) => *self = Self { known: Some(known.clone()), failed: None },
+            Err(detail) => self.failed = Some((now, detail.clone())),
+        }
+    }
+}
+
 /// An OpenID provider.
 #[derive(Debug)]
 pub struct OpenIdProvider {
@@ -82,28 +114,16 @@ impl OpenIdProvider {
         Ok((configuration, if has_groups { "openid profile email groups" } else { "openid profile email" }))
     }
 
-    /// Returns configuration and keys that are at most `max_age` old. A failed attempt counts for some seconds, so that requests do not
-    /// reach a provider that is away; what was read before stays known until it is too old.
+    /// Returns configuration and keys that are at most `max_age` old.
     async fn known(&self, client: &dyn ProviderClient, max_age: Duration) -> Result<Known, SignInError> {
         let mut last = self.last.lock().await;
-        if let Some(known) = &last.known
-            && known.read_at.elapsed() <= max_age.max(READ_INTERVAL)
-        {
-            return Ok(known.clone());
-        }
-        if let Some((at, detail)) = &last.failed
-            && at.elapsed() <= READ_INTERVAL
-        {
-            return Err(SignInError::provider(detail.clone()));
-        }
-        match self.read(client).await {
-            Ok(known) => {
-                *last = LastRead { known: Some(known.clone()), failed: None };
-                Ok(known)
-            }
-            Err(detail) => {
-                last.failed = Some((Instant::now(), detail.clone()));
-                Err(SignInError::provider(detail))
+        match last.next_step(Instant::now(), max_age) {
+            NextStep::Use(known) => Ok(known),
+            NextStep::Fail(detail) => Err(SignInError::provider(detail)),
+            NextStep::Read => {
+                let read = self.read(client).await;
+                last.record(Instant::now(), &read);
+                read.map_err(SignInError::provider)
             }
         }
     }
@@ -266,4 +286,46 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
             error.column()
         )
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{CACHE_TTL, Known, LastRead, NextStep, READ_INTERVAL};
+    use serde_json::json;
+    use std::{sync::Arc, time::Duration};
+    use tokio::time::Instant;
+
+    fn known(read_at: Instant) -> Known {
+        let configuration = serde_json::from_value(json!({
+            "issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t", "jwks_uri": "k",
+        }));
+        Known { read_at, configuration: Arc::new(configuration.unwrap()), keys: Arc::default() }
+    }
+
+    #[test]
+    fn provider_that_is_away_is_asked_at_intervals() {
+        let (start, mut last) = (Instant::now(), LastRead::default());
+        let second = Duration::from_secs(1);
+        assert!(matches!(last.next_step(start, CACHE_TTL), NextStep::Read));
+        last.record(start, &Ok(known(start)));
+        assert!(matches!(last.next_step(start + CACHE_TTL, CACHE_TTL), NextStep::Use(_)));
+        // A token with an unknown key asks for newer keys, but not at any rate.
+        assert!(matches!(last.next_step(start + READ_INTERVAL, Duration::ZERO), NextStep::Use(_)));
+        let later = start + READ_INTERVAL + second;
+        assert!(matches!(last.next_step(later, Duration::ZERO), NextStep::Read));
+        last.record(later, &Err("away".into()));
+        assert!(
+            matches!(last.next_step(later + second, Duration::ZERO), NextStep::Fail(detail) if detail == "away")
+        );
+        assert!(matches!(last.next_step(later + second, CACHE_TTL), NextStep::Use(_)), "it is still known");
+        let late = start + CACHE_TTL + second;
+        assert!(matches!(last.next_step(late, CACHE_TTL), NextStep::Read));
+        last.record(late, &Err("away".into()));
+        assert!(matches!(last.next_step(late + READ_INTERVAL, CACHE_TTL), NextStep::Fail(_)));
+        let again = late + READ_INTERVAL + second;
+        assert!(matches!(last.next_step(again, CACHE_TTL), NextStep::Read));
+        last.record(again, &Ok(known(again)));
+        assert!(matches!(last.next_step(again, CACHE_TTL), NextStep::Use(_)));
+    }
 }
