@@ -26,8 +26,8 @@ pub use execution::{
     Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
     WatchArgs,
 };
-pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use people::{Roles, RolesAction, Sessions, SessionsAction};
+pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,

@@ -18,10 +18,7 @@ use tidemill_core::{
     },
     api::path,
 };
-use tidemill_services::{
-    Caller, HttpMessenger, ProviderOptions, ProviderSettings,
-    http::TokenVerifier,
-};
+use tidemill_services::{Caller, HttpMessenger, ProviderOptions, ProviderSettings, http::TokenVerifier};
 use url::form_urlencoded;
 
 /// Address of the server in these tests; its name needs no TLS.

@@ -84,15 +84,23 @@ async fn server(kind: ProviderKind, url: &str) -> Server {
     let server = Server::start();
     server.services.set_public_url(ORIGIN);
     let text = |text: &str| Some(text.to_owned());
-    let options =
-        ProviderOptions { url: text(url), client_id: text("id"), client_secret: text("secret"), groups_claim: None };
+    let options = ProviderOptions {
+        url: text(url),
+        client_id: text("id"),
+        client_secret: text("secret"),
+        groups_claim: None,
+    };
     let settings = ProviderSettings::new(kind, options).unwrap();
     server.services.enable_sign_in(vec![settings], Arc::new(HttpMessenger::default())).unwrap();
     server
 }
 
 /// Begins to sign in, and returns the query of the address at the provider.
-async fn begin(browser: &mut Browser, server: &Server, kind: ProviderKind) -> (String, HashMap<String, String>) {
+async fn begin(
+    browser: &mut Browser,
+    server: &Server,
+    kind: ProviderKind,
+) -> (String, HashMap<String, String>) {
     let reply = browser.get(server, &format!("{}?provider={}", path::SIGN_IN, kind.as_str())).await;
     let url = Url::parse(&location(&reply)).unwrap();
     (url.path().to_owned(), url.query_pairs().into_owned().collect())
@@ -102,7 +110,12 @@ async fn begin(browser: &mut Browser, server: &Server, kind: ProviderKind) -> (S
 async fn people_of_git_providers_have_their_names_and_groups() {
     let url = provider().await;
     for (kind, page, scope, groups) in [
-        (ProviderKind::Github, "/login/oauth/authorize", "read:org", &["org-0", "org-100", "acme/backend"][..]),
+        (
+            ProviderKind::Github,
+            "/login/oauth/authorize",
+            "read:org",
+            &["org-0", "org-100", "acme/backend"][..],
+        ),
         (ProviderKind::Gitlab, "/oauth/authorize", "openid profile", &["team", "team/backend"]),
         (ProviderKind::Gitea, "/login/oauth/authorize", "openid profile groups", &["team", "team/backend"]),
     ] {
@@ -110,7 +123,10 @@ async fn people_of_git_providers_have_their_names_and_groups() {
         let mut browser = Browser::default();
         let (path, query) = begin(&mut browser, &server, kind).await;
         assert_eq!((path.as_str(), query["scope"].as_str()), (page, scope));
-        let answer = [("code".to_owned(), query["code_challenge"].clone()), ("state".to_owned(), query["state"].clone())];
+        let answer = [
+            ("code".to_owned(), query["code_challenge"].clone()),
+            ("state".to_owned(), query["state"].clone()),
+        ];
         browser.come_back(&server, &answer.into()).await;
         let caller = browser.caller(&server).await;
         let name = kind.as_str();

@@ -150,7 +150,8 @@ async fn sources_of_another_repository_are_not_for_a_person_either() {
     give(&server, Role::Viewer, user("alice", THEIRS)).await;
     let mut alice = Browser::signed_in(&server, "alice").await;
     let mut body = start_body("ours");
-    body["source"] = json!({ "kind": "git", "url": "https://git.example.org/theirs", "commit": "c".repeat(40) });
+    body["source"] =
+        json!({ "kind": "git", "url": "https://git.example.org/theirs", "commit": "c".repeat(40) });
     let reply = alice.call(&server, "POST", path::EXECUTE, body).await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", reply.body);
     assert!(text(&reply.body["detail"]).contains("you have the role viewer in"), "{}", reply.body);
@@ -163,12 +164,18 @@ async fn rules_are_changed_by_administrators_and_hold_at_once() {
     assert_eq!(alice.get(&server, path::EXECUTIONS).await.status, StatusCode::FORBIDDEN);
     let rule = json!({ "role": "viewer", "user": "oidc:alice" });
     let set = server.ok(BOOT, "POST", path::ROLES, rule.clone()).await;
-    assert_eq!((&set["role"], &set["user"], &set["set_by"]), (&json!("viewer"), &json!("oidc:alice"), &json!("admin")));
+    assert_eq!(
+        (&set["role"], &set["user"], &set["set_by"]),
+        (&json!("viewer"), &json!("oidc:alice"), &json!("admin"))
+    );
     assert_eq!(alice.get(&server, path::EXECUTIONS).await.status, StatusCode::OK);
     // The rule for the same target is replaced.
     server.ok(BOOT, "POST", path::ROLES, json!({ "role": "maintainer", "user": "oidc:alice" })).await;
     let listed = server.ok(BOOT, "GET", path::ROLES, Value::Null).await;
-    assert_eq!((listed["rules"].as_array().unwrap().len(), &listed["rules"][0]["role"]), (1, &json!("maintainer")));
+    assert_eq!(
+        (listed["rules"].as_array().unwrap().len(), &listed["rules"][0]["role"]),
+        (1, &json!("maintainer"))
+    );
     // Nobody makes themselves an administrator.
     let own = json!({ "role": "admin", "user": "oidc:alice" });
     assert_eq!(alice.call(&server, "POST", path::ROLES, own).await.status, StatusCode::FORBIDDEN);
@@ -191,14 +198,19 @@ async fn rules_are_changed_by_administrators_and_hold_at_once() {
     let actions: Vec<&Value> =
         audit["entries"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
     assert_eq!(actions, ["role.remove", "role.set", "role.set"]);
-    assert_eq!((&audit["entries"][1]["target"], &audit["entries"][1]["outcome"]), (&json!("oidc:alice"), &json!("maintainer")));
+    assert_eq!(
+        (&audit["entries"][1]["target"], &audit["entries"][1]["outcome"]),
+        (&json!("oidc:alice"), &json!("maintainer"))
+    );
 }
 
 #[tokio::test]
 async fn nobody_sees_less_of_public_repositories_than_anyone() {
     const PUBLIC: &str = "https://git.example.org/public";
     let server = server_with(ISSUER);
-    server.ok(BOOT, "PUT", path::REPOSITORIES, json!({ "url": PUBLIC, "provider": "gitea", "public": true })).await;
+    server
+        .ok(BOOT, "PUT", path::REPOSITORIES, json!({ "url": PUBLIC, "provider": "gitea", "public": true }))
+        .await;
     let public = server.run(PUBLIC).await;
     let private = server.run("ours").await;
     let status = |id: &str| path::STATUS.replace("{executionId}", id);
@@ -211,14 +223,23 @@ async fn nobody_sees_less_of_public_repositories_than_anyone() {
     let without_role = Browser::signed_in(&server, "bob").await;
     let of_other = Browser::signed_in(&server, "carol").await;
     let anyone = Browser::default().get(&server, &status(&public)).await.body;
-    for (who, browser) in [("foreign", foreign), ("ended", kept), ("no role", without_role), ("other", of_other)] {
+    for (who, browser) in
+        [("foreign", foreign), ("ended", kept), ("no role", without_role), ("other", of_other)]
+    {
         for path in [&status(&public), &list] {
             let reply = browser.clone().get(&server, path).await;
             assert_eq!(reply.status, StatusCode::OK, "{who} {path}: {}", reply.body);
         }
-        assert_eq!(browser.clone().get(&server, &status(&public)).await.body, anyone, "{who} sees no more either");
+        assert_eq!(
+            browser.clone().get(&server, &status(&public)).await.body,
+            anyone,
+            "{who} sees no more either"
+        );
         let cancel = path::CANCEL_EXECUTION.replace("{executionId}", &public);
-        assert!(browser.clone().call(&server, "POST", &cancel, Value::Null).await.status.is_client_error(), "{who}");
+        assert!(
+            browser.clone().call(&server, "POST", &cancel, Value::Null).await.status.is_client_error(),
+            "{who}"
+        );
         let tests = path::TESTS.replace("{executionId}", &public);
         assert!(browser.clone().get(&server, &tests).await.status.is_client_error(), "{who}");
         let reply = browser.clone().get(&server, &status(&private)).await;

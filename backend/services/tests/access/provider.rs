@@ -211,7 +211,10 @@ impl Provider {
     /// A person consents at the address to which the server sent the browser. Returns the query with which the browser comes back.
     pub fn consent(&self, address: &str) -> HashMap<String, String> {
         let url = Url::parse(address).unwrap();
-        assert_eq!(format!("{}{}", url.origin().ascii_serialization(), url.path()), format!("{}/authorize", self.url()));
+        assert_eq!(
+            format!("{}{}", url.origin().ascii_serialization(), url.path()),
+            format!("{}/authorize", self.url())
+        );
         let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
         for (name, value) in [
             ("response_type", "code"),

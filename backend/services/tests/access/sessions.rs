@@ -73,24 +73,34 @@ async fn cookie_changes_something_only_for_the_servers_own_pages() {
     let reply = browser.send(&server, "POST", path::EXECUTE, &headers, start_body("ours")).await;
     assert!(text(&reply.body["detail"]).contains("this token has the scopes read"), "{}", reply.body);
     let wrong = format!("Bearer {}", mistyped(&reader[7..]));
-    let reply = browser.send(&server, "GET", path::EXECUTIONS, &[("authorization", &wrong)], Value::Null).await;
+    let reply =
+        browser.send(&server, "GET", path::EXECUTIONS, &[("authorization", &wrong)], Value::Null).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn session_ends_when_it_is_ended_unused_or_too_old() {
     let server = server().await;
-    let [mut laptop, phone] = [Browser::signed_in(&server, "alice").await, Browser::signed_in(&server, "alice").await];
+    let [mut laptop, phone] =
+        [Browser::signed_in(&server, "alice").await, Browser::signed_in(&server, "alice").await];
     let mut bob = Browser::signed_in(&server, "bob").await;
     let listed = laptop.get(&server, path::SESSIONS).await.body;
     let sessions = listed["sessions"].as_array().unwrap();
-    assert_eq!((sessions.len(), sessions.iter().filter(|one| one["current"] == true).count()), (2, 1), "{listed}");
+    assert_eq!(
+        (sessions.len(), sessions.iter().filter(|one| one["current"] == true).count()),
+        (2, 1),
+        "{listed}"
+    );
     assert_eq!((&sessions[0]["browser"], sessions[0].get("person")), (&json!("a browser"), None));
     let other = sessions.iter().find(|one| one["current"] == false).unwrap();
     let end = path::OWN_SESSION.replace("{sessionId}", &text(&other["id"]));
     assert!(is_valid(&server, &phone).await);
     let reply = bob.call(&server, "DELETE", &end, Value::Null).await;
-    assert_eq!((reply.status, &reply.body), (StatusCode::OK, &json!({ "ended": false })), "it is of another person");
+    assert_eq!(
+        (reply.status, &reply.body),
+        (StatusCode::OK, &json!({ "ended": false })),
+        "it is of another person"
+    );
     assert!(is_valid(&server, &phone).await);
     assert_eq!(laptop.call(&server, "DELETE", &end, Value::Null).await.body, json!({ "ended": true }));
     assert!(!is_valid(&server, &phone).await && is_valid(&server, &laptop).await);
@@ -142,7 +152,10 @@ async fn administrator_sees_and_ends_sessions_of_others() {
     assert_eq!(root.call(&server, "DELETE", &end, Value::Null).await.body, json!({ "ended": true }));
     assert!(!is_valid(&server, &alice).await);
     let entry = server.ok(BOOT, "GET", path::AUDIT, Value::Null).await["entries"][0].clone();
-    assert_eq!((&entry["who"], &entry["action"], &entry["outcome"]), (&json!("root"), &json!("session.end"), &json!("of oidc:#alice")));
+    assert_eq!(
+        (&entry["who"], &entry["action"], &entry["outcome"]),
+        (&json!("root"), &json!("session.end"), &json!("of oidc:#alice"))
+    );
     // With the deployment's own token as well.
     assert_eq!(server.ok(BOOT, "GET", &of_alice, Value::Null).await["sessions"], json!([]));
 }
@@ -179,9 +192,15 @@ async fn command_line_gets_a_token_with_the_roles_of_the_person() {
     let reply = exchange(&first, VERIFIER).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.body);
     let (token, view) = (text(&reply.body["token"]), &reply.body);
-    assert_eq!((&view["name"], &view["person"], &view["scopes"]), (&json!("alice on laptop"), &json!("oidc:#alice"), &json!([])));
+    assert_eq!(
+        (&view["name"], &view["person"], &view["scopes"]),
+        (&json!("alice on laptop"), &json!("oidc:#alice"), &json!([]))
+    );
     server.ok(&token, "POST", path::EXECUTE, start_body("ours")).await;
-    assert_eq!(server.call(Some(&token), "GET", path::TOKENS, Value::Null).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        server.call(Some(&token), "GET", path::TOKENS, Value::Null).await.status,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(exchange(&first, VERIFIER).await.status, StatusCode::UNAUTHORIZED, "a code is valid once");
     // A wrong proof makes the code void.
     let second = code().await;
@@ -198,12 +217,16 @@ async fn command_line_gets_a_token_with_the_roles_of_the_person() {
         assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", reply.body);
     }
     for challenge in ["", "x", &"A".repeat(44)] {
-        let reply = browser.call(&server, "POST", path::SESSION_CODE, json!({ "challenge": challenge })).await;
+        let reply =
+            browser.call(&server, "POST", path::SESSION_CODE, json!({ "challenge": challenge })).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{challenge}");
     }
 
     assert_eq!(server.ok(&token, "DELETE", path::SESSION, Value::Null).await, json!({ "ended": true }));
-    assert_eq!(server.call(Some(&token), "GET", path::EXECUTIONS, Value::Null).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        server.call(Some(&token), "GET", path::EXECUTIONS, Value::Null).await.status,
+        StatusCode::UNAUTHORIZED
+    );
     let machine = server.token(&[Scope::Run], None, None).await.token;
     let kept = server.call(Some(&machine), "DELETE", path::SESSION, Value::Null).await;
     assert_eq!(kept.status, StatusCode::CONFLICT, "{}", kept.body);
@@ -214,7 +237,9 @@ async fn command_line_gets_a_token_with_the_roles_of_the_person() {
 async fn stores_have_no_cookie_code_or_token() {
     let server = server().await;
     let mut browser = Browser::signed_in(&server, "alice").await;
-    let code = browser.call(&server, "POST", path::SESSION_CODE, json!({ "challenge": challenge_of(VERIFIER) })).await;
+    let code = browser
+        .call(&server, "POST", path::SESSION_CODE, json!({ "challenge": challenge_of(VERIFIER) }))
+        .await;
     let stored = server.documents().await;
     assert!(stored.contains("sign-in-code") && stored.contains("oidc:#alice"), "{stored}");
     let (_, token) = browser.cookies["tidemill-session"].split_once('.').unwrap();

@@ -38,11 +38,17 @@ async fn person_signs_in_gets_a_role_and_signs_out() {
     let address = browser.begin(&server, "/executions?repo=a%2Fb").await;
     assert!(address.contains(&encoded(&format!("{ORIGIN}/api/session/callback"))), "{address}");
     let reply = browser.come_back(&server, &provider.consent(&address)).await;
-    assert_eq!((reply.status, location(&reply)), (StatusCode::SEE_OTHER, format!("{ORIGIN}/executions?repo=a%2Fb")));
+    assert_eq!(
+        (reply.status, location(&reply)),
+        (StatusCode::SEE_OTHER, format!("{ORIGIN}/executions?repo=a%2Fb"))
+    );
     assert_eq!(reply.headers["cache-control"], "no-store");
     let cookies = set_cookies(&reply.headers);
     assert_eq!((cookies[0].0.as_str(), cookies[0].1.as_str()), ("tidemill-sign-in", ""), "it is used up");
-    assert_eq!((cookies[1].0.as_str(), cookies[1].2.as_str()), ("tidemill-session", "Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"));
+    assert_eq!(
+        (cookies[1].0.as_str(), cookies[1].2.as_str()),
+        ("tidemill-session", "Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax")
+    );
 
     let caller = browser.caller(&server).await;
     assert_eq!(caller["name"], "alice@example.org");
@@ -54,10 +60,17 @@ async fn person_signs_in_gets_a_role_and_signs_out() {
 
     let rule = json!({ "role": "developer", "group": "oidc:developers", "repo": "our*" });
     server.ok(BOOT, "POST", path::ROLES, rule).await;
-    let id = text(&browser.call(&server, "POST", path::EXECUTE, start_body("ours")).await.body["execution_id"]);
+    let id =
+        text(&browser.call(&server, "POST", path::EXECUTE, start_body("ours")).await.body["execution_id"]);
     let listed = browser.get(&server, path::EXECUTIONS).await.body;
-    assert_eq!((&listed["executions"][0]["id"], &listed["executions"][0]["requested_by"]), (&json!(id), &json!("alice@example.org")));
-    assert_eq!(browser.call(&server, "POST", path::EXECUTE, start_body("theirs")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        (&listed["executions"][0]["id"], &listed["executions"][0]["requested_by"]),
+        (&json!(id), &json!("alice@example.org"))
+    );
+    assert_eq!(
+        browser.call(&server, "POST", path::EXECUTE, start_body("theirs")).await.status,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(browser.caller(&server).await["roles"], json!([{ "role": "developer", "repo": "our*" }]));
 
     let kept = browser.clone();
@@ -78,7 +91,12 @@ async fn person_signs_in_gets_a_role_and_signs_out() {
     let alice = "alice@example.org";
     assert_eq!(
         actions,
-        [(alice, "session.end"), (alice, "execution.start"), ("admin", "role.set"), (alice, "session.create")]
+        [
+            (alice, "session.end"),
+            (alice, "execution.start"),
+            ("admin", "role.set"),
+            (alice, "session.create")
+        ]
     );
 }
 
@@ -121,7 +139,8 @@ async fn statements_that_do_not_fit_create_no_session() {
 #[tokio::test]
 async fn unverified_address_selects_nobody() {
     let (server, provider) = server_and_provider().await;
-    provider.behave(|provider| provider.details = json!({ "email": "root@example.org", "email_verified": null }));
+    provider
+        .behave(|provider| provider.details = json!({ "email": "root@example.org", "email_verified": null }));
     super::browser::give(&server, Role::Admin, user("root@example.org", None)).await;
     let mut browser = Browser::default();
     browser.sign_in(&server, &provider).await;
@@ -134,7 +153,11 @@ async fn replies_of_other_sign_ins_create_no_session() {
     let (server, provider) = server_and_provider().await;
     let fails = |reply: &super::server::Reply, code: &str| {
         assert_eq!(location(reply), format!("{ORIGIN}/login?error={code}"));
-        assert!(!set_cookies(&reply.headers).iter().any(|(name, value, _)| name == "tidemill-session" && !value.is_empty()));
+        assert!(
+            !set_cookies(&reply.headers)
+                .iter()
+                .any(|(name, value, _)| name == "tidemill-session" && !value.is_empty())
+        );
     };
     let mut browser = Browser::default();
     let address = browser.begin(&server, "/").await;
@@ -198,7 +221,8 @@ async fn return_address_stays_on_the_server() {
     // Another address to come back to is never sent to the provider.
     let path = format!("{}?provider=oidc&redirect_uri=https://evil.example", path::SIGN_IN);
     assert!(!location(&Browser::default().get(&server, &path).await).contains("evil"));
-    for path in ["/api/session/login", "/api/session/login?provider=github", "/api/session/login?provider=x"] {
+    for path in ["/api/session/login", "/api/session/login?provider=github", "/api/session/login?provider=x"]
+    {
         let status = Browser::default().get(&server, path).await.status;
         assert!(status.is_client_error(), "{path}: {status}");
     }
@@ -245,10 +269,17 @@ fn sign_in_needs_a_confidential_public_address() {
         let settings = ProviderSettings::new(ProviderKind::Oidc, options).unwrap();
         server.services.enable_sign_in(vec![settings], Arc::new(HttpMessenger::default()))
     };
-    for address in ["https://ci.example.org", "https://ci.example.org/prefix/", "http://127.0.0.1:7600", "http://[::1]:7600"] {
+    for address in [
+        "https://ci.example.org",
+        "https://ci.example.org/prefix/",
+        "http://127.0.0.1:7600",
+        "http://[::1]:7600",
+    ] {
         assert!(enable(Some(address)).is_ok(), "{address}");
     }
-    for address in ["http://ci.example.org", "http://10.0.0.1:7600", "ftp://localhost", "https://ci.example.org?a=b"] {
+    for address in
+        ["http://ci.example.org", "http://10.0.0.1:7600", "ftp://localhost", "https://ci.example.org?a=b"]
+    {
         let error = enable(Some(address)).unwrap_err().to_string();
         assert!(error.contains("--public-url"), "{address}: {error}");
     }
@@ -278,7 +309,10 @@ async fn tls_cookies_are_bound_to_the_host() {
     assert_eq!(location(&reply), "https://ci.example.org/tidemill/executions");
     for (name, _, attributes) in set_cookies(&reply.headers) {
         assert!(name.starts_with("__Host-tidemill-"), "{name}");
-        assert!(attributes.contains("Path=/;") && attributes.ends_with("; HttpOnly; SameSite=Lax; Secure"), "{attributes}");
+        assert!(
+            attributes.contains("Path=/;") && attributes.ends_with("; HttpOnly; SameSite=Lax; Secure"),
+            "{attributes}"
+        );
     }
 }
 

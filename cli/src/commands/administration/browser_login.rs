@@ -46,7 +46,11 @@ pub async fn token_of_browser(api: &ApiClient) -> Outcome<String> {
     let url = api.server();
     let info = api.fetch(path::SESSION, None).await?.map(|reply| reply.body).unwrap_or_default();
     let info: SessionInfo = serde_json::from_slice(&info).map_err(|error| {
-        Failure::system(format!("{url}{} returned an invalid reply: {}", path::SESSION, Printable(error.to_string())))
+        Failure::system(format!(
+            "{url}{} returned an invalid reply: {}",
+            path::SESSION,
+            Printable(error.to_string())
+        ))
     })?;
     if info.providers.is_empty() {
         return Err(Failure::usage(format!(
@@ -73,7 +77,8 @@ pub async fn token_of_browser(api: &ApiClient) -> Outcome<String> {
     };
     let exchange = CodeExchange { code, verifier, machine: machine() };
     // Not repeated: a code is valid once.
-    let reply: Result<TokenReply, ApiError> = api.post(path::SESSION_TOKEN, &exchange, EXCHANGE_TIMEOUT).await;
+    let reply: Result<TokenReply, ApiError> =
+        api.post(path::SESSION_TOKEN, &exchange, EXCHANGE_TIMEOUT).await;
     Ok(reply?.token)
 }
 
@@ -119,7 +124,9 @@ async fn serve(mut connection: TcpStream, state: &str) -> Option<Answer> {
     }
     let answer = parse(&String::from_utf8_lossy(&request), state);
     let (status, text) = match &answer {
-        Some(Answer::Code(_)) => ("200 OK", "You are signed in on the command line. You can close this page."),
+        Some(Answer::Code(_)) => {
+            ("200 OK", "You are signed in on the command line. You can close this page.")
+        }
         Some(Answer::Denied) => ("200 OK", "The command line was not signed in. You can close this page."),
         None => ("404 Not Found", "There is nothing here."),
     };

@@ -9,9 +9,7 @@ use crate::{
 };
 use std::io::Write;
 use tidemill_core::{
-    access::roles::{
-        ALL_REPOSITORIES, RemoveRoleReply, Role, RoleList, RoleRequest, RoleRule, RoleTarget,
-    },
+    access::roles::{ALL_REPOSITORIES, RemoveRoleReply, Role, RoleList, RoleRequest, RoleRule, RoleTarget},
     api::path,
 };
 
@@ -50,7 +48,10 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
     }
     let mut out = output::stdout();
     if list.rules.is_empty() {
-        writeln!(out, "no roles, so nobody who signs in may do anything; give one with `tidemill roles set`")?;
+        writeln!(
+            out,
+            "no roles, so nobody who signs in may do anything; give one with `tidemill roles set`"
+        )?;
     }
     for rule in &list.rules {
         let (by, at) = (Printable(&rule.set_by), rule.set_at);

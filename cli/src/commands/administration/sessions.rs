@@ -74,9 +74,12 @@ async fn revoke(deployment: &Deployment, id: Uuid, person: Option<&str>, json: b
 
 /// Formats a session as one line of a list.
 fn line(session: &SessionView) -> String {
-    let text = |text: &Option<String>| text.as_deref().map(|text| format!("  {}", Printable(text))).unwrap_or_default();
+    let text = |text: &Option<String>| {
+        text.as_deref().map(|text| format!("  {}", Printable(text))).unwrap_or_default()
+    };
     let person = session.person.as_deref().zip(session.name.as_deref());
-    let person = person.map(|(id, name)| format!("  {} ({})", Printable(name), Printable(id))).unwrap_or_default();
+    let person =
+        person.map(|(id, name)| format!("  {} ({})", Printable(name), Printable(id))).unwrap_or_default();
     format!(
         "{}{person}  signed in {}, used {}, until {}{}{}",
         session.id,
@@ -108,7 +111,10 @@ mod tests {
             name: Some("Alice".into()),
         };
         let text = line(&session);
-        assert!(text.starts_with("00000000-0000-0000-0000-000000000000  Alice (oidc:#7)  signed in "), "{text}");
+        assert!(
+            text.starts_with("00000000-0000-0000-0000-000000000000  Alice (oidc:#7)  signed in "),
+            "{text}"
+        );
         assert!(text.contains("  192.0.2.1  Firefox") && !text.contains('\u{1b}'), "{text}");
         let own = line(&SessionView { person: None, name: None, ..session });
         assert!(own.starts_with("00000000-0000-0000-0000-000000000000  signed in "), "{own}");
