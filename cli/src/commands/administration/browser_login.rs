@@ -77,9 +77,15 @@ pub async fn token_of_browser(api: &ApiClient) -> Outcome<String> {
     };
     let exchange = CodeExchange { code, verifier, machine: machine() };
     // Not repeated: a code is valid once.
-    let reply: Result<TokenReply, ApiError> =
-        api.post(path::SESSION_TOKEN, &exchange, EXCHANGE_TIMEOUT).await;
-    Ok(reply?.token)
+    let reply = api.post(path::SESSION_TOKEN, &exchange, EXCHANGE_TIMEOUT).await;
+    let reply: TokenReply = match reply {
+        // It is the code that is not valid: no token was sent.
+        Err(ApiError::Rejected { status: 401, message, .. }) => {
+            return Err(Failure::usage(printable(&message)));
+        }
+        reply => reply?,
+    };
+    Ok(reply.token)
 }
 
 /// Returns the name of this machine, for the list of tokens.
