@@ -16,6 +16,8 @@ pub const MAX_RULES: usize = 500;
 pub const MAX_NAME_LEN: usize = 300;
 /// Maximum number of groups of a person; further ones are dropped, and give no role.
 pub const MAX_GROUPS: usize = 500;
+/// Maximum length of the names of a person's groups together, in bytes; further ones are dropped.
+pub const MAX_GROUPS_LEN: usize = 64 << 10;
 /// The pattern of all repositories.
 pub const ALL_REPOSITORIES: &str = "*";
 

@@ -1,6 +1,6 @@
 //! Signing in with a provider: what a sign-in remembers, which statements of an OpenID provider count, and who the person is.
 
-use super::roles::{MAX_GROUPS, MAX_NAME_LEN, Person};
+use super::roles::{MAX_GROUPS, MAX_GROUPS_LEN, MAX_NAME_LEN, Person};
 use crate::text::{is_control, printable};
 use crate::time::Timestamp;
 use schemars::JsonSchema;
@@ -235,8 +235,13 @@ impl Person {
         let shown = display.map(str::trim).filter(|name| !name.is_empty()).unwrap_or(&id);
         let name = printable(&shown.chars().take(MAX_DISPLAY_LEN).collect::<String>());
         known.insert(id.clone());
-        let groups =
-            groups.into_iter().filter(|group| is_name(group)).take(MAX_GROUPS).map(qualified).collect();
+        let mut left = MAX_GROUPS_LEN;
+        let is_within_limit = |group: &&str| {
+            left = left.saturating_sub(group.len());
+            left > 0
+        };
+        let groups = groups.into_iter().filter(|group| is_name(group)).take(MAX_GROUPS);
+        let groups = groups.take_while(is_within_limit).map(qualified).collect();
         Self { id, name, names: known, groups }
     }
 
@@ -351,6 +356,16 @@ mod tests {
         assert!(!person.name.contains('\u{1b}'), "{}", person.name);
         assert_eq!(person.names.into_iter().collect::<Vec<_>>(), ["github:#42", "github:alice"]);
         assert!(person.groups.contains("github:acme/ops"));
+    }
+
+    #[test]
+    fn number_and_length_of_groups_are_bounded() {
+        let groups = |count: usize, length: usize| {
+            let all: Vec<String> = (0..count).map(|number| format!("{number:0length$}")).collect();
+            let person = Person::new(ProviderKind::Oidc, "1", None, [], all.iter().map(String::as_str));
+            person.groups.len()
+        };
+        assert_eq!([groups(500, 10), groups(900, 10), groups(500, 300), groups(9, 301)], [500, 500, 218, 0]);
     }
 
     #[test]
