@@ -6,7 +6,7 @@ use super::{
 };
 use axum::{
     Json, Router,
-    extract::{Form, Query},
+    extract::Query,
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
@@ -18,7 +18,7 @@ use tidemill_core::{
 };
 use tidemill_services::{HttpMessenger, ProviderOptions, ProviderSettings};
 use tokio::net::TcpListener;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The groups of a page: the first one is full.
 fn organizations(page: &str) -> Value {
@@ -35,7 +35,8 @@ fn authorized(headers: &HeaderMap) {
     assert!(headers.contains_key("user-agent"), "GitHub demands it");
 }
 
-async fn token(Form(form): Form<HashMap<String, String>>) -> (StatusCode, Json<Value>) {
+async fn token(body: String) -> (StatusCode, Json<Value>) {
+    let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), ("id", "secret"));
     assert_eq!(form["redirect_uri"], format!("{ORIGIN}{}", path::SIGN_IN_REPLY));
     // The code of this provider is the challenge.

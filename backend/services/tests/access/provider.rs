@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Form, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
@@ -23,7 +23,7 @@ use tidemill_core::access::sessions::challenge_of;
 use tidemill_services::ports::Clock;
 use tidemill_testkit::conformance::ManualClock;
 use tokio::{net::TcpListener, task::JoinHandle};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 pub const CLIENT_ID: &str = "tidemill";
 pub const CLIENT_SECRET: &str = "a secret: with/odd characters";
@@ -138,8 +138,9 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Json<Value> {
 async fn tokens(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
+    body: String,
 ) -> (StatusCode, Json<Value>) {
+    let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let status = {
         let mut behaviour = shared.behaviour.lock().unwrap();
         behaviour.exchanges += 1;

@@ -191,7 +191,7 @@ async fn command_line_gets_a_token_with_the_roles_of_the_person() {
     let first = code().await;
     let reply = exchange(&first, VERIFIER).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.body);
-    let (token, view) = (text(&reply.body["token"]), &reply.body);
+    let (token, view) = (text(&reply.body["token"]), &reply.body["view"]);
     assert_eq!(
         (&view["name"], &view["person"], &view["scopes"]),
         (&json!("alice on laptop"), &json!("oidc:#alice"), &json!([]))

@@ -59,7 +59,9 @@ async fn person_signs_in_gets_a_role_and_signs_out() {
     assert!(text(&denied.body["detail"]).contains("`tidemill roles set`"), "{}", denied.body);
 
     let rule = json!({ "role": "developer", "group": "oidc:developers", "repo": "our*" });
+    server.clock.advance(1);
     server.ok(BOOT, "POST", path::ROLES, rule).await;
+    server.clock.advance(1);
     let id =
         text(&browser.call(&server, "POST", path::EXECUTE, start_body("ours")).await.body["execution_id"]);
     let listed = browser.get(&server, path::EXECUTIONS).await.body;
@@ -73,6 +75,7 @@ async fn person_signs_in_gets_a_role_and_signs_out() {
     );
     assert_eq!(browser.caller(&server).await["roles"], json!([{ "role": "developer", "repo": "our*" }]));
 
+    server.clock.advance(1);
     let kept = browser.clone();
     let out = browser.call(&server, "DELETE", path::SESSION, Value::Null).await;
     assert_eq!((out.status, &out.body), (StatusCode::OK, &json!({ "ended": true })));
@@ -254,8 +257,8 @@ async fn returns_are_limited_before_the_provider_is_asked() {
     assert_eq!(provider.exchanges(), asked + 1, "another address is not limited");
 }
 
-#[test]
-fn sign_in_needs_a_confidential_public_address() {
+#[tokio::test]
+async fn sign_in_needs_a_confidential_public_address() {
     let enable = |address: Option<&str>| {
         let server = Server::start();
         if let Some(address) = address {
