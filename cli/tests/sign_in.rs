@@ -55,7 +55,7 @@ fn provider() -> String {
             let mut reader = BufReader::new(connection.try_clone().unwrap());
             let (mut head, mut length) = (String::new(), 0);
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {
-                let last = head.lines().last().unwrap().to_lowercase();
+                let last = head.lines().next_back().unwrap().to_lowercase();
                 if let Some(value) = last.strip_prefix("content-length: ") {
                     length = value.parse().unwrap();
                 }
@@ -118,7 +118,7 @@ impl SignInFixture {
         let back = send(&self.url, "GET", &path, &[("cookie", &cookie)], "");
         assert_eq!((back.0, back.header("location")), (303, format!("{}/", self.url)), "{}", back.2);
         let set = back.1.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
-        let set = set.filter(|value| value.starts_with("tidemill-session=")).last().unwrap();
+        let set = set.filter(|value| value.starts_with("tidemill-session=")).next_back().unwrap();
         set.split(';').next().unwrap().to_owned()
     }
 
@@ -137,6 +137,8 @@ impl SignInFixture {
             format!("#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && /bin/mv {0}.new {0}\n", opened.display());
         fs::write(&opener, script).unwrap();
         fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+        // That of an earlier login.
+        let _ = fs::remove_file(&opened);
         let mut command = self.env.command(&["login", &self.url, "--browser", "--profile", "me"]);
         command.env("PATH", &programs).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let login = command.spawn().unwrap();
