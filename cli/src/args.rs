@@ -6,9 +6,11 @@ mod definition_tests;
 mod deployment;
 mod environments;
 mod execution;
+mod people;
 mod pipeline;
 mod serving;
 mod shared;
+mod sign_in;
 mod webhooks;
 
 pub use administration::{
@@ -24,12 +26,14 @@ pub use execution::{
     Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
     WatchArgs,
 };
+pub use people::{Roles, RolesAction, Sessions, SessionsAction};
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
     SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
+pub use sign_in::SignInArgs;
 pub use webhooks::{Deliveries, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;
@@ -194,8 +198,18 @@ pub enum Command {
             tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
+    /// Give people roles, by name or group
+    #[command(
+        after_help = "Examples:\n  tidemill roles list\n  tidemill roles set admin --user oidc:alice@example.org\n  tidemill roles set developer --group github:acme/backend --repo 'github.com/acme/*'\n  tidemill roles remove --everyone"
+    )]
+    Roles(Roles),
+    /// List the browsers in which people are signed in, and end sessions
+    #[command(after_help = "Examples:\n  tidemill sessions list\n  tidemill sessions list --all\n  \
+            tidemill sessions revoke 01980000-0000-7000-8000-000000000000")]
+    Sessions(Sessions),
     /// Save a deployment's URL and token as a profile
     #[command(after_help = "Examples:\n  tidemill login https://ci.example.org\n  \
+        tidemill login https://ci.example.org --browser\n  \
         tidemill login https://ci.example.org --profile work --default < token")]
     Login(Login),
     /// Remove a profile and its token
@@ -276,6 +290,8 @@ impl Command {
             Self::Workers(args) => args.connection.clone(),
             Self::Badge(args) => args.connection.clone(),
             Self::Worker(args) => args.connection.clone(),
+            Self::Roles(args) => args.connection.clone(),
+            Self::Sessions(args) => args.connection.clone(),
             Self::Login(args) => ConnectionArgs {
                 profile: args.profile.clone(),
                 access: args.access.clone(),

@@ -44,6 +44,32 @@ variables! {
     RATE_LIMIT = "TIDEMILL_RATE_LIMIT";
     /// Public URL of the server.
     PUBLIC_URL = "TIDEMILL_PUBLIC_URL";
+    /// Issuer of the OpenID provider with which people sign in.
+    OIDC_ISSUER = "TIDEMILL_OIDC_ISSUER";
+    /// Id of the server at the OpenID provider.
+    OIDC_CLIENT_ID = "TIDEMILL_OIDC_CLIENT_ID";
+    /// File with the secret of the server at the OpenID provider.
+    OIDC_CLIENT_SECRET_FILE = "TIDEMILL_OIDC_CLIENT_SECRET_FILE";
+    /// Claim in which the OpenID provider lists groups.
+    OIDC_GROUPS_CLAIM = "TIDEMILL_OIDC_GROUPS_CLAIM";
+    /// Id of the server as an OAuth app of GitHub.
+    GITHUB_CLIENT_ID = "TIDEMILL_GITHUB_CLIENT_ID";
+    /// File with the secret of the OAuth app of GitHub.
+    GITHUB_CLIENT_SECRET_FILE = "TIDEMILL_GITHUB_CLIENT_SECRET_FILE";
+    /// Address of a GitHub Enterprise Server.
+    GITHUB_URL = "TIDEMILL_GITHUB_URL";
+    /// Id of the server as an application of GitLab.
+    GITLAB_CLIENT_ID = "TIDEMILL_GITLAB_CLIENT_ID";
+    /// File with the secret of the application of GitLab.
+    GITLAB_CLIENT_SECRET_FILE = "TIDEMILL_GITLAB_CLIENT_SECRET_FILE";
+    /// Address of GitLab.
+    GITLAB_URL = "TIDEMILL_GITLAB_URL";
+    /// Id of the server as an OAuth2 application of Gitea or Forgejo.
+    GITEA_CLIENT_ID = "TIDEMILL_GITEA_CLIENT_ID";
+    /// File with the secret of the application of Gitea or Forgejo.
+    GITEA_CLIENT_SECRET_FILE = "TIDEMILL_GITEA_CLIENT_SECRET_FILE";
+    /// Address of Gitea or Forgejo.
+    GITEA_URL = "TIDEMILL_GITEA_URL";
     /// `true`: jobs may fetch repositories over http.
     ALLOW_HTTP = "TIDEMILL_ALLOW_HTTP";
     /// Hosts of repositories that may have private addresses, separated by commas.

@@ -19,7 +19,9 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use commands::{
-    administration::{audit, badge, dead_letters, login, registry, repo, secret, token, variable},
+    administration::{
+        audit, badge, dead_letters, login, registry, repo, roles, secret, sessions, token, variable,
+    },
     execution::{
         approve, artifacts, cancel, environments, insights, logs, open, report, retry, run, status, watch,
     },
@@ -158,7 +160,9 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
-            Command::Logout(args) => login::logout(settings, args),
+            Command::Logout(args) => login::logout(settings, args).await,
+            Command::Roles(args) => roles::roles(settings, args).await,
+            Command::Sessions(args) => sessions::sessions(settings, args).await,
             #[cfg(feature = "aws")]
             Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]

@@ -1,6 +1,9 @@
-//! Access control: tokens with scopes, the audit log, and ID tokens of jobs.
+//! Access control: tokens with scopes, people with roles, the audit log, and ID tokens of jobs.
 
 pub mod oidc;
+pub mod roles;
+pub mod sessions;
+pub mod sign_in;
 
 use crate::time::Timestamp;
 use schemars::JsonSchema;
@@ -78,7 +81,7 @@ pub struct TokenView {
     pub id: Uuid,
     /// Its name.
     pub name: String,
-    /// Its scopes.
+    /// Its scopes; none if it has the roles of a person.
     pub scopes: BTreeSet<Scope>,
     /// The only repository that it applies to.
     #[serde(default)]
@@ -93,6 +96,9 @@ pub struct TokenView {
     /// When it was last used, to the hour.
     #[serde(default)]
     pub last_used_at: Option<Timestamp>,
+    /// Id of the person whose roles it has, instead of scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// The reply to the creation of a token.
@@ -129,7 +135,7 @@ pub struct RevokeReply {
 pub struct AuditEntry {
     /// The time.
     pub at: Timestamp,
-    /// Id of the token: a UUID, or `bootstrap` for a token of the deployment itself.
+    /// Id of the token: a UUID, or `bootstrap` for a token of the deployment itself; of a person: the provider and their id there.
     pub token: String,
     /// Name of the token.
     pub who: String,

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_aws::ResourceNames;
+use tidemill_core::access::sign_in::ProviderKind;
 use tidemill_core::pipeline::labels;
 use tidemill_core::repository::AddressPolicy;
+use tidemill_services::{ProviderOptions, ProviderSettings};
 
 /// The table's name.
 pub const TABLE: &str = "TIDEMILL_TABLE";
@@ -28,6 +30,16 @@ pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
 pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
 /// Public URL of the deployment, for links in commit statuses and notifications; absent or empty: no links.
 pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
+/// The provider with which people sign in: `oidc`, `github`, `gitlab` or `gitea`; absent or empty: none.
+pub const SIGN_IN_PROVIDER: &str = "TIDEMILL_SIGN_IN_PROVIDER";
+/// Issuer of an OpenID provider, or address of a git provider.
+pub const SIGN_IN_URL: &str = "TIDEMILL_SIGN_IN_URL";
+/// Id of the deployment at the provider.
+pub const SIGN_IN_CLIENT_ID: &str = "TIDEMILL_SIGN_IN_CLIENT_ID";
+/// Secret of the deployment at the provider; absent or empty for a public client of an OpenID provider.
+pub const SIGN_IN_CLIENT_SECRET: &str = "TIDEMILL_SIGN_IN_CLIENT_SECRET";
+/// Claim in which an OpenID provider lists groups; default `groups`.
+pub const SIGN_IN_GROUPS_CLAIM: &str = "TIDEMILL_SIGN_IN_GROUPS_CLAIM";
 /// `true`: repositories over http may be fetched; default no.
 pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
 /// Hosts of repositories that may have private addresses, `HOST` or `HOST:PORT`, separated by commas.
@@ -79,6 +91,22 @@ impl Settings {
             addresses: addresses()?,
         })
     }
+}
+
+/// Returns the provider with which people sign in, if there is one.
+pub fn sign_in() -> Result<Option<ProviderSettings>, SettingsError> {
+    let given = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
+    let Some(provider) = given(SIGN_IN_PROVIDER) else { return Ok(None) };
+    let invalid = |what: String| SettingsError { name: SIGN_IN_PROVIDER, what };
+    let kind = ProviderKind::parse(&provider)
+        .ok_or_else(|| invalid(format!("`{provider}`, which is none of oidc, github, gitlab and gitea")))?;
+    let options = ProviderOptions {
+        url: given(SIGN_IN_URL),
+        client_id: given(SIGN_IN_CLIENT_ID),
+        client_secret: given(SIGN_IN_CLIENT_SECRET),
+        groups_claim: given(SIGN_IN_GROUPS_CLAIM),
+    };
+    ProviderSettings::new(kind, options).map(Some).map_err(|error| invalid(format!("not usable: {error}")))
 }
 
 fn addresses() -> Result<AddressPolicy, SettingsError> {

@@ -20,7 +20,16 @@ mod stores;
 mod system;
 
 pub use access::{
-    audit::AuditService, caller::Caller, registries::RegistryService, secrets::SecretService,
+    audit::AuditService,
+    caller::Caller,
+    registries::RegistryService,
+    roles::RoleService,
+    secrets::SecretService,
+    sessions::SessionService,
+    sign_in::{
+        service::SignInService,
+        settings::{ProviderOptions, ProviderSettings, ProviderSettingsError},
+    },
     tokens::TokenService,
 };
 pub use context::settings::Settings;

@@ -4,6 +4,7 @@ mod compute;
 mod documents;
 mod keys;
 mod messenger;
+mod provider_client;
 mod records;
 mod storage;
 
@@ -11,6 +12,7 @@ pub use compute::{Compute, Work};
 pub use documents::{Document, DocumentKey, Documents, MAX_DOCUMENT_SIZE, NewDocument};
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
+pub use provider_client::{ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 pub use records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, Commit, CommitResult, Continuation,
     DeadLetter, Deadline, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionSpec, ExecutionState,

@@ -4,8 +4,15 @@
 use crate::{
     Stores,
     access::{
-        audit::AuditService, id_tokens::IdTokenService, registries::RegistryService, secrets::SecretService,
-        tokens::TokenService, variables::VariableService,
+        audit::AuditService,
+        id_tokens::IdTokenService,
+        registries::RegistryService,
+        roles::RoleService,
+        secrets::SecretService,
+        sessions::SessionService,
+        sign_in::{service::SignInService, settings::ProviderSettings},
+        tokens::TokenService,
+        variables::VariableService,
     },
     context::{service_context::Context, settings::Settings},
     environments::EnvironmentService,
@@ -20,7 +27,7 @@ use crate::{
         schedules::ScheduleService,
         webhooks::WebhookService,
     },
-    ports::Compute,
+    ports::{Compute, ProviderClient},
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
@@ -78,6 +85,12 @@ pub struct Services {
     pub dead_letters: DeadLetterService,
     /// Tokens in the store.
     pub tokens: TokenService,
+    /// Sessions of browsers.
+    pub sessions: SessionService,
+    /// Signing in with a provider.
+    pub sign_in: SignInService,
+    /// Roles of people.
+    pub roles: RoleService,
     /// ID tokens of jobs.
     pub id_tokens: IdTokenService,
     /// Test reports of jobs.
@@ -118,8 +131,14 @@ impl Services {
         let sources = SourceService::new(context.clone());
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
+        let tokens = TokenService::new(context.clone());
         Self {
-            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone(), seal),
+            webhooks: WebhookService::new(
+                context.clone(),
+                pipelines.clone(),
+                repositories.clone(),
+                seal.clone(),
+            ),
             discoveries: DiscoveryService::new(
                 context.clone(),
                 pipelines.clone(),
@@ -154,7 +173,10 @@ impl Services {
             approvals,
             pipelines,
             dead_letters: DeadLetterService::new(context.clone()),
-            tokens: TokenService::new(context.clone()),
+            sessions: SessionService::new(context.clone(), tokens.clone()),
+            sign_in: SignInService::new(context.clone(), seal),
+            roles: RoleService::new(context.clone()),
+            tokens,
             test_reports: TestReportService::new(context.clone()),
             summaries: SummaryService::new(context.clone()),
             insights: InsightService::new(context.clone()),
@@ -187,6 +209,16 @@ impl Services {
     /// Without it, no ID tokens are issued.
     pub fn set_issuer_url(&self, url: &str) {
         self.pipelines.context().set_issuer_url(url);
+    }
+
+    /// Lets people sign in with these providers, which `client` calls; only the first call has an effect. The public address must be
+    /// set, and use TLS unless it is one of this machine.
+    pub fn enable_sign_in(
+        &self,
+        providers: Vec<ProviderSettings>,
+        client: Arc<dyn ProviderClient>,
+    ) -> crate::Result<()> {
+        self.sign_in.enable(providers, client)
     }
 
     /// Replaces the policy for sources of requests.

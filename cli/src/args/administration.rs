@@ -470,6 +470,9 @@ pub struct Login {
     /// Make it the default deployment
     #[arg(long)]
     pub default: bool,
+    /// Sign in with a browser on this machine, instead of a token
+    #[arg(long)]
+    pub browser: bool,
     #[command(flatten)]
     pub format: FormatArgs,
     #[command(flatten)]

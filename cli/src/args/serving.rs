@@ -1,6 +1,7 @@
 //! Arguments of the long-running processes `server` and `worker`.
 
 use super::shared::{AllowedHostArgs, ConnectionArgs, DataDirArgs, LabelArgs, SlotArgs, WorkerConfigArgs};
+use super::sign_in::SignInArgs;
 use crate::env_vars;
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -45,7 +46,7 @@ pub struct Server {
     /// Requests per second per user token; 0: unlimited. Worker and admin tokens get 100 times as many
     #[arg(long, env = env_vars::RATE_LIMIT, hide_env_values = true, value_name = "N", default_value_t = tidemill_services::http::DEFAULT_RATE)]
     pub rate_limit: u32,
-    /// Public URL of the server, for links in commit statuses and notifications
+    /// Public URL of the server, for links in commit statuses and notifications, and for sign-in
     #[arg(long, env = env_vars::PUBLIC_URL, hide_env_values = true, value_name = "URL")]
     pub public_url: Option<String>,
     /// Allow fetching repositories over http://, unencrypted and unauthenticated
@@ -86,6 +87,8 @@ pub struct Server {
     pub new_database: bool,
     #[command(flatten)]
     pub data: DataDirArgs,
+    #[command(flatten)]
+    pub sign_in: SignInArgs,
 }
 
 /// `worker`.

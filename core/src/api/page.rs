@@ -37,6 +37,9 @@ pub const PAGES: [&str; 14] = [
 /// ([`super::ArtifactLink`]).
 pub const ARTIFACT_FILES: &str = "artifact-files";
 
+/// The page on which people sign in.
+pub const SIGN_IN: &str = "login";
+
 /// Returns the address of an execution's page on the server at `url`.
 #[must_use]
 pub fn execution_page(url: &str, id: ExecutionId) -> String {

@@ -116,6 +116,26 @@ pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
 pub const TOKENS: &str = "/api/token";
 /// DELETE: revokes the token; [`crate::access::RevokeReply`].
 pub const TOKEN: &str = "/api/token/{tokenId}";
+/// GET: who the caller is and how to sign in, [`crate::access::sessions::SessionInfo`], without a token. DELETE: signs out,
+/// [`crate::access::sessions::EndSessionReply`].
+pub const SESSION: &str = "/api/session";
+/// GET: redirects a browser to a provider; query `provider`, `return_to`.
+pub const SIGN_IN: &str = "/api/session/login";
+/// GET: where the provider sends the browser back to.
+pub const SIGN_IN_REPLY: &str = "/api/session/callback";
+/// GET: sessions, [`crate::access::sessions::SessionList`]; query [`crate::access::sessions::SessionQuery`].
+pub const SESSIONS: &str = "/api/session/list";
+/// DELETE: ends one of them, [`crate::access::sessions::EndSessionReply`]; query `person` for one of another person.
+pub const OWN_SESSION: &str = "/api/session/end/{sessionId}";
+/// POST [`crate::access::sessions::CodeRequest`]: 201 [`crate::access::sessions::CodeReply`].
+pub const SESSION_CODE: &str = "/api/session/code";
+/// POST [`crate::access::sessions::CodeExchange`], without a token: 201 [`crate::access::TokenReply`].
+pub const SESSION_TOKEN: &str = "/api/session/token";
+/// GET: the rules that give roles, [`crate::access::roles::RoleList`]. POST [`crate::access::roles::RoleRequest`]: adds or changes
+/// one, [`crate::access::roles::RoleRule`].
+pub const ROLES: &str = "/api/role";
+/// POST [`crate::access::roles::RoleTarget`]: [`crate::access::roles::RemoveRoleReply`].
+pub const REMOVE_ROLE: &str = "/api/role/remove";
 /// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
 /// GET: [`super::Overview`]: the repositories with their latest executions, and what runs and waits.

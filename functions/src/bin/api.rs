@@ -6,11 +6,14 @@ use axum::{
     response::Response,
 };
 use lambda_http::{Error, RequestExt, request::RequestContext, run};
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 use tidemill_core::api::TRACEPARENT;
 use tidemill_core::execution::cost::Usage;
 use tidemill_functions::{FunctionContext, settings, telemetry};
-use tidemill_services::http::{ClientAddress, DEFAULT_RATE, TokenVerifier, router};
+use tidemill_services::{
+    HttpMessenger,
+    http::{ClientAddress, DEFAULT_RATE, TokenVerifier, router},
+};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::{Instrument, field};
 
@@ -21,6 +24,10 @@ const MIN_COMPRESSED: u64 = 1024;
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let wiring = FunctionContext::load().await?;
+    if let Err(error) = enable_sign_in(&wiring) {
+        // Tokens still work, also those of workers.
+        tracing::error!(%error, "nobody can sign in");
+    }
     let (admin, worker) =
         (settings::list(settings::ADMIN_TOKEN_SHA256), settings::list(settings::WORKER_TOKEN_SHA256));
     let access =
@@ -30,6 +37,12 @@ async fn main() -> Result<(), Error> {
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED)))
         .layer(middleware::from_fn_with_state(wiring, measured));
     run(api).await
+}
+
+/// Lets people sign in with the provider of the settings, if there is one.
+fn enable_sign_in(wiring: &FunctionContext) -> Result<(), Error> {
+    let Some(provider) = settings::sign_in()? else { return Ok(()) };
+    Ok(wiring.services.enable_sign_in(vec![provider], Arc::new(HttpMessenger::default()))?)
 }
 
 /// Counts and logs a request, and writes its metrics.

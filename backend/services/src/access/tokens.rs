@@ -4,7 +4,10 @@
 //! before it). Secret scanners match it by `tm_[A-Za-z0-9_-]{43}[0-9a-f]{6}`, and a mistyped token is rejected without a read of the
 //! store.
 
-use super::caller::Caller;
+use super::{
+    caller::Caller,
+    caller_cache::{Cached, CallerCache, TokenHash},
+};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -14,14 +17,13 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 use subtle::ConstantTimeEq;
 use tidemill_core::repository::RepositoryName;
 use tidemill_core::{
-    access::{Scope, TokenList, TokenReply, TokenRequest, TokenView},
+    access::{
+        Scope, TokenList, TokenReply, TokenRequest, TokenView, roles::Person, sessions::PERSONAL_TOKEN_MS,
+    },
     text::is_control,
     time::Timestamp,
 };
@@ -36,42 +38,29 @@ const TOKEN_LEN: usize = PREFIX.len() + 43 + CHECKSUM_LEN;
 const TOUCH_INTERVAL_MS: u64 = 3_600_000;
 /// How long an expired token is listed.
 const LISTED_AFTER_EXPIRY_MS: i64 = 30 * 24 * 3_600_000;
-/// Maximum number of cached tokens.
-const MAX_CACHED_TOKENS: usize = 1_000;
 /// Maximum lifetime: a hundred years.
 const MAX_TTL_S: u64 = 3_153_600_000;
 const MAX_NAME_LEN: usize = 100;
-
-type Hash = [u8; 32];
 
 /// The stored record of a token, named by its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct TokenRecord {
     token: TokenView,
-}
-
-/// Tokens that were verified recently.
-#[derive(Debug, Default)]
-struct TokenCache {
-    /// Changes with every revocation, so that no read from before a revocation is cached after it.
-    revocations: u64,
-    tokens: HashMap<Hash, (Timestamp, Caller, Option<Timestamp>)>,
+    /// The person whose roles it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<Person>,
 }
 
 /// Service for tokens.
 #[derive(Debug, Clone)]
 pub struct TokenService {
     context: Arc<Context>,
-    cache: Arc<Mutex<TokenCache>>,
+    cache: Arc<CallerCache>,
 }
 
 impl TokenService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self { context, cache: Arc::default() }
-    }
-
-    fn cache(&self) -> std::sync::MutexGuard<'_, TokenCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates a token.
@@ -91,17 +80,40 @@ impl TokenService {
             created_by: by.name.to_string(),
             expires_at,
             last_used_at: None,
+            person: None,
         };
-        let name = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
-        if !self.write(name, &view, None).await? {
-            return Err(Error::Conflict("a token with this hash exists already; try again".into()));
-        }
-        Ok(TokenReply { token, view })
+        self.add(token, TokenRecord { token: view, person: None }).await
     }
 
-    async fn write(&self, name: String, view: &TokenView, if_version: Option<u64>) -> Result<bool> {
-        let value = serde_json::to_string(&TokenRecord { token: view.clone() })
-            .map_err(|error| Error::storage("writing a token", error))?;
+    /// Creates a token that may do what the roles of a person allow, for the command line on one machine.
+    pub async fn create_personal(&self, person: Person, machine: &str) -> Result<TokenReply> {
+        let now = self.context.now();
+        let view = TokenView {
+            id: Uuid::now_v7(),
+            name: format!("{} on {machine}", person.name).chars().take(MAX_NAME_LEN).collect(),
+            scopes: BTreeSet::new(),
+            repo: None,
+            created_at: now,
+            created_by: person.name.clone(),
+            expires_at: Some(now.plus_ms(PERSONAL_TOKEN_MS)),
+            last_used_at: None,
+            person: Some(person.id.clone()),
+        };
+        self.add(new_token()?, TokenRecord { token: view, person: Some(person) }).await
+    }
+
+    async fn add(&self, token: String, record: TokenRecord) -> Result<TokenReply> {
+        let name = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
+        if !self.write(name, &record, None).await? {
+            return Err(Error::Conflict("a token with this hash exists already; try again".into()));
+        }
+        Ok(TokenReply { token, view: record.token })
+    }
+
+    async fn write(&self, name: String, record: &TokenRecord, if_version: Option<u64>) -> Result<bool> {
+        let view = &record.token;
+        let value =
+            serde_json::to_string(record).map_err(|error| Error::storage("writing a token", error))?;
         let document = NewDocument {
             key: DocumentKey::new(DOCUMENT_KIND, name),
             value,
@@ -113,7 +125,7 @@ impl TokenService {
 
     async fn all(&self) -> Result<Vec<(DocumentKey, TokenView)>> {
         let all = self.context.stores.documents.all(DOCUMENT_KIND, "").await?;
-        all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?))).collect()
+        all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?.token))).collect()
     }
 
     /// Returns all tokens in order of creation.
@@ -128,13 +140,18 @@ impl TokenService {
         let found = self.all().await?.into_iter().find(|(_, view)| view.id == id);
         let gone = || Error::NotFound(format!("there is no token {id}; see `tidemill token list`"));
         let (key, view) = found.ok_or_else(gone)?;
-        let was_there = self.context.stores.documents.delete(&key, None).await;
-        {
-            let mut cache = self.cache();
-            cache.revocations += 1;
-            cache.tokens.clear();
-        }
-        if was_there? { Ok(view) } else { Err(gone()) }
+        if self.remove(&key).await? { Ok(view) } else { Err(gone()) }
+    }
+
+    /// Revokes the token itself, for its holder. Returns whether it was valid.
+    pub async fn revoke_presented(&self, token: &[u8]) -> Result<bool> {
+        self.remove(&DocumentKey::new(DOCUMENT_KIND, HEXLOWER.encode(&Sha256::digest(token)))).await
+    }
+
+    async fn remove(&self, key: &DocumentKey) -> Result<bool> {
+        let was_there = self.context.stores.documents.delete(key, None).await;
+        self.cache.clear();
+        was_there
     }
 
     /// Returns the caller of a token; `None` if the token is not valid.
@@ -142,17 +159,11 @@ impl TokenService {
         if !is_well_formed(token) {
             return Ok(None);
         }
-        let hash: Hash = Sha256::digest(token).into();
+        let hash: TokenHash = Sha256::digest(token).into();
         let now = self.context.now();
-        let revocations = {
-            let cache = self.cache();
-            if let Some((at, caller, expires_at)) = cache.tokens.get(&hash)
-                && now >= *at
-                && now.since_ms(*at) < self.context.settings.token_cache_ttl_ms
-            {
-                return Ok(Some(caller.clone()).filter(|_| expires_at.is_none_or(|at| now < at)));
-            }
-            cache.revocations
+        let revocations = match self.cache.get(&hash, now, self.context.settings.token_cache_ttl_ms) {
+            Cached::Known(caller) => return Ok(caller),
+            Cached::Unknown(revocations) => revocations,
         };
         let key = DocumentKey::new(DOCUMENT_KIND, HEXLOWER.encode(&hash));
         let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
@@ -160,45 +171,42 @@ impl TokenService {
         if !bool::from(document.key.name.as_bytes().ct_eq(key.name.as_bytes())) {
             return Ok(None);
         }
-        let view = read(&document)?;
+        let record = read(&document)?;
+        let view = &record.token;
         if view.expires_at.is_some_and(|at| now >= at) {
             return Ok(None);
         }
-        let caller = Caller {
-            id: view.id.to_string().into(),
-            name: view.name.as_str().into(),
-            scopes: Arc::new(view.scopes.clone()),
-            repo: view.repo.as_deref().map(Into::into),
-            from: None,
+        let caller = match record.person.clone() {
+            Some(person) => Caller::person(person),
+            None => Caller {
+                id: view.id.to_string().into(),
+                scopes: Arc::new(view.scopes.clone()),
+                repo: view.repo.as_deref().map(Into::into),
+                ..Caller::internal(&view.name)
+            },
         };
         let expires_at = view.expires_at;
-        self.note_use(document, view, now).await;
-        let mut cache = self.cache();
-        if cache.revocations == revocations {
-            if cache.tokens.len() >= MAX_CACHED_TOKENS {
-                cache.tokens.clear();
-            }
-            cache.tokens.insert(hash, (now, caller.clone(), expires_at));
-        }
+        self.note_use(document, record, now).await;
+        self.cache.add(hash, caller.clone(), now, expires_at, revocations);
         Ok(Some(caller))
     }
 
     /// Records the use of a token, unless one was recorded recently. The write is conditional, so a concurrent revocation wins.
-    async fn note_use(&self, document: Document, mut view: TokenView, now: Timestamp) {
+    async fn note_use(&self, document: Document, mut record: TokenRecord, now: Timestamp) {
+        let view = &mut record.token;
         if view.last_used_at.is_some_and(|at| now.since_ms(at) < TOUCH_INTERVAL_MS) {
             return;
         }
         view.last_used_at = Some(now);
         let id = view.id;
-        if let Err(error) = self.write(document.key.name, &view, Some(document.version)).await {
+        if let Err(error) = self.write(document.key.name, &record, Some(document.version)).await {
             tracing::warn!(%error, token = %id, "cannot record the last use of a token");
         }
     }
 }
 
-fn read(document: &Document) -> Result<TokenView> {
-    let stored: Result<TokenRecord, _> = serde_json::from_str(&document.value);
-    stored.map(|stored| stored.token).map_err(|error| Error::storage("reading a token's record", error))
+fn read(document: &Document) -> Result<TokenRecord> {
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a token's record", error))
 }
 
 fn check(request: &TokenRequest) -> Result<()> {
@@ -223,7 +231,8 @@ fn check(request: &TokenRequest) -> Result<()> {
     Ok(())
 }
 
-fn new_token() -> Result<String> {
+/// Creates a random token.
+pub(super) fn new_token() -> Result<String> {
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|error| Error::storage("creating a token", error))?;
     let body = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
@@ -238,7 +247,7 @@ fn checksum_of(body: &[u8]) -> String {
 }
 
 /// Whether the text has the form and the checksum of a token.
-fn is_well_formed(token: &[u8]) -> bool {
+pub(super) fn is_well_formed(token: &[u8]) -> bool {
     token.len() == TOKEN_LEN
         && token.starts_with(PREFIX.as_bytes())
         && bool::from(

@@ -1,4 +1,6 @@
-//! Access check of each operation: token, scope and repository.
+//! Access check of each operation: token or session, scope and repository.
+
+pub mod cookies;
 
 pub mod public;
 
@@ -12,11 +14,11 @@ use super::{
 use crate::{access::caller::Caller, error::Error, services::Services};
 use axum::{
     extract::{Extension, RawPathParams, Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, Uri, header::AUTHORIZATION},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 use tidemill_core::access::Scope;
 use tidemill_core::ids::job_token::JobToken;
 
@@ -39,18 +41,11 @@ pub async fn check(
         return next.run(request).await;
     }
     let from = client_address(client);
-    let sent = (request.headers(), request.uri());
-    match public::anonymous_caller(&check.api, check.route, sent, from, &params).await {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-            return next.run(request).await;
-        }
-        Ok(None) => {}
-        Err(error) => return error.into_response(),
-    }
-    match check.authorize(request.headers(), from, &params).await {
+    match Box::pin(check.caller(request.headers(), request.uri(), from, &params)).await {
         Ok(caller) => {
-            if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
+            if !caller.is_anonymous()
+                && let Some(proof) = request.extensions().get::<AuthenticatedFlag>()
+            {
                 proof.set();
             }
             request.extensions_mut().insert(caller);
@@ -61,15 +56,17 @@ pub async fn check(
 }
 
 impl ApiState {
-    /// Returns the caller that the bearer token of the request identifies. Each call counts against the rate limits.
+    /// Returns the caller that the bearer token of the request identifies, or else its cookie. Each call counts against the rate
+    /// limits. A cookie counts for a request that changes something only if the web UI sent it.
     pub(in crate::http) async fn caller(
         &self,
         headers: &HeaderMap,
+        changes: bool,
         from: Option<IpAddr>,
     ) -> Result<Caller, ApiError> {
         let (access, services) = (&self.token_verifier, &self.services);
         let identified = match bearer(headers) {
-            None => None,
+            None => self.session_caller(headers, changes).await?,
             Some(token) => match access.own_token_scope(token) {
                 Some(scope) => Some(Caller::bootstrap(scope)),
                 None => match JobToken::parse(token) {
@@ -87,7 +84,10 @@ impl ApiState {
             }
             return Err(ApiError::unauthorized());
         };
-        let caller = Caller { from, ..caller };
+        let mut caller = Caller { from, ..caller };
+        if let Some(person) = &caller.person {
+            caller.grants = Arc::new(services.roles.grants(person).await?);
+        }
         let is_worker = caller.has_scope(Scope::Worker);
         access
             .limits
@@ -95,27 +95,83 @@ impl ApiState {
             .map_err(ApiError::too_many_requests)?;
         Ok(caller)
     }
+
+    /// Returns the address of this server, and the value of the cookie of its sessions. Other cookies count for nothing.
+    fn session_cookie<'a>(&'a self, headers: &'a HeaderMap) -> Option<(&'a str, &'a str)> {
+        let public_url = self.services.sign_in.public_url().ok()?;
+        Some((public_url, cookies::value(headers, &cookies::session_name(public_url))?))
+    }
+
+    /// Returns the caller of the session whose cookie the request has.
+    async fn session_caller(&self, headers: &HeaderMap, changes: bool) -> Result<Option<Caller>, ApiError> {
+        let services = &self.services;
+        let Some((public_url, cookie)) = self.session_cookie(headers) else { return Ok(None) };
+        let caller = services.sessions.caller(cookie).await?;
+        if changes && caller.is_some() && !cookies::request_origin(headers).is_own(public_url) {
+            return Err(ApiError::foreign_request());
+        }
+        Ok(caller)
+    }
 }
 
 impl Check {
-    async fn authorize(
+    /// Returns the caller, if they may call the operation.
+    async fn caller(
         &self,
         headers: &HeaderMap,
+        uri: &Uri,
         from: Option<IpAddr>,
         params: &RawPathParams,
     ) -> Result<Caller, ApiError> {
-        let services = &self.api.services;
-        let caller = self.api.caller(headers, from).await?;
-        if !self.route.need.iter().any(|scope| caller.scopes.contains(scope)) {
-            return Err(ApiError::forbidden(&caller, self.route.need));
+        let (api, route) = (&self.api, self.route);
+        let is_public_path = public::is_public_path(route);
+        let (has_token, has_session) =
+            (headers.contains_key(AUTHORIZATION), api.session_cookie(headers).is_some());
+        if is_public_path
+            && !has_token
+            && !has_session
+            && let Some(anyone) = public::anonymous_caller(api, route, uri, from, params).await?
+        {
+            return Ok(anyone);
         }
-        let Some(only) = caller.repo.as_deref() else { return Ok(caller) };
+        let identified = api.caller(headers, route.method != "GET", from).await;
+        match identified {
+            // A session that has ended hides nothing that anyone sees.
+            Err(error) if is_public_path && !has_token && has_session && error.is_unauthorized() => {
+                public::anonymous_caller(api, route, uri, from, params).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+            Ok(caller) => {
+                if is_public_path
+                    && caller.person.is_some()
+                    && let Some(anyone) = public::caller_like_anyone(api, route, uri, &caller, params).await?
+                {
+                    return Ok(anyone);
+                }
+                self.authorize(caller, params).await
+            }
+        }
+    }
+
+    async fn authorize(&self, caller: Caller, params: &RawPathParams) -> Result<Caller, ApiError> {
+        let services = &self.api.services;
+        let accepted = self.route.need;
+        let caller = Caller { accepted, ..caller };
+        if !caller.may_call(accepted) {
+            return Err(ApiError::forbidden(&caller, accepted));
+        }
+        if caller.sees_all() && caller.person.is_none() {
+            return Ok(caller);
+        }
         match self.route.within {
             Within::None | Within::Itself => {}
-            Within::Forbidden => return Err(ApiError::deployment_forbidden(only)),
+            Within::Forbidden if !caller.may_call_for_deployment(accepted) => {
+                return Err(ApiError::deployment_forbidden(&caller));
+            }
+            Within::Forbidden => {}
             Within::Path => {
                 for (name, value) in params {
-                    services.check_repository(name, value, only).await?;
+                    services.check_repository(name, value, &caller).await?;
                 }
             }
         }
@@ -124,8 +180,8 @@ impl Check {
 }
 
 impl Services {
-    /// Returns a not-found error if a path parameter names an item of another repository than `only`.
-    async fn check_repository(&self, name: &str, value: &str, only: &str) -> Result<(), Error> {
+    /// Returns a not-found error if a path parameter names an item of a repository that the caller cannot see.
+    async fn check_repository(&self, name: &str, value: &str, caller: &Caller) -> Result<(), Error> {
         let not_an_id = |_| Error::Invalid(format!("`{value}` is not an id (a UUID)"));
         let (kind, repo) = match name {
             "executionId" => ("execution", self.pipelines.repo(value.parse().map_err(not_an_id)?).await),
@@ -135,15 +191,11 @@ impl Services {
                 return Err(Error::Forbidden(format!("a token for one repository cannot access `{other}`")));
             }
         };
+        // The same message for both: a caller cannot learn that the item exists.
+        let not_found = || Error::NotFound(format!("there is no {kind} {value}"));
         match repo {
-            Ok(repo)
-                if tidemill_core::repository::canonical_name(&repo)
-                    == tidemill_core::repository::canonical_name(only) =>
-            {
-                Ok(())
-            }
-            // The same message for both: a caller cannot learn that the item exists.
-            Ok(_) | Err(Error::NotFound(_)) => Err(Error::NotFound(format!("there is no {kind} {value}"))),
+            Ok(repo) => caller.check_item(&repo, not_found),
+            Err(Error::NotFound(_)) => Err(not_found()),
             Err(error) => Err(error),
         }
     }

@@ -11,9 +11,13 @@ const MAX_SECRET_BODY: usize = 1 << 20;
 /// Maximum size of all other bodies.
 pub const MAX_SMALL_BODY: usize = 256 << 10;
 
+/// Maximum size of a body that comes without a token.
+pub const MAX_PUBLIC_BODY: usize = 4 << 10;
+
 /// Returns the maximum size of the body of this operation, in bytes.
 pub fn max_body(route: &Route) -> usize {
     match route.path {
+        path::SESSION_CODE | path::SESSION_TOKEN => MAX_PUBLIC_BODY,
         // The caller has no token; the webhook handler bounds its body itself.
         _ if route.need.is_empty() => 0,
         path::EXECUTE

@@ -20,6 +20,9 @@ const INVALID_TOKEN_RATE: Rate = Rate { per_second: 10.0 / 60.0, burst: 10.0 };
 /// Calls without a token for what may be public, by address: a page and its log are a few calls a second.
 const ANONYMOUS_RATE: Rate = Rate { per_second: 5.0, burst: 60.0 };
 
+/// Returns from a provider, by address: each may cause a few requests to it. Many people share the address of a proxy.
+const SIGN_IN_RATE: Rate = Rate { per_second: 1.0, burst: 30.0 };
+
 /// Webhooks that name one repository and have no valid signature, from all addresses together.
 const INVALID_SIGNATURE_RATE: Rate = Rate { per_second: 1.0, burst: 60.0 };
 
@@ -86,6 +89,7 @@ pub struct RateLimits {
     tokens: Buckets<String>,
     wrong: Buckets<IpAddr>,
     anonymous: Buckets<IpAddr>,
+    sign_ins: Buckets<IpAddr>,
     repositories: Buckets<u64>,
     hasher: RandomState,
 }
@@ -101,6 +105,7 @@ impl RateLimits {
             tokens: Buckets::new(),
             wrong: Buckets::new(),
             anonymous: Buckets::new(),
+            sign_ins: Buckets::new(),
             repositories: Buckets::new(),
             hasher: RandomState::new(),
         }
@@ -128,6 +133,14 @@ impl RateLimits {
             return Ok(());
         }
         self.anonymous.take(from, ANONYMOUS_RATE, now)
+    }
+
+    /// Counts a return from a provider, or returns the time to wait.
+    pub fn count_sign_in(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        if self.users.is_none() {
+            return Ok(());
+        }
+        self.sign_ins.take(from, SIGN_IN_RATE, now)
     }
 
     /// Counts a webhook whose signature does not match the repository that it names, or returns the time to wait.

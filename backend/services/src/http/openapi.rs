@@ -1,10 +1,13 @@
 //! The OpenAPI document, generated from the types and paths of the router.
 
+mod sessions;
+
 use schemars::{
     JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
 };
 use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
+use tidemill_core::access::sign_in::ProviderKind;
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
@@ -45,6 +48,8 @@ enum Kind {
     Event,
     /// What an execution does.
     Task,
+    /// A provider of sign-ins.
+    Provider,
     /// `true` or `false`.
     Flag,
     /// An integer between two bounds, inclusive.
@@ -167,6 +172,7 @@ impl Document {
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         let event = self.schemas.subschema_for::<Trigger>();
+        let provider = self.schemas.subschema_for::<ProviderKind>();
         let kind_of_execution = self.schemas.subschema_for::<ExecutionKind>();
         let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days", "download"];
         // Parameters are required only for these operations.
@@ -190,10 +196,12 @@ impl Document {
                 Kind::Id => json!({ "type": "string", "format": "uuid" }),
                 Kind::Status => json!(status),
                 Kind::Event => json!(event),
+                Kind::Provider => json!(provider),
                 Kind::Task => json!(kind_of_execution),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required && !optional.contains(name), "description": meaning,
+            let required = *name == "provider" || required && !optional.contains(name);
+            json!({ "name": name, "in": "query", "required": required, "description": meaning,
                     "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
@@ -203,6 +211,9 @@ impl Document {
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::BADGE, _) => format!("{id}-image"),
             (path::TOKEN, _) => format!("{id}-revoke"),
+            (path::SESSION, "delete") => format!("{id}-end"),
+            (path::OWN_SESSION, _) => format!("{id}-end-one"),
+            (path::ROLES, "post") => format!("{id}-set"),
             (path::OIDC_CONFIGURATION, _) => "oidc-configuration".to_owned(),
             _ => id,
         };
@@ -231,7 +242,7 @@ impl Document {
             path::OIDC_CONFIGURATION,
             path::OIDC_KEYS,
         ];
-        if public.contains(&path) {
+        if public.contains(&path) || sessions::PUBLIC.contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -454,6 +465,7 @@ pub fn document() -> Value {
     of.add(path::OIDC_CONFIGURATION, "get", "How others verify ID tokens of jobs", &[], None, reply);
     let reply = of.reference::<PublicKeySet>();
     of.add(path::OIDC_KEYS, "get", "The keys that verify ID tokens of jobs", &[], None, reply);
+    sessions::add(&mut of);
 
     let reply = of.reference::<PipelineFileView>();
     of.add(path::PIPELINE_FILE, "get", "The pipeline file of an execution", &[], None, reply);

@@ -48,12 +48,34 @@ impl ApiError {
     }
 
     pub fn unauthorized() -> Self {
-        let detail = "send the server's token as `Authorization: Bearer ...`; a local server keeps it in the file \
-                      `token` of its data directory";
+        let detail = "sign in, or send the server's token as `Authorization: Bearer ...`; a local server keeps it in the \
+                      file `token` of its data directory";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid token", detail)
     }
 
+    /// The code of the command line is not valid.
+    pub fn invalid_code() -> Self {
+        let detail = "the code is not valid, was used before, or is older than two minutes; run `tidemill login` again";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid-code", "No valid code", detail)
+    }
+
+    /// Whether the request had no valid token or session.
+    pub fn is_unauthorized(&self) -> bool {
+        self.problem.status == StatusCode::UNAUTHORIZED.as_u16()
+    }
+
+    /// A cookie came with a request that is not of the web UI.
+    pub fn foreign_request() -> Self {
+        let detail = "requests that change something and are authenticated by a cookie must come from the server's own pages, \
+                      with the header `x-tidemill-request`; use a token instead";
+        Self::new(StatusCode::FORBIDDEN, "foreign-request", "Not a request of this server's pages", detail)
+    }
+
     pub fn forbidden(caller: &Caller, need: AcceptedScopes) -> Self {
+        if caller.person.is_some() {
+            let detail = caller.lacking(caller.grants.highest(), "here");
+            return Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail);
+        }
         let names = |scopes: &mut dyn Iterator<Item = &Scope>| {
             scopes.map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
         };
@@ -68,9 +90,14 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
-    pub fn deployment_forbidden(repo: &str) -> Self {
-        let detail =
-            format!("this token is for {repo} only, and the operation concerns the whole deployment");
+    /// The operation concerns the whole deployment, and the caller's rights are limited to repositories.
+    pub fn deployment_forbidden(caller: &Caller) -> Self {
+        let detail = match caller.repo.as_deref() {
+            Some(repo) => {
+                format!("this token is for {repo} only, and the operation concerns the whole deployment")
+            }
+            None => caller.lacking(caller.grants.everywhere(), "in all repositories together"),
+        };
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 

@@ -1,10 +1,10 @@
 //! HTTP and HTTPS client for outgoing messages.
 
-use crate::ports::Messenger;
+use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 use async_trait::async_trait;
 use reqwest::{
     Client,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
     redirect::Policy,
 };
 use rustls::{ClientConfig, RootCertStore};
@@ -14,9 +14,14 @@ use std::{
     time::Duration,
 };
 use tidemill_core::execution::notification::OutgoingRequest;
+use url::form_urlencoded;
 
 /// Maximum time from the start of a request to its reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum size of the reply of a provider, in bytes.
+const MAX_REPLY_LEN: usize = 1 << 20;
+const AGENT: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
 
 /// HTTP client that follows no redirects and uses no proxy. It trusts the certificate authorities of the system, or those in
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR`.
@@ -57,20 +62,55 @@ impl Messenger for HttpMessenger {
             .client()?
             .post(post.url.as_str())
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("tidemill/", env!("CARGO_PKG_VERSION")));
+            .header(USER_AGENT, AGENT);
         for (name, value) in &post.headers {
             request = request.header(*name, value.as_str());
         }
-        let reply = request.body(post.body.clone()).send().await.map_err(|error| {
-            if error.is_timeout() {
-                format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs())
-            } else {
-                // The address may hold a secret.
-                with_causes(&error.without_url())
-            }
-        })?;
+        let reply = request.body(post.body.clone()).send().await.map_err(failure)?;
         Ok(reply.status().as_u16())
     }
+}
+
+#[async_trait]
+impl ProviderClient for HttpMessenger {
+    async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, String> {
+        if !is_provider_address(&request.url) {
+            return Err("the address does not use TLS".to_owned());
+        }
+        let client = self.client()?;
+        let mut sent = match &request.form {
+            None => client.get(request.url.as_str()),
+            Some(fields) => {
+                let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+                client
+                    .post(request.url.as_str())
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form)
+            }
+        };
+        sent = sent.header(ACCEPT, "application/json").header(USER_AGENT, AGENT);
+        if let Some(authorization) = &request.authorization {
+            sent = sent.header(AUTHORIZATION, authorization.as_str());
+        }
+        let mut reply = sent.send().await.map_err(failure)?;
+        let (status, mut body) = (reply.status().as_u16(), Vec::new());
+        while let Some(chunk) = reply.chunk().await.map_err(failure)? {
+            if body.len() + chunk.len() > MAX_REPLY_LEN {
+                return Err(format!("the reply has more than {MAX_REPLY_LEN} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(ProviderReply { status, body })
+    }
+}
+
+/// Describes why there is no reply.
+fn failure(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs());
+    }
+    // The address may hold a secret.
+    with_causes(&error.without_url())
 }
 
 /// Formats an error with its causes.

@@ -13,7 +13,7 @@ use tidemill_core::{
     api::path,
 };
 use tidemill_services::http::{TokenVerifier, router};
-use tidemill_services::{Caller, Services, Settings};
+use tidemill_services::{Caller, Services, Settings, Stores};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ pub struct Server {
     pub api: Router,
     pub services: Services,
     pub clock: Arc<ManualClock>,
+    stores: Stores,
 }
 
 pub struct Reply {
@@ -50,8 +51,9 @@ impl Server {
 
     pub fn with_verifier(verifier: TokenVerifier) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
-        let services = Services::new(open(clock.clone()), Settings::default(), CancellationToken::new());
-        Self { api: router(services.clone(), verifier), services, clock }
+        let stores = open(clock.clone());
+        let services = Services::new(stores.clone(), Settings::default(), CancellationToken::new());
+        Self { api: router(services.clone(), verifier), services, clock, stores }
     }
 
     pub async fn call(&self, token: Option<&str>, method: &str, path: &str, body: Value) -> Reply {
@@ -110,6 +112,17 @@ impl Server {
         let secret = &assignment["extras"]["secrets"][0];
         assert_eq!(secret["variable"], "TIDEMILL_JOB_TOKEN", "{assignment}");
         FixtureIds { job, lease, artifact: text(&upload["artifact_id"]), job_token: text(&secret["value"]) }
+    }
+
+    /// Returns all documents about sign-ins, as they are stored.
+    pub async fn documents(&self) -> String {
+        let mut all = String::new();
+        for kind in ["session", "sign-in-code", "token", "role"] {
+            for document in self.stores.documents.all(kind, "").await.unwrap() {
+                all = format!("{all}{kind} {} {}\n", document.key.name, document.value);
+            }
+        }
+        all
     }
 
     /// Everything that calls could change, as an admin sees it.

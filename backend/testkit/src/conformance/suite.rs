@@ -257,6 +257,9 @@ macro_rules! conformance_suite {
             access {
                 token_is_valid_until_expiry_or_revocation
                 audit_log_is_listed_newest_first
+                session_is_valid_in_every_process_until_it_ends
+                concurrent_changes_of_roles_are_all_kept
+                code_is_exchanged_once
             }
         }
     };

@@ -1,5 +1,6 @@
 //! `login` and `logout`: save and remove profiles of deployments.
 
+use super::browser_login::token_of_browser;
 use crate::{
     args::{Login, Logout},
     env_vars,
@@ -10,10 +11,18 @@ use crate::{
     view::hint::quoted,
 };
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Read};
+use std::{
+    io::{BufRead, IsTerminal, Read},
+    time::Duration,
+};
+use tidemill_core::access::sessions::EndSessionReply;
 use tidemill_core::api::{Health, HealthStatus, path};
 use tidemill_core::text::{check_line, choices::listed, without_byte_order_mark};
 use tidemill_worker::client::{ApiClient, ApiError, CertificateAuthorities, check_server_address};
+use tokio::time::timeout;
+
+/// Timeout of revoking a token: a profile is also removed if its server is gone.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum length of the name of a profile in bytes.
 const MAX_PROFILE_NAME_LEN: usize = 200;
@@ -47,12 +56,17 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     // Do not prompt for a token that could not be sent.
     connect("").check_transport().await?;
     let token = match &settings.token {
+        _ if args.browser => Box::pin(token_of_browser(&connect(""))).await?,
         Some(token) => token.clone(),
         None => read_token(&url)?,
     };
     let api = connect(&token);
     match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
         Ok(_) => {}
+        // The person may get a role later; the token was just made for this machine.
+        Err(ApiError::Rejected { status: 403, message, .. }) if args.browser => {
+            crate::output::errln!("warning: you are signed in, but {}", Printable(&message));
+        }
         Err(ApiError::Rejected { status: 401 | 403, .. }) => {
             return Err(Failure::usage(format!("{url} rejected the token; nothing was saved")));
         }
@@ -94,7 +108,7 @@ fn check_profile_name(name: &str) -> Outcome {
 }
 
 /// `tidemill logout`.
-pub fn logout(settings: &Settings, args: &Logout) -> Outcome {
+pub async fn logout(settings: &Settings, args: &Logout) -> Outcome {
     let mut profiles = settings.profiles()?;
     let names: Vec<String> = profiles.names().map(str::to_owned).collect();
     let listed = listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -110,15 +124,26 @@ pub fn logout(settings: &Settings, args: &Logout) -> Outcome {
         return Err(Failure::usage(format!("no profile `{}` (known: {known})", Printable(name))));
     };
     profiles.save()?;
-    let reply = json!({ "removed": name, "server": removed.server });
+    let is_revoked = revoke(&removed).await;
+    let reply = json!({ "removed": name, "server": removed.server, "revoked": is_revoked });
     output::print_reply(args.format.is_json(), &reply, || {
+        let state = if is_revoked { "was revoked" } else { "itself stays valid" };
         format!(
-            "removed profile {} with its token for {}; the token itself stays valid",
+            "removed profile {} with its token for {}; the token {state}",
             Printable(&name),
             Printable(&removed.server)
         )
     })?;
     Ok(())
+}
+
+/// Revokes the token of a profile if it belongs to a person who signed in with a browser. The server keeps those of machines.
+async fn revoke(profile: &Profile) -> bool {
+    let authorities = profile.ca_cert.clone().map(CertificateAuthorities::Pem);
+    let api = ApiClient::new(&profile.server, &profile.token).with_certificate_authorities(authorities);
+    let api = api.with_insecure_http(profile.insecure_http);
+    let reply = timeout(REVOKE_TIMEOUT, api.delete::<EndSessionReply>(path::SESSION)).await;
+    reply.is_ok_and(|reply| reply.is_ok_and(|reply| reply.ended))
 }
 
 /// Fails unless the server is a healthy deployment.

@@ -32,16 +32,17 @@ pub async fn open(settings: &Settings, args: &Open) -> Outcome {
     } else {
         crate::output::outln!("{address}");
     }
-    if args.browser { open_in_browser(&address) } else { Ok(()) }
-}
-
-fn open_in_browser(address: &str) -> Outcome {
-    for program in OPENERS {
-        let mut command = Command::new(program);
-        command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if command.status().is_ok_and(|status| status.success()) {
-            return Ok(());
-        }
+    if !args.browser || try_browser(&address) {
+        return Ok(());
     }
     Err(Failure::system(format!("no browser could be opened: neither {} works here", OPENERS.join(" nor "))))
+}
+
+/// Opens an address in the user's browser. Returns false if no program does so.
+pub fn try_browser(address: &str) -> bool {
+    OPENERS.iter().any(|program| {
+        let mut command = Command::new(program);
+        command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
 }

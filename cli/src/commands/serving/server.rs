@@ -2,15 +2,16 @@
 
 use super::isolation::isolate;
 use crate::{
-    args::Server,
+    args::{Server, SignInArgs},
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, force_exit_after},
-    settings::{Settings, data_dir},
+    settings::{Settings, data_dir, input},
     workers,
 };
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
 use tidemill_server::allowed_connections;
 use tidemill_server::raise_open_file_limit;
-use tidemill_services::SourcePolicy;
+use tidemill_services::{HttpMessenger, ProviderOptions, ProviderSettings, SourcePolicy};
 use tidemill_worker::{ServerConnection, Worker, WorkerError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -122,6 +123,7 @@ impl RunningServer {
         let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
         embedded.services().set_public_url(&url);
         embedded.services().set_issuer_url(&url);
+        enable_sign_in(&args.sign_in, &embedded)?;
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
         let serving = tokio::spawn(
             embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
@@ -198,6 +200,39 @@ impl RunningServer {
             tracing::warn!(%error, "the server failed during shutdown");
         }
     }
+}
+
+/// Lets people sign in with the providers of the arguments.
+fn enable_sign_in(args: &SignInArgs, embedded: &EmbeddedServer) -> Outcome {
+    let mut providers = Vec::new();
+    for provider in args.providers() {
+        let client_secret = match provider.client_secret_file {
+            Some(file) => Some(client_secret(file)?),
+            None => None,
+        };
+        let options = ProviderOptions {
+            url: provider.url.map(str::to_owned),
+            client_id: Some(provider.client_id.to_owned()),
+            client_secret,
+            groups_claim: provider.groups_claim.map(str::to_owned),
+        };
+        let settings = ProviderSettings::new(provider.kind, options);
+        providers.push(settings.map_err(|error| Failure::usage(error.to_string()))?);
+    }
+    if providers.is_empty() {
+        return Ok(());
+    }
+    let enabled = embedded.services().enable_sign_in(providers, Arc::new(HttpMessenger::default()));
+    enabled.map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Reads the secret of this server at a provider.
+fn client_secret(file: &Path) -> Outcome<String> {
+    let secret = input::read_file(file, input::MAX_VALUE_LEN)?;
+    if secret.trim().is_empty() {
+        return Err(Failure::usage(format!("{} has no client secret: it is empty", file.display())));
+    }
+    Ok(secret)
 }
 
 /// Returns a URL of this server for other processes: one that listens on all addresses has no address of its own.

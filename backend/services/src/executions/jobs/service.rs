@@ -56,10 +56,9 @@ impl JobExecutionService {
         }
         Ok(Some(Caller {
             id: token.job().to_string().into(),
-            name: format!("job {}", node.spec.name).into(),
             scopes: Arc::new(BTreeSet::from([Scope::Read])),
             repo: Some(execution.spec.repo.as_str().into()),
-            from: None,
+            ..Caller::internal(&format!("job {}", node.spec.name))
         }))
     }
 

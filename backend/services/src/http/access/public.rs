@@ -13,10 +13,7 @@ use crate::{
 };
 use axum::{
     extract::{Query, RawPathParams},
-    http::{
-        HeaderMap, Uri,
-        header::{AUTHORIZATION, COOKIE},
-    },
+    http::Uri,
 };
 use serde::Deserialize;
 use std::{net::IpAddr, sync::Arc, time::Instant};
@@ -33,32 +30,62 @@ struct RepositoryParam {
     repo: Option<String>,
 }
 
-/// Returns the caller of a request without credentials that reads something public; `None`: it needs credentials. Whether an item
+/// Whether the operation shows what is public.
+pub fn is_public_path(route: &Route) -> bool {
+    route.method == "GET" && PUBLIC_PATHS.contains(&route.path)
+}
+
+/// Returns the caller without credentials of a request that reads something public; `None`: it needs credentials. Whether an item
 /// is not public or does not exist makes no difference.
 pub async fn anonymous_caller(
     api: &ApiState,
     route: &Route,
-    (headers, uri): (&HeaderMap, &Uri),
+    uri: &Uri,
     from: Option<IpAddr>,
     params: &RawPathParams,
 ) -> Result<Option<Caller>, ApiError> {
-    let has_credentials = headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE);
-    if has_credentials || route.method != "GET" || !PUBLIC_PATHS.contains(&route.path) {
-        return Ok(None);
-    }
     if let Some(from) = from {
         let limits = &api.token_verifier.limits;
         limits
             .count_anonymous(ClientAddress(from).network(), Instant::now())
             .map_err(ApiError::too_many_requests)?;
     }
-    let repo = match route.within {
-        Within::Path => repository_of_path(api, params).await?,
-        _ => Query::<RepositoryParam>::try_from_uri(uri).ok().and_then(|Query(query)| query.repo),
-    };
-    let Some(repo) = repo else { return Ok(None) };
-    let repository = api.services.repositories.find(&canonical_name(&repo)).await?;
-    Ok(repository.filter(|repository| repository.public).map(|_| Caller::anonymous(&repo, from)))
+    let Some(repo) = repository(api, route, uri, params).await? else { return Ok(None) };
+    Ok(is_public(api, &repo).await?.then(|| Caller::anonymous(&repo, from)))
+}
+
+/// Returns the caller without credentials if a person may not read what the request names, but anyone may: nobody sees less because
+/// they are signed in.
+pub async fn caller_like_anyone(
+    api: &ApiState,
+    route: &Route,
+    uri: &Uri,
+    person: &Caller,
+    params: &RawPathParams,
+) -> Result<Option<Caller>, ApiError> {
+    let Some(repo) = repository(api, route, uri, params).await? else { return Ok(None) };
+    if person.can_read(&repo) || !is_public(api, &repo).await? {
+        return Ok(None);
+    }
+    Ok(Some(Caller::anonymous(&repo, person.from)))
+}
+
+async fn is_public(api: &ApiState, repo: &str) -> Result<bool, Error> {
+    let repository = api.services.repositories.find(&canonical_name(repo)).await?;
+    Ok(repository.is_some_and(|repository| repository.public))
+}
+
+/// Returns the repository that a request to a public path names.
+async fn repository(
+    api: &ApiState,
+    route: &Route,
+    uri: &Uri,
+    params: &RawPathParams,
+) -> Result<Option<String>, Error> {
+    match route.within {
+        Within::Path => repository_of_path(api, params).await,
+        _ => Ok(Query::<RepositoryParam>::try_from_uri(uri).ok().and_then(|Query(query)| query.repo)),
+    }
 }
 
 /// Returns the repository of the execution or job that the path names, if it runs a pipeline.

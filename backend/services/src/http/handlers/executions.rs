@@ -137,14 +137,18 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     QueryParams(mut query): QueryParams<ListQuery>,
 ) -> Reply {
+    if !caller.sees_all()
+        && let Some(requested) = &query.repo
+    {
+        caller.check_repository(requested)?;
+    }
     if let Some(only) = &caller.repo {
-        if let Some(requested) = &query.repo {
-            caller.check_repository(requested)?;
-        }
         query.repo = Some(only.to_string());
     }
     if !caller.is_anonymous() {
-        return Ok(json_reply(api.services.pipelines.list(query).await?));
+        let mut page = api.services.pipelines.list(query).await?;
+        page.executions.retain(|execution| caller.can_read(&execution.repo));
+        return Ok(json_reply(page));
     }
     // A discovery tells about files and settings of the repository. Filters by people would tell their addresses.
     query.kind = Some(ExecutionKind::RunPipeline);

@@ -14,7 +14,12 @@ use axum::{Extension, extract::State};
 use tidemill_core::api::InsightQuery;
 
 pub async fn overview(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
-    Ok(json_reply(api.services.pipelines.overview(caller.repo.as_deref()).await?))
+    let mut overview = api.services.pipelines.overview(caller.repo.as_deref()).await?;
+    overview.repositories.retain(|activity| caller.can_read(&activity.repo));
+    overview.running.retain(|execution| caller.can_read(&execution.repo));
+    overview.pending.retain(|execution| caller.can_read(&execution.repo));
+    overview.approvals.retain(|awaited| caller.can_read(&awaited.execution.repo));
+    Ok(json_reply(overview))
 }
 
 pub async fn insights(

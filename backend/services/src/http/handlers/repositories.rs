@@ -97,7 +97,8 @@ pub async fn put(
 
 pub async fn list(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut list = api.services.repositories.list().await?;
-    list.repositories.retain(|repository| caller.can_read(&repository.url));
+    // A person may administer one repository and only read another one, whose settings are not for readers.
+    list.repositories.retain(|repository| caller.check_repository(&repository.url).is_ok());
     Ok(json_reply(list))
 }
 

@@ -23,7 +23,7 @@ pub async fn health(
     let mut health = api.services.health.check().await;
     if headers.contains_key(AUTHORIZATION) {
         let from = client.map(|Extension(ClientAddress(address))| address);
-        api.caller(&headers, from).await?;
+        api.caller(&headers, false, from).await?;
     } else {
         health.details = None;
     }

@@ -1,4 +1,7 @@
-//! Operations on tokens and the audit log.
+//! Operations on tokens, sessions and roles, and on the audit log.
+
+pub mod roles;
+pub mod sessions;
 
 use crate::{
     access::caller::Caller,

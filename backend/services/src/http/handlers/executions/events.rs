@@ -124,9 +124,9 @@ impl ExecutionEvents {
         (Ok(event), self)
     }
 
-    /// Whether the token is still valid and still allows what the stream shows.
+    /// Whether the token or the session is still valid and still allows what the stream shows.
     async fn is_allowed(&self) -> bool {
-        let Ok(caller) = self.api.caller(&self.headers, None).await else { return false };
-        READ_SCOPES.iter().any(|scope| caller.scopes.contains(scope)) && caller.can_read(&self.repo)
+        let Ok(caller) = self.api.caller(&self.headers, false, None).await else { return false };
+        caller.may_call(READ_SCOPES) && caller.can_read(&self.repo)
     }
 }

@@ -20,7 +20,9 @@ pub async fn list(
         caller.check_repository(requested)?;
     }
     let repo = query.repo.as_deref().or(caller.repo.as_deref());
-    Ok(json_reply(api.services.schedules.list(repo).await?))
+    let mut list = api.services.schedules.list(repo).await?;
+    list.schedules.retain(|schedule| caller.can_read(&schedule.repo));
+    Ok(json_reply(list))
 }
 
 pub async fn run(
