@@ -129,6 +129,24 @@ impl ApiError {
         Self { retry_after: Some(wait.as_secs()), ..reply }
     }
 
+    /// The caller, or all callers, have too many open streams.
+    pub fn too_many_streams(max: usize) -> Self {
+        let detail = format!(
+            "{max} streams of events are open, the limit; request `/api/pipeline/status` repeatedly instead"
+        );
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail)
+    }
+
+    pub fn no_event_stream() -> Self {
+        let detail = "this deployment sends no events; request `/api/pipeline/status` repeatedly instead";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-event-stream", "No event stream", detail)
+    }
+
+    pub fn no_archive() -> Self {
+        let detail = "this deployment cannot send all artifacts at once; download each one, or use `tidemill artifacts`";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-archive", "No archive", detail)
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "Invalid request", detail)
     }
