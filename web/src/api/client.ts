@@ -71,11 +71,18 @@ function queryText(query: Record<string, unknown> | undefined): string {
   return text === "" ? "" : `?${text}`;
 }
 
-/** Sends a request with the token. Fails with `ApiError` unless the reply is a success or 304. */
+/** No other site can send this header, so that a cookie counts only for requests of this page. */
+const OWN_REQUEST = "x-tidemill-request";
+
+/**
+ * Sends a request with the token; without one, the browser adds the cookie of the session. Fails with `ApiError` unless
+ * the reply is a success or 304.
+ */
 export async function send(path: string, options: RequestInit = {}): Promise<Response> {
   const { token } = session.value;
   const headers = new Headers(options.headers);
   if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  if (options.method !== undefined && options.method !== "GET") headers.set(OWN_REQUEST, "1");
   let reply: Response;
   try {
     reply = await fetch(apiUrl(path), { ...options, headers });

@@ -1,8 +1,10 @@
 import type { ComponentType, JSX } from "preact";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
+import { AccountList } from "./AccountList";
 import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
+import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
 import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
 
@@ -34,11 +36,17 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     List: RegistryList,
   },
   tokens: { title: "Tokens", about: "Who may use the API, and for what.", List: TokenList },
+  roles: { title: "Roles", about: "What people who sign in may do, and where.", List: RoleList },
   audit: { title: "Audit log", about: "Changes that users made, newest first.", List: AuditList },
   "dead-letters": {
     title: "Dead letters",
     about: "Jobs that ended for a reason that was not their own.",
     List: DeadLetterList,
+  },
+  account: {
+    title: "Your account",
+    about: "Who you are here, and what you may do.",
+    List: AccountList,
   },
 };
 
