@@ -3904,6 +3904,8 @@ export interface components {
         SessionList: {
             /** @description The newest first. */
             sessions: components["schemas"]["SessionView"][];
+            /** @description Whether there are more. */
+            truncated?: boolean;
         };
         /** @description A session of the caller. */
         SessionView: {
@@ -3924,6 +3926,10 @@ export interface components {
             from?: string | null;
             /** @description Whether it is the session of this request. */
             current: boolean;
+            /** @description The person's id; only in lists of other people's sessions. */
+            person?: string | null;
+            /** @description The person's name; only in lists of other people's sessions. */
+            name?: string | null;
         };
         /** @description Stores a login. No reply of the API contains its password except an assignment. */
         SetRegistryRequest: {
@@ -6887,7 +6893,10 @@ export interface operations {
     };
     "session-end-one": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The person whose session it is, for administrators */
+                person?: string;
+            };
             header?: never;
             path: {
                 sessionId: string;
@@ -6918,7 +6927,12 @@ export interface operations {
     };
     "session-list": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Those of every person, for administrators; default false */
+                all?: boolean;
+                /** @description Those of this person, for administrators */
+                person?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;

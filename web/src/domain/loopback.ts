@@ -1,9 +1,24 @@
-// Where the command line waits for a code.
+// Where the command line waits for the reply to `tidemill login`.
 
-/** The address of this machine that gets the code; `null` unless `port` is the number of a port. */
-export function loopbackAddress(port: string | undefined, code: string): string | null {
-  if (port === undefined || !/^[0-9]{1,5}$/.test(port)) return null;
-  const number = Number(port);
-  if (number < 1 || number > 65_535) return null;
-  return `http://127.0.0.1:${number}/?${new URLSearchParams({ code })}`;
+/** The command line's question, from the address that it opened. */
+export interface LoginRequest {
+  readonly challenge: string;
+  readonly port: number;
+  readonly state: string;
+}
+
+const MAX_PORT = 65_535;
+
+/** Reads the question; `null` unless it is one of `tidemill login`. */
+export function readLoginRequest(query: ReadonlyMap<string, string>): LoginRequest | null {
+  const [challenge, port, state] = ["challenge", "port", "state"].map((name) => query.get(name) ?? "");
+  if (challenge === undefined || !/^[A-Za-z0-9_-]{43}$/.test(challenge)) return null;
+  if (state === undefined || !/^[A-Za-z0-9_-]{1,100}$/.test(state)) return null;
+  if (port === undefined || !/^[1-9][0-9]{0,4}$/.test(port) || Number(port) > MAX_PORT) return null;
+  return { challenge, port: Number(port), state };
+}
+
+/** The address on this machine that gets the reply: a code, or that the person refused. */
+export function replyAddress(request: LoginRequest, reply: { code: string } | { error: "denied" }): string {
+  return `http://127.0.0.1:${request.port}/?${new URLSearchParams({ ...reply, state: request.state })}`;
 }

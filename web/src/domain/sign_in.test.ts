@@ -1,13 +1,26 @@
 import { describe, expect, it } from "vitest";
 import { browserName } from "./browser";
-import { loopbackAddress } from "./loopback";
+import { readLoginRequest, replyAddress } from "./loopback";
 import { roleRequest } from "./roles";
 
-describe("the command line gets its code", () => {
-  it("on this machine only", () => {
-    expect(loopbackAddress("8250", "a&b")).toBe("http://127.0.0.1:8250/?code=a%26b");
-    for (const port of [undefined, "", "0", "65536", "80@evil.example", "80/x", "1e3", "-1", " 80"])
-      expect(loopbackAddress(port, "code"), port).toBeNull();
+describe("the command line’s question", () => {
+  const challenge = "c".repeat(43);
+  const read = (text: string) => readLoginRequest(new Map(new URLSearchParams(text)));
+
+  it("is answered on this machine only", () => {
+    const request = read(`challenge=${challenge}&port=8250&state=s-1`);
+    expect(request).toEqual({ challenge, port: 8250, state: "s-1" });
+    if (request === null) return;
+    expect(replyAddress(request, { code: "a&b" })).toBe("http://127.0.0.1:8250/?code=a%26b&state=s-1");
+    expect(replyAddress(request, { error: "denied" })).toBe("http://127.0.0.1:8250/?error=denied&state=s-1");
+  });
+
+  it("is rejected if the command line did not ask it", () => {
+    for (const port of ["", "0", "65536", "80@evil.example", "80/x", "1e3", "-1", "%2080", "080"])
+      expect(read(`challenge=${challenge}&state=s&port=${port}`), port).toBeNull();
+    expect(read(`challenge=${challenge}&port=80`)).toBeNull();
+    expect(read(`challenge=${challenge}&port=80&state=a%20b`)).toBeNull();
+    expect(read("challenge=short&port=80&state=s")).toBeNull();
   });
 });
 

@@ -5,6 +5,7 @@ import { ExecutionPage } from "../pages/execution/ExecutionPage";
 import { ExecutionsPage } from "../pages/executions/ExecutionsPage";
 import { HomePage } from "../pages/home/HomePage";
 import { JobPage } from "../pages/job/JobPage";
+import { readLoginRequest } from "../domain/loopback";
 import { address, to } from "../router/router";
 import { CommandLineAccess } from "./CommandLineAccess";
 import { CommandPalette } from "./CommandPalette";
@@ -80,10 +81,10 @@ function Page(): JSX.Element {
 
 /** The page on which a sign-in ends, and the command line asks for one. */
 function LoginPage(): JSX.Element {
-  const challenge = address.value.query.get("challenge");
+  const { query } = address.value;
   const isPerson = viewer.value === "identified" && sessionInfo.value?.caller?.session != null;
-  if (challenge === undefined || !isPerson) return <SignInPage />;
-  return <CommandLineAccess challenge={challenge} port={address.value.query.get("port")} />;
+  if (!query.has("challenge") || !isPerson) return <SignInPage />;
+  return <CommandLineAccess request={readLoginRequest(query)} />;
 }
 
 /** What the viewer may see at this address: the page, or the way to sign in. */

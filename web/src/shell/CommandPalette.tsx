@@ -33,6 +33,7 @@ const SETTINGS: readonly string[] = [
   "registries",
   "tokens",
   "roles",
+  "sessions",
   "audit",
   "dead-letters",
 ];

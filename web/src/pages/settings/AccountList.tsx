@@ -1,17 +1,10 @@
 // Who is signed in, what that allows, and where else the person is signed in.
 import type { JSX } from "preact";
-import { signOut } from "../../api/account";
-import { get, remove } from "../../api/client";
 import { sessionInfo } from "../../api/session";
 import type { CallerView } from "../../api/types";
-import { ActionButton } from "../../components/ActionButton";
 import { DataTable } from "../../components/DataTable";
-import { Age } from "../../components/Time";
-import { browserName } from "../../domain/browser";
-import { formatTime } from "../../domain/duration";
 import { shortRepo } from "../../domain/names";
-import { ListFrame } from "./ListFrame";
-import { usePages } from "./usePages";
+import { OwnSessions } from "./SessionList";
 
 function Names({ label, names }: { label: string; names: readonly string[] }): JSX.Element | null {
   if (names.length === 0) return null;
@@ -51,55 +44,6 @@ function Roles({ caller }: { caller: CallerView }): JSX.Element {
   );
 }
 
-function Sessions(): JSX.Element {
-  const pages = usePages("sessions", async () => ({
-    rows: (await get("/api/session/list")).sessions,
-    next: null,
-  }));
-  return (
-    <ListFrame
-      label="Your sessions"
-      pages={pages}
-      rowKey={(one) => one.id}
-      empty="You are signed in with no browser."
-      columns={[
-        {
-          name: "Browser",
-          cell: (one) => (
-            <>
-              <strong title={one.browser ?? undefined}>{browserName(one.browser)}</strong>
-              {one.current && <span class="dim"> this one</span>}
-            </>
-          ),
-        },
-        { name: "From", cell: (one) => <span class="mono">{one.from ?? ""}</span> },
-        { name: "Signed in", cell: (one) => <Age time={one.created_at} /> },
-        { name: "Last used", cell: (one) => <Age time={one.used_at} /> },
-        { name: "Ends", cell: (one) => <time dateTime={one.expires_at}>{formatTime(one.expires_at)}</time> },
-        {
-          name: "Change",
-          cell: (one) => (
-            <ActionButton
-              kind="small"
-              confirm="Really end?"
-              run={async () => {
-                if (one.current) {
-                  await signOut();
-                  return;
-                }
-                await remove("/api/session/end/{sessionId}", { path: { sessionId: one.id } });
-                pages.reload();
-              }}
-            >
-              End
-            </ActionButton>
-          ),
-        },
-      ]}
-    />
-  );
-}
-
 function Token({ caller }: { caller: CallerView }): JSX.Element {
   return (
     <dl class="facts-list">
@@ -129,7 +73,7 @@ export function AccountList(): JSX.Element {
       <h2>Roles</h2>
       <Roles caller={caller} />
       <h2>Sessions</h2>
-      <Sessions />
+      <OwnSessions />
       <p class="soft">
         A session ends after 30 days, or 7 days without use. Groups are read at a sign-in: sign in again after
         they have changed.

@@ -6,6 +6,7 @@ import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
 import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
+import { SessionList } from "./SessionList";
 import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
@@ -37,6 +38,7 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
   },
   tokens: { title: "Tokens", about: "Who may use the API, and for what.", List: TokenList },
   roles: { title: "Roles", about: "What people who sign in may do, and where.", List: RoleList },
+  sessions: { title: "Sessions", about: "Where people are signed in.", List: SessionList },
   audit: { title: "Audit log", about: "Changes that users made, newest first.", List: AuditList },
   "dead-letters": {
     title: "Dead letters",
