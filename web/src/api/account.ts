@@ -1,6 +1,6 @@
 // Asks the server who is signed in, and signs in and out.
 import { ApiError, apiUrl, get, remove } from "./client";
-import { noteSignedOut, session, sessionError, sessionInfo } from "./session";
+import { noteSession, noteSignedOut, session, sessionError, sessionInfo } from "./session";
 import type { ProviderView } from "./types";
 
 let asked: AbortController | null = null;
@@ -13,8 +13,7 @@ export async function loadSession(): Promise<void> {
   try {
     const info = await get("/api/session", { signal: stop.signal });
     if (stop.signal.aborted) return;
-    sessionInfo.value = info;
-    sessionError.value = null;
+    noteSession(info);
   } catch (error) {
     if (!stop.signal.aborted && error instanceof ApiError) sessionError.value = error;
   }

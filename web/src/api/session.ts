@@ -4,7 +4,10 @@ import { computed, signal } from "@preact/signals";
 import type { ApiError } from "./client";
 import type { SessionInfo } from "./types";
 
+// `early.ts` reads these, too.
 const TOKEN_KEY = "tidemill-token";
+/** Is there if this browser had a session when the server was asked last. */
+const SESSION_KEY = "tidemill-session";
 
 /** Why nobody is signed in: nobody was, the token is not valid, the session is over, or the user signed out. */
 export type Rejection = "missing" | "invalid" | "ended" | "signed-out";
@@ -51,6 +54,14 @@ export const mayRun = computed(() => {
   return scopes === undefined || scopes.includes("run") || scopes.includes("admin");
 });
 
+/** Notes what the server says about the caller. */
+export function noteSession(info: SessionInfo): void {
+  sessionInfo.value = info;
+  sessionError.value = null;
+  if (info.caller?.session != null) localStorage.setItem(SESSION_KEY, "");
+  else if (session.value.token === null) localStorage.removeItem(SESSION_KEY);
+}
+
 /** Removes the token from this browser. */
 export function forgetToken(): void {
   localStorage.removeItem(TOKEN_KEY);
@@ -66,6 +77,7 @@ export function signIn(token: string, keep: boolean): void {
 /** Forgets who the caller was; the ways to sign in stay. */
 function forgetCaller(): void {
   const info = sessionInfo.value;
+  localStorage.removeItem(SESSION_KEY);
   sessionInfo.value = info === null ? null : { providers: info.providers };
 }
 
