@@ -85,7 +85,7 @@ function RoleForm({ added }: { added: () => void }): JSX.Element {
           onInput={(event) => setRepo(event.currentTarget.value)}
         />
       </label>
-      {isReady && (
+      {isReady ? (
         <ActionButton
           kind="primary"
           run={async () => {
@@ -96,6 +96,10 @@ function RoleForm({ added }: { added: () => void }): JSX.Element {
         >
           Give role
         </ActionButton>
+      ) : (
+        <button type="button" class="primary" disabled>
+          Give role
+        </button>
       )}
     </form>
   );
