@@ -81,6 +81,7 @@ describe("polling", () => {
     let pause = 1000;
     for (let pass = 0; pass < 10; pass += 1) pause = nextPause(pause, "unchanged");
     expect(pause).toBe(15_000);
+    expect(nextPause(pause, "live")).toBe(5000);
     expect(nextPause(pause, "changed")).toBe(1000);
   });
 });
