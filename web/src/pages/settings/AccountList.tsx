@@ -1,8 +1,10 @@
 // Who is signed in, what that allows, and where else the person is signed in.
 import type { JSX } from "preact";
-import { sessionInfo } from "../../api/session";
+import { loadSession } from "../../api/account";
+import { sessionError, sessionInfo } from "../../api/session";
 import type { CallerView } from "../../api/types";
 import { DataTable } from "../../components/DataTable";
+import { ErrorNote } from "../../components/ErrorNote";
 import { shortRepo } from "../../domain/names";
 import { OwnSessions } from "./SessionList";
 
@@ -56,6 +58,8 @@ function Token({ caller }: { caller: CallerView }): JSX.Element {
 
 export function AccountList(): JSX.Element {
   const caller = sessionInfo.value?.caller;
+  const error = sessionError.value;
+  if (error !== null) return <ErrorNote error={error} retry={() => void loadSession()} />;
   if (caller == null) return <p class="dim">Loading…</p>;
   if (caller.person == null) return <Token caller={caller} />;
   return (
