@@ -2,12 +2,11 @@
 //
 //   node measure.mjs [RUNS]
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import lighthouse, { desktopConfig } from "lighthouse";
 import { chromium } from "playwright-core";
-import { browserPath, start } from "../tests/browser.mjs";
+import { browserPath, freePort, start } from "../tests/browser.mjs";
 import * as pipelines from "../tests/pipelines.mjs";
 
 const RUNS = Number(process.argv[2] ?? 5);
@@ -19,17 +18,6 @@ const MAX_FIRST_LOAD = 120 * 1024;
 const DEVICES = { phone: undefined, desktop: desktopConfig };
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 const METRICS = [
   "first-contentful-paint",

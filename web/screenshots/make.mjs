@@ -2,8 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { mkdir, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { loaded, start } from "../tests/browser.mjs";
+import { freePort, loaded, start } from "../tests/browser.mjs";
 import * as pipelines from "../tests/pipelines.mjs";
+import { CLIENT_ID, startProvider } from "../tests/provider.mjs";
 
 const target = fileURLToPath(new URL("../../docs/ui/", import.meta.url));
 const repositories = ["harbour/mill", "harbour/charts", "tools/sounder"].map(
@@ -60,27 +61,8 @@ async function seed(api) {
   return { failed, waiting };
 }
 
-const world = await start();
-try {
-  await mkdir(target, { recursive: true });
-  const { failed, waiting } = await seed(world.api);
-  const repo = encodeURIComponent(repositories[0]);
-  const shots = [
-    ["home", "/", {}],
-    ["home-dark", "/", { scheme: "dark" }],
-    ["executions", "/executions", {}],
-    ["execution", `/executions/${failed}`, {}],
-    ["execution-dark", `/executions/${waiting}`, { scheme: "dark" }],
-    ["timeline", `/executions/${failed}?view=timeline`, {}],
-    ["tests", `/executions/${failed}?view=tests`, {}],
-    ["artifacts", `/executions/${failed}?view=artifacts`, {}],
-    ["log", `/executions/${failed}/jobs/unit`, {}],
-    ["insights", `/insights?repo=${repo}`, {}],
-    ["workers", "/workers", {}],
-    ["start", "/start", {}],
-    ["settings", "/settings/audit", {}],
-    ["phone", `/executions/${failed}`, { width: 390, height: 780 }],
-  ];
+/** Writes the picture of each page that is listed: name, path, and what `open` gets. */
+async function takePictures(world, shots) {
   for (const [name, path, options] of shots) {
     const { page, close } = await world.open(path, { height: 760, ...options });
     await loaded(page);
@@ -91,6 +73,83 @@ try {
     execFileSync("pngquant", ["--force", "--output", file, "--", file]);
     console.log(`${((await stat(file)).size / 1024).toFixed(0).padStart(4)} KiB  ${name}.png`);
   }
+}
+
+/** The pages with executions. */
+async function executionPages(world) {
+  const { failed, waiting } = await seed(world.api);
+  const repo = encodeURIComponent(repositories[0]);
+  await takePictures(world, [
+    ["home", "/", {}],
+    ["home-dark", "/", { scheme: "dark" }],
+    ["executions", "/executions", {}],
+    ["execution", `/executions/${failed}`, {}],
+    ["execution-dark", `/executions/${waiting}`, { scheme: "dark" }],
+    ["timeline", `/executions/${failed}?view=timeline`, {}],
+    ["tests", `/executions/${failed}?view=tests`, {}],
+    ["artifacts", `/executions/${failed}?view=artifacts`, {}],
+    ["summary", `/executions/${failed}?view=summary`, {}],
+    ["pipeline", `/executions/${failed}?view=pipeline`, {}],
+    ["log", `/executions/${failed}/jobs/unit`, {}],
+    ["insights", `/insights?repo=${repo}`, {}],
+    ["workers", "/workers", {}],
+    ["start", "/start", {}],
+    ["repositories", "/settings/repositories", {}],
+    ["deliveries", `/settings/deliveries?repo=${repo}`, {}],
+    ["schedules", "/settings/schedules", {}],
+    ["environments", `/settings/environments?repo=${repo}`, {}],
+    ["secrets", `/settings/secrets?repo=${repo}`, {}],
+    ["registries", `/settings/registries?repo=${repo}`, {}],
+    ["tokens", "/settings/tokens", {}],
+    ["audit", "/settings/audit", {}],
+    ["dead-letters", "/settings/dead-letters", {}],
+    ["phone", `/executions/${failed}`, { width: 390, height: 780 }],
+  ]);
+}
+
+/** The pages of people and their roles, with a provider. */
+async function accountPages(world) {
+  const rules = [
+    { role: "admin", user: "oidc:mara@example.org" },
+    { role: "developer", group: "oidc:harbour", repo: "git.example.org/harbour/*" },
+    { role: "viewer" },
+  ];
+  for (const rule of rules) await world.api.post("/api/role", rule);
+  await takePictures(world, [["sign-in", "/", { signIn: null }]]);
+  const { page, close } = await world.open("/", { signIn: null, height: 760 });
+  await page.getByRole("link", { name: /^Sign in with / }).click();
+  await page.getByRole("button", { name: "I am mara" }).click();
+  await page.getByRole("link", { name: /^Signed in as/ }).waitFor();
+  const context = { storageState: await page.context().storageState() };
+  await takePictures(world, [
+    ["account", "/settings/account", { signIn: null, context }],
+    ["roles", "/settings/roles", { signIn: null, context }],
+    ["sessions", "/settings/sessions", { signIn: null, context }],
+  ]);
+  await close();
+}
+
+/** Runs the steps with a server, and stops it. */
+async function withServer(options, steps) {
+  const world = await start(options);
+  try {
+    await steps(world);
+  } finally {
+    await world.stop();
+  }
+}
+
+await mkdir(target, { recursive: true });
+await withServer({}, executionPages);
+const port = await freePort();
+const url = `http://127.0.0.1:${port}`;
+const people = {
+  mara: { name: "Mara", email: "mara@example.org", email_verified: true, groups: ["harbour"] },
+};
+const provider = await startProvider(url, people);
+try {
+  const oidc = ["--oidc-issuer", provider.issuer, "--oidc-client-id", CLIENT_ID];
+  await withServer({ port, options: ["--public-url", url, ...oidc] }, accountPages);
 } finally {
-  await world.stop();
+  await provider.close();
 }

@@ -1,12 +1,10 @@
 // Checks every page with axe, in light and dark, on a desktop and a phone; and that keys alone reach everything.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
+import { findings } from "./axe.mjs";
 import { loaded, start } from "./browser.mjs";
 import * as pipelines from "./pipelines.mjs";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const repo = encodeURIComponent("https://git.example.org/harbour/mill.git");
 let world;
 let id;
@@ -36,17 +34,10 @@ const paths = () => [
   `/settings/secrets?repo=${repo}`,
   "/settings/tokens",
   "/settings/audit",
+  "/settings/roles",
+  "/settings/account",
   "/nothing-here",
 ];
-
-async function findings(page) {
-  // The policy of the page forbids scripts in the document; the browser's own channel is not bound to it.
-  await page.evaluate(axe);
-  const result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
-  return result.violations.map(
-    (one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`,
-  );
-}
 
 for (const scheme of ["light", "dark"]) {
   for (const width of [1280, 390]) {

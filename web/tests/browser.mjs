@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,9 +18,30 @@ const START_MS = 60_000;
 /** How long a page may take to show something. Machines that run tests are busy. */
 const TIMEOUT_MS = 45_000;
 
-async function startServer(directory) {
-  const options = ["--listen", "127.0.0.1:0", "--data-dir", directory, "--isolate", "off", "--jobs", "2"];
-  const server = spawn(binary, ["server", ...options, "--rate-limit", "0"], {
+/** A port of this machine that nothing uses. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function startServer(directory, port, further) {
+  const options = [
+    "--listen",
+    `127.0.0.1:${port}`,
+    "--data-dir",
+    directory,
+    "--isolate",
+    "off",
+    "--jobs",
+    "2",
+  ];
+  const server = spawn(binary, ["server", ...options, "--rate-limit", "0", ...further], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const hasEnded = () => server.pid === undefined || server.exitCode !== null || server.signalCode !== null;
@@ -78,8 +100,11 @@ export async function loaded(page) {
   await waitUntil(page, "!document.querySelector('main').textContent.includes('Loading…')");
 }
 
-/** Starts a server with a data directory of its own, and a browser. */
-export async function start() {
+/**
+ * Starts a server with a data directory of its own, and a browser. The pages are at `port`; 0 stands for any free one.
+ * `options` are further options of the server.
+ */
+export async function start({ port = 0, options = [] } = {}) {
   const directory = await mkdtemp(join(tmpdir(), "tidemill-browser-test-"));
   let server;
   let front = null;
@@ -95,10 +120,11 @@ export async function start() {
     }
   };
   try {
-    server = await startServer(directory);
-    const token = (await readFile(join(directory, "token"), "utf8")).trim();
     // With TIDEMILL_WEB_DIST=1, web/dist is tested as it is, without a build of the server that has it.
-    if (process.env.TIDEMILL_WEB_DIST === "1") front = await serve(server.address);
+    const hasFront = process.env.TIDEMILL_WEB_DIST === "1";
+    server = await startServer(directory, hasFront ? 0 : port, options);
+    const token = (await readFile(join(directory, "token"), "utf8")).trim();
+    if (hasFront) front = await serve(server.address, port);
     browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
     const url = front === null ? server.address : front.url;
     return world({ url, token, api: new Api(server.address, token), browser, stop });

@@ -37,6 +37,30 @@ test("home shows repositories with their history", () =>
     assert.match(page.url(), /\/executions\/[0-9a-f-]{36}$/);
   }));
 
+test("a page asks for its data before its code is there, and once", async () => {
+  const cases = {
+    "/": "/api/overview",
+    "/executions": "/api/pipeline/executions",
+    [`/executions/${failed}`]: `/api/pipeline/status/${failed}`,
+  };
+  for (const [path, data] of Object.entries(cases)) {
+    const { page, problems, close } = await world.open("/settings/nothing-here");
+    const asked = new Set();
+    const isAsked = page.waitForRequest((request) => new URL(request.url()).pathname === data);
+    page.on("request", (request) => asked.add(request.url()));
+    await page.route("**/assets/index-*.js", async (route) => {
+      await isAsked;
+      await route.continue();
+    });
+    await page.goto(world.url + path);
+    await loaded(page);
+    // The code would ask at another address if it did not take the reply.
+    assert.equal([...asked].filter((url) => new URL(url).pathname === data).length, 1, path);
+    assert.deepEqual(problems, []);
+    await close();
+  }
+});
+
 test("filters are in the address", () =>
   on("/executions", {}, async (page) => {
     await page.locator(".execution-row").nth(1).waitFor();

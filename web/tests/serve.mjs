@@ -1,8 +1,9 @@
-// Serves web/dist in front of a server, with the server's policy for pages: so the bundle is tested without a build of the server.
-import { createReadStream, existsSync } from "node:fs";
+// Serves web/dist in front of a server, with the server's headers for pages: so the bundle is tested without a build of the server.
+import { existsSync, readFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const POLICY =
@@ -31,17 +32,21 @@ export async function serve(api, port = 0) {
       incoming.pipe(forwarded);
       return;
     }
-    const asset = path.startsWith("/assets/") ? join(dist, normalize(path)) : join(dist, "index.html");
-    if (!existsSync(asset)) {
+    const isAsset = path.startsWith("/assets/");
+    const file = isAsset ? join(dist, normalize(path)) : join(dist, "index.html");
+    if (!existsSync(file)) {
       reply.writeHead(404).end();
       return;
     }
     reply.writeHead(200, {
-      "content-type": `${TYPES[extname(asset)] ?? "application/octet-stream"}; charset=utf-8`,
+      "content-type": `${TYPES[extname(file)] ?? "application/octet-stream"}; charset=utf-8`,
       "content-security-policy": POLICY,
       "x-content-type-options": "nosniff",
+      ...(isAsset
+        ? { "cache-control": "public, max-age=31536000, immutable", "content-encoding": "gzip" }
+        : { "cache-control": "no-cache" }),
     });
-    createReadStream(asset).pipe(reply);
+    reply.end(isAsset ? gzipSync(readFileSync(file), { level: 9 }) : readFileSync(file));
   });
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };

@@ -71,14 +71,42 @@ function queryText(query: Record<string, unknown> | undefined): string {
   return text === "" ? "" : `?${text}`;
 }
 
-/** Sends a request with the token. Fails with `ApiError` unless the reply is a success or 304. */
+declare global {
+  interface Window {
+    /** What `early.ts` has requested, with the token for which it is. */
+    earlyRequests?: { token: string | null; at: number; replies: Map<string, Promise<Response>> };
+  }
+}
+
+/** A reply that was requested longer ago may be out of date. */
+const MAX_EARLY_MS = 10_000;
+
+/** Takes the reply to an early request for this path, if there is one. */
+function takeEarly(path: string, token: string | null): Promise<Response> | undefined {
+  const early = typeof window === "undefined" ? undefined : window.earlyRequests;
+  if (early === undefined || early.token !== token || Date.now() - early.at > MAX_EARLY_MS) return undefined;
+  const reply = early.replies.get(path);
+  early.replies.delete(path);
+  return reply;
+}
+
+/** No other site can send this header, so that a cookie counts only for requests of this page. */
+const OWN_REQUEST = "x-tidemill-request";
+
+/**
+ * Sends a request with the token; without one, the browser adds the cookie of the session. Fails with `ApiError` unless
+ * the reply is a success or 304.
+ */
 export async function send(path: string, options: RequestInit = {}): Promise<Response> {
   const { token } = session.value;
   const headers = new Headers(options.headers);
   if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  const isRead = options.method === undefined || options.method === "GET";
+  if (!isRead) headers.set(OWN_REQUEST, "1");
+  const early = isRead && !headers.has("if-none-match") ? takeEarly(path, token) : undefined;
   let reply: Response;
   try {
-    reply = await fetch(apiUrl(path), { ...options, headers });
+    reply = await (early ?? fetch(apiUrl(path), { ...options, headers }));
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
     throw new ApiError(0, { title: "No connection", detail: "The server does not answer." });

@@ -1,26 +1,31 @@
 // Keeps what is shown current: repeats a request, more slowly while nothing changes, and not while the tab is hidden.
 
-/** What one pass found. */
-export type PassResult = "changed" | "unchanged" | "done";
+/** What one pass found. `live`: nothing changed, but what is shown will change soon. */
+export type PassResult = "changed" | "live" | "unchanged" | "done";
 
 const MIN_PAUSE_MS = 1000;
 const MAX_PAUSE_MS = 15_000;
+const MAX_LIVE_PAUSE_MS = 5000;
 const RETRY_MS = 3000;
 
 /** The pause before the next pass: doubled while nothing changes. */
 export function nextPause(previous: number, result: PassResult): number {
-  return result === "changed" ? MIN_PAUSE_MS : Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, previous * 2));
+  const longest = result === "live" ? MAX_LIVE_PAUSE_MS : MAX_PAUSE_MS;
+  return result === "changed" ? MIN_PAUSE_MS : Math.min(longest, Math.max(MIN_PAUSE_MS, previous * 2));
 }
 
+/** Waits, but not on when the user comes back to the tab. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, milliseconds);
     function done(): void {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);
+      document.removeEventListener("visibilitychange", done);
       resolve();
     }
     signal.addEventListener("abort", done);
+    document.addEventListener("visibilitychange", done);
   });
 }
 

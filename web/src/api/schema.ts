@@ -1,5 +1,22 @@
 // Written by `npm run api` from openapi.json; do not edit.
 export interface paths {
+    "/api/artifact/archive/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All artifacts of an execution in a tar */
+        get: operations["artifact-archive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/artifact/content/{artifactId}": {
         parameters: {
             query?: never;
@@ -28,6 +45,40 @@ export interface paths {
         get: operations["artifact-download"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/file/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One file of an artifact */
+        get: operations["artifact-file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/link/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link to the files of an artifact */
+        post: operations["artifact-link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -340,6 +391,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/job/log-times/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Times of the lines of a log */
+        get: operations["job-log-times"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/logs/{jobId}": {
         parameters: {
             query?: never;
@@ -538,6 +606,23 @@ export interface paths {
         put?: never;
         /** Report the pipeline files of a commit */
         post: operations["pipeline-discovered"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/events/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Server-sent events of an execution */
+        get: operations["pipeline-events"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -853,6 +938,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/role": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The rules that give roles */
+        get: operations["role"];
+        put?: never;
+        /** Give a role */
+        post: operations["role-set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/role/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take a role back */
+        post: operations["role-remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/schedule": {
         parameters: {
             query?: never;
@@ -933,6 +1053,126 @@ export interface paths {
         put?: never;
         /** Remove a secret or a variable */
         post: operations["secret-remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who the caller is, and how to sign in */
+        get: operations["session"];
+        put?: never;
+        post?: never;
+        /** Sign out */
+        delete: operations["session-end"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** End of a sign-in: redirects to a page */
+        get: operations["session-callback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A code to sign in the command line */
+        post: operations["session-code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/end/{sessionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End one of the caller's sessions */
+        delete: operations["session-end-one"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's sessions */
+        get: operations["session-list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Begin to sign in: redirects to the provider */
+        get: operations["session-login"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Exchange such a code for a token */
+        post: operations["session-token"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1227,6 +1467,13 @@ export interface components {
          * @description A set of files that a job uploaded.
          */
         ArtifactId: string;
+        /** @description An address of the files of an artifact. */
+        ArtifactLink: {
+            /** @description Until when it is valid. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description Path below the server's address, with a ticket in it; a file's path follows. */
+            path: string;
+        };
         /** @description Artifacts of an execution. */
         ArtifactList: {
             /** @description In the order of the jobs. */
@@ -1544,6 +1791,28 @@ export interface components {
         };
         /** @description What a job does with a cache. */
         CachePolicy: "pull-push" | "pull" | "push";
+        /** @description The caller of a request. */
+        CallerView: {
+            /** @description Name of the person or of the token. */
+            name: string;
+            /** @description The person's id, with its provider; absent for tokens of machines. */
+            person?: string | null;
+            /** @description The names by which rules of roles can select the person. */
+            names?: string[];
+            /** @description The person's groups, as of the last sign-in. */
+            groups?: string[];
+            /** @description The person's roles. */
+            roles?: components["schemas"]["RoleGrant"][];
+            /** @description The scopes of the token, or the highest one of the person's roles. */
+            scopes: components["schemas"]["Scope"][];
+            /** @description The only repository of the token. */
+            repo?: string | null;
+            /**
+             * Format: uuid
+             * @description Id of the session, if the caller is a browser that is signed in.
+             */
+            session?: string | null;
+        };
         /** @description The reply to a cancel request. */
         CancelReply: {
             /** @description Whether this request changed anything (false: it had ended, or was already canceled). */
@@ -1710,6 +1979,25 @@ export interface components {
             run_number: number;
             /** @description Status. */
             status: components["schemas"]["ExecutionStatus"];
+        };
+        /** @description Exchanges a code for a token. */
+        CodeExchange: {
+            /** @description The code. */
+            code: string;
+            /** @description The text whose SHA-256 was sent for the code. */
+            verifier: string;
+            /** @description Name of the machine, for the name of the token. */
+            machine: string;
+        };
+        /** @description A code for the command line. */
+        CodeReply: {
+            /** @description The code. */
+            code: string;
+        };
+        /** @description Asks for a code with which the command line gets a token of the person who is signed in. */
+        CodeRequest: {
+            /** @description SHA-256, in base64url, of the verifier that only the command line knows. */
+            challenge: string;
         };
         /** @description What is known of a commit besides its hash. */
         CommitDetails: {
@@ -2038,6 +2326,11 @@ export interface components {
         DrainWorkersRequest: {
             /** @description Name or id of a worker. All workers with this name drain. */
             worker: string;
+        };
+        /** @description The reply to the end of a session. */
+        EndSessionReply: {
+            /** @description Whether there was such a session. */
+            ended: boolean;
         };
         /** @description The environment of a job: where it deploys to, or what it stops. */
         Environment: {
@@ -2809,6 +3102,36 @@ export interface components {
             /** @description The bytes: zstd, then base64 (standard alphabet, padded). */
             zstd_base64: string;
         };
+        /** @description When a position of a log was written: the bytes from here to the next mark came at this time or later. */
+        LogMark: {
+            /** @description The time, by the clock of the worker. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint64
+             * @description Number of line ends before it.
+             */
+            line: number;
+            /**
+             * Format: uint64
+             * @description Offset in the attempt's log.
+             */
+            offset: number;
+        };
+        /** @description Times of the lines of an attempt's log. */
+        LogTimes: {
+            /** @description Whether no more bytes will follow. */
+            complete: boolean;
+            /**
+             * @description Marks by ascending offset, at most 10,000: of a log with more, some are left out evenly. A running job's last seconds have
+             *     none yet, and neither has a log that was written within a second.
+             */
+            marks: components["schemas"]["LogMark"][];
+            /**
+             * Format: uint64
+             * @description Number of stored bytes of the log.
+             */
+            size: number;
+        };
         /** @description A receiver of notifications about failed and recovered pipelines. */
         Notify: {
             /** @description The format. */
@@ -3030,6 +3353,15 @@ export interface components {
         };
         /** @description A git provider, which sends webhooks and receives commit statuses. */
         Provider: "github" | "gitlab" | "gitea" | "bitbucket";
+        /** @description Providers with which people sign in. */
+        ProviderKind: "oidc" | "github" | "gitlab" | "gitea";
+        /** @description A way to sign in. */
+        ProviderView: {
+            /** @description The provider, for the address of the sign-in. */
+            id: components["schemas"]["ProviderKind"];
+            /** @description Its name, for the button. */
+            name: string;
+        };
         /** @description A public key, as in RFC 7517. */
         PublicKey: {
             /** @description [`ALGORITHM`]. */
@@ -3161,6 +3493,11 @@ export interface components {
         /** @description The reply to the removal of a repository. */
         RemoveRepositoryReply: {
             /** @description Whether it was registered. */
+            removed: boolean;
+        };
+        /** @description The reply to the removal of a rule. */
+        RemoveRoleReply: {
+            /** @description Whether there was such a rule. */
             removed: boolean;
         };
         /** @description The reply to a deletion of a secret. */
@@ -3368,6 +3705,55 @@ export interface components {
             /** @description The revoked token. */
             revoked: components["schemas"]["TokenView"];
         };
+        /** @description What a person may do. */
+        Role: "viewer" | "developer" | "maintainer" | "admin";
+        /** @description A role of a person. */
+        RoleGrant: {
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+            /** @description Its repositories; `*` stands for any characters. */
+            repo: string;
+        };
+        /** @description The rules of a deployment. */
+        RoleList: {
+            /** @description In the order of persons, groups and repositories. */
+            rules: components["schemas"]["RoleRule"][];
+        };
+        /** @description A rule that gives a role; sent to add it, or to change the role of an existing one. */
+        RoleRequest: {
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+            /** @description A person, with the provider. */
+            user?: string | null;
+            /** @description A group, with the provider. */
+            group?: string | null;
+            /** @description The repository; `*` stands for any characters. Absent: all. */
+            repo?: string | null;
+        };
+        /** @description A rule that gives a role. */
+        RoleRule: {
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+            /** @description A person, with the provider. */
+            user?: string | null;
+            /** @description A group, with the provider. */
+            group?: string | null;
+            /** @description The repository; `*` stands for any characters. Absent: all. */
+            repo?: string | null;
+            /** @description When it was set. */
+            set_at: components["schemas"]["Timestamp"];
+            /** @description Name of who set it. */
+            set_by: string;
+        };
+        /** @description For whom a rule is, and in which repositories it applies. */
+        RoleTarget: {
+            /** @description A person, with the provider. */
+            user?: string | null;
+            /** @description A group, with the provider. */
+            group?: string | null;
+            /** @description The repository; `*` stands for any characters. Absent: all. */
+            repo?: string | null;
+        };
         /** @description Starts a schedule now; its next time stays. */
         RunScheduleRequest: {
             /**
@@ -3506,6 +3892,44 @@ export interface components {
             variables?: {
                 [key: string]: string;
             };
+        };
+        /** @description Who the caller is, and how one can sign in. */
+        SessionInfo: {
+            /** @description Ways to sign in; none: only tokens. */
+            providers: components["schemas"]["ProviderView"][];
+            /** @description The caller; absent if there is no valid token or session. */
+            caller?: components["schemas"]["CallerView"] | null;
+        };
+        /** @description The sessions of the caller. */
+        SessionList: {
+            /** @description The newest first. */
+            sessions: components["schemas"]["SessionView"][];
+            /** @description Whether there are more. */
+            truncated?: boolean;
+        };
+        /** @description A session of the caller. */
+        SessionView: {
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /** @description When the person signed in. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description When it was last used, to the day. */
+            used_at: components["schemas"]["Timestamp"];
+            /** @description When it ends if it is not used before. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description The browser's description of itself. */
+            browser?: string | null;
+            /** @description The address from which the person signed in, if known. */
+            from?: string | null;
+            /** @description Whether it is the session of this request. */
+            current: boolean;
+            /** @description The person's id; only in lists of other people's sessions. */
+            person?: string | null;
+            /** @description The person's name; only in lists of other people's sessions. */
+            name?: string | null;
         };
         /** @description Stores a login. No reply of the API contains its password except an assignment. */
         SetRegistryRequest: {
@@ -3886,6 +4310,8 @@ export interface components {
             repo?: string | null;
             /** @description Its scopes. */
             scopes: components["schemas"]["Scope"][];
+            /** @description Id of the person whose roles it has, instead of scopes. */
+            person?: string | null;
         };
         /** @description What started an execution. */
         Trigger: "manual" | "retry" | "push" | "pull_request" | "schedule" | "parent_pipeline" | "merge_group" | "release" | "comment" | "pipeline";
@@ -4088,6 +4514,37 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "artifact-archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "artifact-content": {
         parameters: {
             query: {
@@ -4154,6 +4611,73 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ArtifactAddress"];
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-file": {
+        parameters: {
+            query: {
+                /** @description Path of the file in the artifact */
+                path: string;
+                /** @description Whether a browser saves the file instead of showing it; default false */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactLink"];
                 };
             };
             /** @description Error */
@@ -4782,6 +5306,40 @@ export interface operations {
             };
         };
     };
+    "job-log-times": {
+        parameters: {
+            query?: {
+                /** @description Attempt; default the current one */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogTimes"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "job-logs": {
         parameters: {
             query?: {
@@ -5159,6 +5717,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DiscoveryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-events": {
+        parameters: {
+            query?: {
+                /** @description End the stream after this time; default and maximum an hour */
+                wait_ms?: number;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description Error */
@@ -5885,6 +6477,101 @@ export interface operations {
             };
         };
     };
+    role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "role-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleRule"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "role-remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleTarget"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemoveRoleReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     schedule: {
         parameters: {
             query?: {
@@ -6064,6 +6751,266 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RemoveSecretReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionInfo"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndSessionReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-callback": {
+        parameters: {
+            query?: {
+                /** @description Code of the provider */
+                code?: string;
+                /** @description State of the sign-in */
+                state?: string;
+                /** @description Why the provider refused */
+                error?: string;
+                /** @description The provider's issuer */
+                iss?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CodeRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CodeReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-end-one": {
+        parameters: {
+            query?: {
+                /** @description The person whose session it is, for administrators */
+                person?: string;
+            };
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndSessionReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-list": {
+        parameters: {
+            query?: {
+                /** @description Those of every person, for administrators; default false */
+                all?: boolean;
+                /** @description Those of this person, for administrators */
+                person?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-login": {
+        parameters: {
+            query: {
+                /** @description The provider */
+                provider: components["schemas"]["ProviderKind"];
+                /** @description Path of this server to go to afterwards; default `/` */
+                return_to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "session-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CodeExchange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenReply"];
                 };
             };
             /** @description Error */

@@ -2,10 +2,15 @@ import type { JSX } from "preact";
 import { formatAge, formatDuration, formatTime } from "../domain/duration";
 import { now } from "./clock";
 
-/** How long ago something was; the exact time is its title. */
+/** How long ago something was; the exact time is its title, which is written when the pointer comes. */
 export function Age({ time }: { time: string }): JSX.Element {
   return (
-    <time dateTime={time} title={formatTime(time)}>
+    <time
+      dateTime={time}
+      onPointerEnter={(event) => {
+        event.currentTarget.title = formatTime(time);
+      }}
+    >
       {formatAge(Date.parse(time), now.value)}
     </time>
   );

@@ -17,12 +17,14 @@ export function asApiError(error: unknown): ApiError {
 
 /**
  * Keeps a value current while the component is shown. `load` gets what it returned last, and returns the new value, or
- * `null` if nothing changed; an equal value is no change either. `isFinal` says when a value never changes again. `key` names what is loaded.
+ * `null` if nothing changed; an equal value is no change either. `isFinal` says when a value never changes again, `isBusy`
+ * when it will change soon. `key` names what is loaded.
  */
 export function useLive<Value>(
   key: string,
   load: (signal: AbortSignal, previous: Value | null) => Promise<Value | null>,
   isFinal: (value: Value) => boolean = () => false,
+  isBusy: (value: Value) => boolean = () => false,
 ): Live<Value> {
   const [state, setState] = useState<{ key: string; value: Value | null; error: ApiError | null }>({
     key,
@@ -48,7 +50,8 @@ export function useLive<Value>(
         setState((old) => (old.error === null ? old : { ...old, error: null }));
       }
       if (previous !== null && isFinal(previous)) return "done";
-      return hasChanged ? "changed" : "unchanged";
+      if (hasChanged) return "changed";
+      return previous !== null && isBusy(previous) ? "live" : "unchanged";
     };
     const onError = (cause: unknown): void => {
       const error = asApiError(cause);
@@ -58,7 +61,7 @@ export function useLive<Value>(
     };
     void poll(stop.signal, pass, onError);
     return () => stop.abort();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- the key stands for `load` and `isFinal`
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the key stands for the functions
   }, [key, turn]);
 
   const current = state.key === key ? state : { value: null, error: null };

@@ -11,7 +11,7 @@ export function formatDuration(milliseconds: number): string {
   return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3600)}h`;
 }
 
-const STEPS: readonly (readonly [number, Intl.RelativeTimeFormatUnit])[] = [
+const STEPS: readonly (readonly [number, string])[] = [
   [60, "second"],
   [60, "minute"],
   [24, "hour"],
@@ -21,21 +21,33 @@ const STEPS: readonly (readonly [number, Intl.RelativeTimeFormatUnit])[] = [
   [Number.POSITIVE_INFINITY, "year"],
 ];
 
-/** `now`, `5 minutes ago`, `in 2 days`. */
+/** `now`, `5 minutes ago`, `in 2 days`. `Intl.RelativeTimeFormat` would take longer than all else that draws a page. */
 export function formatAge(time: number, now: number): string {
-  let value = (time - now) / 1000;
-  const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-  if (Math.abs(value) < 10) return "now";
+  let value = Math.abs(time - now) / 1000;
+  if (value < 10) return "now";
   for (const [size, unit] of STEPS) {
-    if (Math.abs(value) < size) return format.format(Math.trunc(value), unit);
+    if (value < size) {
+      const count = Math.floor(value);
+      const text = `${count} ${unit}${count === 1 ? "" : "s"}`;
+      return time > now ? `in ${text}` : `${text} ago`;
+    }
     value /= size;
   }
   return "";
 }
 
+/** Created when it is first needed, and kept, because that takes long. */
+let times: Intl.DateTimeFormat | undefined;
+
 /** A time in the reader's own time zone. */
 export function formatTime(time: string): string {
-  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  times ??= new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return times.format(new Date(time));
+}
+
+/** `2,000,000` */
+export function formatCount(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** `12.5 MiB` */

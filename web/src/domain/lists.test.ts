@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { nextPause } from "../api/polling";
 import { visibleRows } from "../components/useWindowRows";
-import { formatAge, formatBytes, formatDuration } from "./duration";
+import { formatAge, formatBytes, formatCount, formatDuration } from "./duration";
 import { listQuery, mergeExecutions, mergeFirstPage, readFilter } from "./executions";
 import { inputFields, inputValues } from "./inputs";
 import { failureRate, fillDays } from "./insight";
@@ -81,6 +81,7 @@ describe("polling", () => {
     let pause = 1000;
     for (let pass = 0; pass < 10; pass += 1) pause = nextPause(pause, "unchanged");
     expect(pause).toBe(15_000);
+    expect(nextPause(pause, "live")).toBe(5000);
     expect(nextPause(pause, "changed")).toBe(1000);
   });
 });
@@ -96,7 +97,9 @@ describe("texts", () => {
     const now = Date.UTC(2026, 0, 10);
     expect(formatAge(now - 3000, now)).toBe("now");
     expect(formatAge(now - 300_000, now)).toBe("5 minutes ago");
-    expect(formatAge(now + 90_000_000, now)).toBe("tomorrow");
+    expect(formatAge(now + 90_000_000, now)).toBe("in 1 day");
+    expect(formatAge(now - 40 * 86_400_000, now)).toBe("1 month ago");
+    expect(formatAge(now - 3 * 365 * 86_400_000, now)).toBe("3 years ago");
   });
 
   it("of names are short", () => {
@@ -104,6 +107,7 @@ describe("texts", () => {
     expect(shortRepo("git@git.example.org:team/app.git")).toBe("team/app");
     expect(authorName("Mara Lindqvist <mara@example.org>")).toBe("Mara Lindqvist");
     expect(formatBytes(1536)).toBe("1.5 KiB");
+    expect([0, 999, 1000, 2_000_000].map(formatCount)).toEqual(["0", "999", "1,000", "2,000,000"]);
   });
 
   it("match a search by all its words", () => {

@@ -1,6 +1,6 @@
 import type { JSX, RefObject } from "preact";
 import { useEffect } from "preact/hooks";
-import { formatBytes } from "../domain/duration";
+import { formatBytes, formatCount } from "../domain/duration";
 import type { PaneSearch } from "./pane_search";
 
 interface LogSearchProps {
@@ -85,9 +85,9 @@ function countText(search: PaneSearch): string {
   if (search.error !== null) return search.error;
   const { progress } = search;
   if (progress === null) return "";
-  const matches = `${progress.matches.toLocaleString("en")}${progress.isCut ? "+" : ""}`;
+  const matches = `${formatCount(progress.matches)}${progress.isCut ? "+" : ""}`;
   const share = progress.blocks === 0 ? 100 : Math.floor((progress.searched / progress.blocks) * 100);
   const busy = search.isBusy ? ` · ${share} % searched` : "";
   if (progress.matches === 0) return `No line${search.isBusy ? " yet" : ""}${busy}`;
-  return `${search.position === 0 ? "" : `${search.position.toLocaleString("en")} of `}${matches} lines${busy}`;
+  return `${search.position === 0 ? "" : `${formatCount(search.position)} of `}${matches} lines${busy}`;
 }

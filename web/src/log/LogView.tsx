@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JobView } from "../api/types";
 import { ErrorNote } from "../components/ErrorNote";
 import { asApiError } from "../components/useLive";
-import { formatBytes } from "../domain/duration";
+import { formatBytes, formatCount } from "../domain/duration";
 import { hasEnded, jobExplanation } from "../domain/status";
 import { onKey } from "../shell/keys";
 import { LogControls } from "./LogControls";
@@ -199,7 +199,7 @@ function statusText(pane: LogPane, state: PaneJob): string {
   if (pane.loader.state === "loading") return "Loading…";
   if (pane.loader.state === "ended" || state.hasEnded) {
     const { lineCount, contiguous, blockCount } = pane.document;
-    return contiguous < blockCount ? "" : `${lineCount.toLocaleString("en")} lines`;
+    return contiguous < blockCount ? "" : `${formatCount(lineCount)} lines`;
   }
   return pane.isFollowing ? "Running; new lines are followed." : "Running.";
 }

@@ -11,6 +11,11 @@ function current(): Address {
 /** The address of the shown page. */
 export const address = signal<Address>(current());
 
+/** The path of the shown page below the UI's root, with its query and fragment. */
+export function currentPath(): string {
+  return `/${location.href.slice(root.href.length)}`;
+}
+
 function show(): void {
   address.value = current();
 }

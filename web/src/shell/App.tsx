@@ -1,11 +1,13 @@
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { anonymous, signedIn } from "../api/session";
+import { sessionInfo, viewer } from "../api/session";
 import { ExecutionPage } from "../pages/execution/ExecutionPage";
 import { ExecutionsPage } from "../pages/executions/ExecutionsPage";
 import { HomePage } from "../pages/home/HomePage";
 import { JobPage } from "../pages/job/JobPage";
+import { readLoginRequest } from "../domain/loopback";
 import { address, to } from "../router/router";
+import { CommandLineAccess } from "./CommandLineAccess";
 import { CommandPalette } from "./CommandPalette";
 import { installKeys } from "./keys";
 import { KeyHelp } from "./KeyHelp";
@@ -77,10 +79,22 @@ function Page(): JSX.Element {
   }
 }
 
-export function App(): JSX.Element {
-  useEffect(installKeys, []);
-  // Executions of a public repository need no token. Whether a repository is public shows when the page asks for one.
-  const isReadable = signedIn.value || (anonymous.value && address.value.path[0] === "executions");
+/** The page on which a sign-in ends, and the command line asks for one. */
+function LoginPage(): JSX.Element {
+  const { query } = address.value;
+  const isPerson = viewer.value === "identified" && sessionInfo.value?.caller?.session != null;
+  if (!query.has("challenge") || !isPerson) return <SignInPage />;
+  return <CommandLineAccess request={readLoginRequest(query)} />;
+}
+
+/** What the viewer may see at this address: the page, or the way to sign in. */
+function Shown(): JSX.Element {
+  const [first] = address.value.path;
+  if (first === "login") return <LoginPage />;
+  // Executions of a public repository need no sign-in. Whether a repository is public shows when the page asks for one.
+  const isReadable =
+    viewer.value === "identified" || (viewer.value === "anonymous" && first === "executions");
+  if (viewer.value === "unknown") return <main id="main" aria-busy="true" />;
   if (!isReadable) return <SignInPage />;
   return (
     <>
@@ -90,4 +104,9 @@ export function App(): JSX.Element {
       <KeyHelp />
     </>
   );
+}
+
+export function App(): JSX.Element {
+  useEffect(installKeys, []);
+  return <Shown />;
 }

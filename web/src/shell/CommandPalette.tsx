@@ -1,8 +1,9 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { signOut, switchUser } from "../api/account";
 import { get } from "../api/client";
-import { anonymous, signOut } from "../api/session";
+import { anonymous } from "../api/session";
 import type { ExecutionSummary } from "../api/types";
 import { Dialog } from "../components/Dialog";
 import { shortRepo } from "../domain/names";
@@ -23,6 +24,7 @@ const MAX_SHOWN = 12;
 const SEARCH_BOX: object = { type: "search", role: "combobox" };
 
 const SETTINGS: readonly string[] = [
+  "account",
   "repositories",
   "deliveries",
   "schedules",
@@ -30,6 +32,8 @@ const SETTINGS: readonly string[] = [
   "secrets",
   "registries",
   "tokens",
+  "roles",
+  "sessions",
   "audit",
   "dead-letters",
 ];
@@ -46,7 +50,7 @@ function pageCommands(): Command[] {
     page("Start an execution", to.start()),
     ...SETTINGS.map((list) => page(`Settings: ${list.replace("-", " ")}`, to.settings(list))),
     { text: "Change colours", detail: "action", run: () => (theme.value = nextTheme[theme.value]) },
-    { text: "Sign out", detail: "action", run: signOut },
+    { text: "Sign out", detail: "action", run: () => void signOut().catch(switchUser) },
   ];
 }
 

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
-import { anonymous, signOut } from "../api/session";
+import { signOut, switchUser } from "../api/account";
+import { anonymous, sessionInfo } from "../api/session";
 import { Icon, type IconName } from "../components/Icon";
 import { address, to } from "../router/router";
 import { paletteOpen } from "./CommandPalette";
@@ -18,6 +19,19 @@ const THEME_ICON: Record<Theme, IconName> = { system: "contrast", light: "sun", 
 
 function skip(): void {
   document.getElementById("main")?.focus();
+}
+
+/** Who is signed in. */
+function Account(): JSX.Element | null {
+  const caller = sessionInfo.value?.caller;
+  if (caller == null) return null;
+  return (
+    <a class="account" href={to.settings("account")} title={`Signed in as ${caller.name}`}>
+      <Icon name="person" />
+      <span class="hidden-text">Signed in as </span>
+      <span class="account-name">{caller.name}</span>
+    </a>
+  );
 }
 
 export function TopBar(): JSX.Element {
@@ -54,13 +68,25 @@ export function TopBar(): JSX.Element {
           <Icon name={THEME_ICON[theme.value]} />
         </button>
         {anonymous.value ? (
-          <button type="button" onClick={signOut}>
+          <button type="button" onClick={switchUser}>
             Sign in
           </button>
         ) : (
-          <button type="button" class="icon-button" title="Sign out" aria-label="Sign out" onClick={signOut}>
-            <Icon name="exit" />
-          </button>
+          <>
+            <Account />
+            <button
+              type="button"
+              class="icon-button"
+              title="Sign out"
+              aria-label="Sign out"
+              onClick={() => {
+                // The page for signing in shows a session that goes on.
+                signOut().catch(switchUser);
+              }}
+            >
+              <Icon name="exit" />
+            </button>
+          </>
         )}
       </div>
     </header>

@@ -1,7 +1,7 @@
 // What a user can do with an execution or a job in its present state, and the calls for that.
 import { post } from "../../api/client";
 import { once } from "../../api/idempotency";
-import { anonymous } from "../../api/session";
+import { mayRun } from "../../api/session";
 import type { ExecutionView, JobView } from "../../api/types";
 import { hasEnded } from "../../domain/status";
 import { navigate, to } from "../../router/router";
@@ -15,7 +15,7 @@ export interface ExecutionActions {
 
 export function executionActions(view: ExecutionView): ExecutionActions {
   const { execution } = view;
-  if (anonymous.value) return { approve: false, cancel: false, retryUnsuccessful: false, retryAll: false };
+  if (!mayRun.value) return { approve: false, cancel: false, retryUnsuccessful: false, retryAll: false };
   const ended = hasEnded(execution.status);
   const pipeline = execution.kind === "run_pipeline";
   return {
@@ -33,7 +33,7 @@ export interface JobActions {
 }
 
 export function jobActions(job: JobView, view: ExecutionView): JobActions {
-  if (anonymous.value) return { approve: false, cancel: false, retry: false };
+  if (!mayRun.value) return { approve: false, cancel: false, retry: false };
   const executionEnded = hasEnded(view.execution.status);
   const notApproved = job.failure_reason?.kind === "not_approved";
   return {

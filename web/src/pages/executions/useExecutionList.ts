@@ -111,7 +111,7 @@ export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
         const now = signature(page.executions);
         if (now === seen) {
           setState((old) => (old.error === null ? old : { ...old, error: null }));
-          return "unchanged";
+          return page.executions.some((one) => one.end_time == null) ? "live" : "unchanged";
         }
         seen = now;
         setState((old) => withFirstPage(old, page));

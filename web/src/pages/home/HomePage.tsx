@@ -107,7 +107,12 @@ function Repositories({ repositories }: { repositories: Overview["repositories"]
 /** The repositories with their state, what runs, and what waits for an approval. */
 export function HomePage(): JSX.Element {
   useTitle("Home");
-  const { value, error, refresh } = useLive("home", (signal) => get("/api/overview", { signal }));
+  const { value, error, refresh } = useLive(
+    "home",
+    (signal) => get("/api/overview", { signal }),
+    () => false,
+    (overview) => overview.running.length + overview.pending.length > 0,
+  );
   return (
     <main id="main" tabIndex={-1}>
       <div class="page-head">

@@ -1,9 +1,12 @@
 import type { ComponentType, JSX } from "preact";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
+import { AccountList } from "./AccountList";
 import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
+import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
+import { SessionList } from "./SessionList";
 import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
@@ -34,11 +37,18 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     List: RegistryList,
   },
   tokens: { title: "Tokens", about: "Who may use the API, and for what.", List: TokenList },
+  roles: { title: "Roles", about: "What people who sign in may do, and where.", List: RoleList },
+  sessions: { title: "Sessions", about: "Where people are signed in.", List: SessionList },
   audit: { title: "Audit log", about: "Changes that users made, newest first.", List: AuditList },
   "dead-letters": {
     title: "Dead letters",
     about: "Jobs that ended for a reason that was not their own.",
     List: DeadLetterList,
+  },
+  account: {
+    title: "Your account",
+    about: "Who you are here, and what you may do.",
+    List: AccountList,
   },
 };
 

@@ -1,0 +1,25 @@
+// Requests what the page shows first, while the browser still loads the page's code. It is a script of its own, and
+// imports nothing. `send` takes the replies.
+(() => {
+  const { href } = new URL(".", document.baseURI);
+  const stored = (key: string): string | null => sessionStorage.getItem(key) ?? localStorage.getItem(key);
+  const token = stored("tidemill-token");
+  const [place = ""] = location.href.slice(href.length).split("#");
+  const execution = /^executions\/([^/?]+)/.exec(place)?.[1];
+  const paths = ["/api/session"];
+  // Without a token or a session there is nothing to ask for.
+  if (token !== null || stored("tidemill-session") !== null) {
+    if (place === "") paths.push("/api/overview");
+    if (place === "executions") paths.push("/api/pipeline/executions?kind=run_pipeline&limit=100");
+    if (execution !== undefined) paths.push(`/api/pipeline/status/${execution}`);
+  }
+  const replies = new Map<string, Promise<Response>>();
+  for (const path of paths) {
+    const headers: HeadersInit = token === null ? {} : { authorization: `Bearer ${token}` };
+    const reply = fetch(new URL(`.${path}`, href), { headers });
+    // Whoever takes it sees the error.
+    reply.catch(() => undefined);
+    replies.set(path, reply);
+  }
+  window.earlyRequests = { token, at: Date.now(), replies };
+})();
