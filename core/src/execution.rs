@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod discovery;
 pub mod facts;
 pub mod failure;
+pub mod lease;
 pub mod notification;
 pub mod outputs;
 pub mod predefined;

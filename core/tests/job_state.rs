@@ -29,7 +29,7 @@ fn token(n: u128) -> LeaseToken {
 }
 
 fn claim(n: u128) -> JobEvent {
-    JobEvent::Claim { token: token(n), worker: format!("w{n}"), ttl_ms: TTL }
+    JobEvent::Claim { token: token(n), worker: format!("w{n}"), ttl_ms: TTL, slot_price: 3_600 }
 }
 
 fn end(n: u128, failure: Option<FailureKind>) -> JobEvent {
@@ -168,7 +168,7 @@ fn cancel_of_running_job_waits_for_worker_or_lease() {
 #[test]
 fn canceled_job_ends_at_its_limit_despite_reports() {
     let long = 60_000;
-    let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
+    let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long, slot_price: 0 };
     let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
     let grace = i64::try_from(CANCEL_GRACE_MS).unwrap();
     let limit = i64::try_from(CANCELED_LEASE_LIMIT_MS).unwrap();

@@ -143,6 +143,22 @@ pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     Cost { control_plane, storage, workers: number(worker_ms) / 3_600_000.0 * slot_hour }
 }
 
+/// Maximum price of a slot, in millionths of a dollar for an hour: 10,000 dollars.
+pub const MAX_SLOT_PRICE: u64 = 10_000_000_000;
+
+/// Returns what a slot costs in billionths of a dollar, if it is occupied for `ms` milliseconds at `price` millionths of a dollar
+/// for an hour.
+#[must_use]
+pub const fn slot_cost(ms: u64, price: u64) -> u64 {
+    ms.saturating_mul(price) / 3_600
+}
+
+/// Returns an amount of billionths of a dollar in dollars; `None` if it is 0, so that nothing had a price.
+#[must_use]
+pub fn dollars(nano_usd: u64) -> Option<f64> {
+    (nano_usd > 0).then(|| number(nano_usd) / 1e9)
+}
+
 /// Returns the milliseconds for which the attempts of an execution's jobs occupied worker slots.
 #[must_use]
 pub fn worker_ms(view: &ExecutionView) -> u64 {
@@ -164,7 +180,16 @@ const fn number(count: u64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Prices, Usage, cost};
+    use super::{MAX_SLOT_PRICE, Prices, Usage, cost, dollars, slot_cost};
+
+    #[test]
+    fn slot_costs_its_price_in_an_hour() {
+        assert_eq!(slot_cost(3_600_000, 72_500), 72_500_000);
+        assert_eq!(dollars(slot_cost(3_600_000, 72_500)), Some(0.0725));
+        assert_eq!((slot_cost(60_000, 0), dollars(0)), (0, None));
+        assert_eq!(dollars(slot_cost(3_600_000, MAX_SLOT_PRICE)), Some(10_000.0));
+        assert_eq!(slot_cost(u64::MAX, MAX_SLOT_PRICE), u64::MAX / 3_600, "does not overflow");
+    }
 
     #[test]
     fn thousand_minutes_of_jobs_cost_mostly_workers() {

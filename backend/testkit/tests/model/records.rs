@@ -4,7 +4,8 @@ use tidemill_core::execution::{
     assignment::Source,
     failure::{FailureKind, FailureReason},
     status::{ExecutionStatus, JobStatus},
-    transition::{JobState, Lease},
+    lease::Lease,
+    transition::JobState,
 };
 use tidemill_core::{
     api::Trigger,
@@ -216,6 +217,7 @@ impl Cell {
             token: token(self.token),
             worker: String::new(),
             expires_at: if self.run_out { NOW } else { NOW.plus_ms(30_000) },
+            slot_price: 0,
         });
         JobState {
             status: self.status,
