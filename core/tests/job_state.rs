@@ -166,6 +166,21 @@ fn cancel_of_running_job_waits_for_worker_or_lease() {
 }
 
 #[test]
+fn attempts_of_a_job_cost_their_time_also_when_they_are_lost_or_canceled() {
+    // At the price of these claims, a millisecond costs a billionth of a dollar.
+    let lost = vec![(0, JobEvent::Release(None)), (100, claim(1)), (5_000, JobEvent::LeaseExpired)];
+    assert_eq!(after(lost[..2].to_vec(), 3).cost_nano_usd, 0, "while it runs");
+    assert_eq!(after(lost.clone(), 3).cost_nano_usd, 4_900);
+    let failed = [lost, vec![(6_000, claim(2)), (6_010, end(2, Some(FailureKind::ScriptFailed)))]].concat();
+    assert_eq!(after(failed.clone(), 3).cost_nano_usd, 4_910);
+    let canceled =
+        vec![(7_000, claim(3)), (7_001, JobEvent::Cancel), (7_005, end(3, Some(FailureKind::Canceled)))];
+    assert_eq!(after([failed.clone(), canceled].concat(), 3).cost_nano_usd, 4_915);
+    let free = JobEvent::Claim { token: token(3), worker: "w".into(), ttl_ms: TTL, slot_price: 0 };
+    assert_eq!(after([failed, vec![(7_000, free), (8_000, end(3, None))]].concat(), 3).cost_nano_usd, 4_910);
+}
+
+#[test]
 fn canceled_job_ends_at_its_limit_despite_reports() {
     let long = 60_000;
     let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long, slot_price: 0 };

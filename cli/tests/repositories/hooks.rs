@@ -93,7 +93,8 @@ fn deliveries_are_listed_and_redelivered() {
     let shown = list();
     assert!(shown.contains("  push: started\n") && !shown.contains("redelivered"), "{shown}");
     assert!(shown.contains("1 without a valid signature, the last at "), "{shown}");
-    let json_list = || printed(&fixture.tidemill("nowhere", &["repo", "deliveries", ALPHA, "--format", "json"]));
+    let json_list =
+        || printed(&fixture.tidemill("nowhere", &["repo", "deliveries", ALPHA, "--format", "json"]));
     let before = json_list();
     let id = before["deliveries"][0]["id"].as_str().unwrap();
     assert!(shown.starts_with(id), "{shown}");
@@ -127,10 +128,7 @@ fn record_schedules(fixture: &RepositoriesFixture) {
     let assignment = &claimed["assignment"];
     let (job, lease) = (&assignment["preparation"]["job_id"], &assignment["lease"]["token"]);
     let files = json!([{ "path": FILE, "text": NIGHTLY }]);
-    post(
-        path::DISCOVERY_REPORT,
-        json!({ "job_id": job, "lease": lease, "commit": COMMIT, "files": files }),
-    );
+    post(path::DISCOVERY_REPORT, json!({ "job_id": job, "lease": lease, "commit": COMMIT, "files": files }));
     post(path::JOB_STATUS, json!({ "job_id": job, "lease": lease, "end": { "exit_code": 0 } }));
 }
 
@@ -165,6 +163,9 @@ fn schedules_are_listed_and_started_now() {
     assert!(!unknown.status.success(), "{unknown:?}");
     assert!(text(&unknown.stderr).contains("has no schedule at position 7"), "{unknown:?}");
     let without_repository = fixture.usage_error("nowhere", &["repo", "schedules", "--run", FILE]);
-    assert!(without_repository.contains("<URL>") || without_repository.contains("[URL]"), "{without_repository}");
+    assert!(
+        without_repository.contains("<URL>") || without_repository.contains("[URL]"),
+        "{without_repository}"
+    );
     assert_eq!(discoveries(&fixture).len(), 2, "the reading of the schedules, and one start");
 }

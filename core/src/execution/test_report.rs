@@ -212,8 +212,8 @@ pub fn flaky_since(attempts: &[TestReport], first: usize) -> Vec<&TestCase> {
 
 /// Returns the tests that failed in an attempt, and first passed again in a later one, with the index `first` or a greater one.
 fn passed_after_failure(attempts: &[TestReport], first: usize) -> Vec<&TestCase> {
-    let digests = |report: &'_ TestReport| report.passed.as_bytes().chunks(DIGEST_LEN).map(<[u8]>::to_vec);
-    let passed: Vec<HashSet<Vec<u8>>> = attempts.iter().map(|report| digests(report).collect()).collect();
+    let passed: Vec<HashSet<&[u8]>> =
+        attempts.iter().map(|report| report.passed.as_bytes().chunks(DIGEST_LEN).collect()).collect();
     let mut cases: Vec<&TestCase> = Vec::new();
     for (position, earlier) in attempts.iter().enumerate() {
         for case in &earlier.failed {

@@ -122,7 +122,8 @@ impl FlakyTests {
             known.merge(&one);
             return;
         }
-        let bytes = self.0.iter().fold(one.stored_bytes(), |sum, known| sum.saturating_add(known.stored_bytes()));
+        let bytes =
+            self.0.iter().fold(one.stored_bytes(), |sum, known| sum.saturating_add(known.stored_bytes()));
         if self.0.len() >= MAX_FLAKY_TESTS || bytes > MAX_FLAKY_BYTES {
             let rare = self.0.iter().enumerate().filter(|(_, known)| known.count == 1);
             let oldest = rare.min_by_key(|(_, known)| known.last_execution);
@@ -142,8 +143,7 @@ impl FlakyTests {
 pub(super) fn most_frequent(days: Vec<FlakyTests>) -> Vec<FlakyTest> {
     let mut all: HashMap<(String, String, String), (u32, ExecutionId)> = HashMap::new();
     for one in days.into_iter().flat_map(|day| day.0) {
-        let (count, last) =
-            all.entry((one.job_name, one.suite, one.name)).or_insert((0, one.last_execution));
+        let (count, last) = all.entry((one.job_name, one.suite, one.name)).or_insert((0, one.last_execution));
         *count = count.saturating_add(one.count);
         *last = (*last).max(one.last_execution);
     }
@@ -220,10 +220,7 @@ pub(super) fn coverage_by_day(days: &[(Timestamp, Coverage)]) -> Vec<DayCoverage
     let has_default_branch = days.iter().any(|(_, coverage)| coverage.of_default_branch);
     days.iter()
         .filter(|(_, coverage)| coverage.of_default_branch || !has_default_branch)
-        .map(|(day, coverage)| DayCoverage {
-            day: *day,
-            percent: f64::from(coverage.hundredths) / 100.0,
-        })
+        .map(|(day, coverage)| DayCoverage { day: *day, percent: f64::from(coverage.hundredths) / 100.0 })
         .collect()
 }
 

@@ -11,7 +11,8 @@ const MAKE_EVIDENCE: &str =
     "mkdir r; echo evidence > r/x; echo '<testsuite><testcase name=\"a\"/></testsuite>' > t.xml";
 const AFTER: &str = "echo \"after: $TIDEMILL_JOB_STATUS $CI_JOB_STATUS\"; echo after > r/y";
 /// Prints "gone" once no process of the script is left: the kernel ends those that were killed a moment later.
-const GONE: &str = "for i in 1 2 3 4 5 6 7 8 9; do ps | grep -q '[s]leep' || { echo gone; break; }; sleep 1; done";
+const GONE: &str =
+    "for i in 1 2 3 4 5 6 7 8 9; do ps | grep -q '[s]leep' || { echo gone; break; }; sleep 1; done";
 
 /// A job that leaves evidence and then runs `script`.
 fn witness(script: &[&str], after_script: &[&str]) -> Assignment {

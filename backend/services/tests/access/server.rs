@@ -104,7 +104,8 @@ impl Server {
         assert!(self.send(put.body(Body::from(EMPTY_TAR.as_slice())).unwrap()).await.status.is_success());
         let mut complete = announce;
         let sha256 = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
-        complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": EMPTY_TAR.len(), "sha256": sha256 });
+        complete["complete"] =
+            json!({ "artifact_id": upload["artifact_id"], "size": EMPTY_TAR.len(), "sha256": sha256 });
         self.ok(token, "POST", path::ARTIFACT_UPLOAD, complete).await;
         let secret = &assignment["extras"]["secrets"][0];
         assert_eq!(secret["variable"], "TIDEMILL_JOB_TOKEN", "{assignment}");

@@ -3,8 +3,8 @@
 use tidemill_core::execution::{
     assignment::Source,
     failure::{FailureKind, FailureReason},
-    status::{ExecutionStatus, JobStatus},
     lease::Lease,
+    status::{ExecutionStatus, JobStatus},
     transition::JobState,
 };
 use tidemill_core::{

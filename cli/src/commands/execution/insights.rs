@@ -47,7 +47,9 @@ pub async fn insights(settings: &Settings, args: &InsightsArgs) -> Outcome {
 /// Formats the statistics of a pipeline.
 fn lines(pipeline: &PipelineInsight) -> Vec<String> {
     let mut lines = vec![line(&pipeline.pipeline_name, &pipeline.executions, pipeline.cost_usd)];
-    lines.extend(pipeline.jobs.iter().map(|job| format!("  {}", line(&job.job_name, &job.counts, job.cost_usd))));
+    lines.extend(
+        pipeline.jobs.iter().map(|job| format!("  {}", line(&job.job_name, &job.counts, job.cost_usd))),
+    );
     lines.extend(coverage(&pipeline.coverage).map(|text| format!("  {text}")));
     if !pipeline.flaky_tests.is_empty() {
         lines.push("  flaky tests:".to_owned());

@@ -184,7 +184,8 @@ pub async fn flaky_tests_coverage_and_cost_are_counted(subject: &StoresUnderTest
     assert_eq!(percents(&of_first.coverage), [80.0]);
     // Three attempts of a second.
     let second = f64::from(u32::try_from(SLOT_PRICE).unwrap()) / 1e6 / 3_600.0;
-    let near = |cost: Option<f64>, seconds: f64| cost.is_some_and(|cost| (cost - seconds * second).abs() < 1e-9);
+    let near =
+        |cost: Option<f64>, seconds: f64| cost.is_some_and(|cost| (cost - seconds * second).abs() < 1e-9);
     assert!(near(of_first.cost_usd, 3.0), "{:?}", of_first.cost_usd);
     assert!(near(of_first.jobs[0].cost_usd, 2.0) && near(of_first.jobs[1].cost_usd, 1.0), "{of_first:?}");
 
