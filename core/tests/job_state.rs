@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use tidemill_core::execution::{
+    cost::MAX_SLOT_PRICE,
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
@@ -178,6 +179,11 @@ fn attempts_of_a_job_cost_their_time_also_when_they_are_lost_or_canceled() {
     assert_eq!(after([failed.clone(), canceled].concat(), 3).cost_nano_usd, 4_915);
     let free = JobEvent::Claim { token: token(3), worker: "w".into(), ttl_ms: TTL, slot_price: 0 };
     assert_eq!(after([failed, vec![(7_000, free), (8_000, end(3, None))]].concat(), 3).cost_nano_usd, 4_910);
+    // The highest price for a longer time than there is does not overflow.
+    let dear =
+        JobEvent::Claim { token: token(3), worker: "w".into(), ttl_ms: TTL, slot_price: MAX_SLOT_PRICE };
+    let long = vec![(0, JobEvent::Release(None)), (0, dear), (i64::MAX, end(3, None))];
+    assert_eq!(after(long, 3).cost_nano_usd, u64::MAX / 3_600);
 }
 
 #[test]

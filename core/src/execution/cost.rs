@@ -146,13 +146,6 @@ pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
 /// Maximum price of a slot, in millionths of a dollar for an hour: 10,000 dollars.
 pub const MAX_SLOT_PRICE: u64 = 10_000_000_000;
 
-/// Returns what a slot costs in billionths of a dollar, if it is occupied for `ms` milliseconds at `price` millionths of a dollar
-/// for an hour.
-#[must_use]
-pub const fn slot_cost(ms: u64, price: u64) -> u64 {
-    ms.saturating_mul(price) / 3_600
-}
-
 /// Returns an amount of billionths of a dollar in dollars; `None` if it is 0, so that nothing had a price.
 #[must_use]
 pub fn dollars(nano_usd: u64) -> Option<f64> {
@@ -180,15 +173,11 @@ const fn number(count: u64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_SLOT_PRICE, Prices, Usage, cost, dollars, slot_cost};
+    use super::{Prices, Usage, cost, dollars};
 
     #[test]
-    fn slot_costs_its_price_in_an_hour() {
-        assert_eq!(slot_cost(3_600_000, 72_500), 72_500_000);
-        assert_eq!(dollars(slot_cost(3_600_000, 72_500)), Some(0.0725));
-        assert_eq!((slot_cost(60_000, 0), dollars(0)), (0, None));
-        assert_eq!(dollars(slot_cost(3_600_000, MAX_SLOT_PRICE)), Some(10_000.0));
-        assert_eq!(slot_cost(u64::MAX, MAX_SLOT_PRICE), u64::MAX / 3_600, "does not overflow");
+    fn nothing_costs_anything_without_a_price() {
+        assert_eq!((dollars(72_500_000), dollars(0)), (Some(0.0725), None));
     }
 
     #[test]

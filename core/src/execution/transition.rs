@@ -1,10 +1,8 @@
 //! The only place where a job's state changes: `step` returns the next state, or why the event is not allowed.
 
 use crate::execution::{
-    attempt::{AttemptEnd, AttemptView, StepView, merge_steps},
-    cost::slot_cost,
+    attempt::{AttemptEnd, AttemptView, Lease, StepView, merge_steps},
     failure::{FailureKind, FailureReason},
-    lease::Lease,
     retry::{MAX_IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, backoff_ms},
     status::JobStatus,
 };
@@ -374,8 +372,8 @@ fn end_attempt(
     now: Timestamp,
 ) {
     let lease = next.lease.take();
-    let ran_ms = next.started_at.map_or(0, |start| now.since_ms(start));
-    let cost = slot_cost(ran_ms, lease.as_ref().map_or(0, |lease| lease.slot_price));
+    let cost =
+        lease.as_ref().zip(next.started_at).map_or(0, |(lease, start)| lease.cost_nano_usd(start, now));
     next.cost_nano_usd = next.cost_nano_usd.saturating_add(cost);
     let worker = lease.map(|lease| lease.worker);
     next.phase = None;

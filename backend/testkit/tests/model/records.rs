@@ -2,8 +2,8 @@
 
 use tidemill_core::execution::{
     assignment::Source,
+    attempt::Lease,
     failure::{FailureKind, FailureReason},
-    lease::Lease,
     status::{ExecutionStatus, JobStatus},
     transition::JobState,
 };
