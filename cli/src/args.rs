@@ -175,7 +175,7 @@ pub enum Command {
     /// Show the audit log
     #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --format json")]
     Audit(Audit),
-    /// Show how long pipelines and jobs take, and how often they fail
+    /// Show how long pipelines and jobs take, how often they fail, and what they cost
     #[command(after_help = "Examples:\n  tidemill insights\n  tidemill insights --pipeline ci --days 90")]
     Insights(InsightsArgs),
     /// Print the address of a badge that shows everyone whether the default branch passes

@@ -45,6 +45,7 @@ pub fn config(
     name: String,
     file: WorkerFile,
 ) -> Outcome<WorkerConfig> {
+    let slot_count = u64::try_from(slots).unwrap_or(u64::MAX).max(1);
     Ok(WorkerConfig {
         name,
         slots,
@@ -59,6 +60,7 @@ pub fn config(
         permissions: file.permissions,
         jobs: file.jobs,
         registries: settings.registries.clone(),
+        slot_price: file.machine_price / slot_count,
     })
 }
 

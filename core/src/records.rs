@@ -4,6 +4,7 @@
 //! job leads to, so that the end of an execution is detected without counting jobs. The immutable part (spec) and the
 //! mutable part (state) are separate: a transition never rewrites a script.
 
+mod activity;
 mod artifact;
 mod badge;
 mod environment;
@@ -11,8 +12,10 @@ mod execution;
 mod insight;
 mod message;
 mod node;
+mod test_statistics;
 mod write;
 
+pub use activity::RepositoryActivity;
 pub use artifact::ArtifactRecord;
 pub use badge::badge_svg;
 pub use environment::{
@@ -22,11 +25,10 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
-pub use insight::{
-    Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, RepositoryActivity, day_of, day_of_end,
-};
+pub use insight::{Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, day_of, day_of_end};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{
     ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
 };
+pub use test_statistics::{Coverage, FlakyTests, MeasuredJob};
 pub use write::{ArrivalOutcome, CommitResult, Continuation, DeadLetter, KeyRecord, Write};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use tidemill_core::execution::{
+    cost::MAX_SLOT_PRICE,
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
@@ -29,7 +30,7 @@ fn token(n: u128) -> LeaseToken {
 }
 
 fn claim(n: u128) -> JobEvent {
-    JobEvent::Claim { token: token(n), worker: format!("w{n}"), ttl_ms: TTL }
+    JobEvent::Claim { token: token(n), worker: format!("w{n}"), ttl_ms: TTL, slot_price: 3_600 }
 }
 
 fn end(n: u128, failure: Option<FailureKind>) -> JobEvent {
@@ -166,9 +167,29 @@ fn cancel_of_running_job_waits_for_worker_or_lease() {
 }
 
 #[test]
+fn attempts_of_a_job_cost_their_time_also_when_they_are_lost_or_canceled() {
+    // At the price of these claims, a millisecond costs a billionth of a dollar.
+    let lost = vec![(0, JobEvent::Release(None)), (100, claim(1)), (5_000, JobEvent::LeaseExpired)];
+    assert_eq!(after(lost[..2].to_vec(), 3).cost_nano_usd, 0, "while it runs");
+    assert_eq!(after(lost.clone(), 3).cost_nano_usd, 4_900);
+    let failed = [lost, vec![(6_000, claim(2)), (6_010, end(2, Some(FailureKind::ScriptFailed)))]].concat();
+    assert_eq!(after(failed.clone(), 3).cost_nano_usd, 4_910);
+    let canceled =
+        vec![(7_000, claim(3)), (7_001, JobEvent::Cancel), (7_005, end(3, Some(FailureKind::Canceled)))];
+    assert_eq!(after([failed.clone(), canceled].concat(), 3).cost_nano_usd, 4_915);
+    let free = JobEvent::Claim { token: token(3), worker: "w".into(), ttl_ms: TTL, slot_price: 0 };
+    assert_eq!(after([failed, vec![(7_000, free), (8_000, end(3, None))]].concat(), 3).cost_nano_usd, 4_910);
+    // The highest price for a longer time than there is does not overflow.
+    let dear =
+        JobEvent::Claim { token: token(3), worker: "w".into(), ttl_ms: TTL, slot_price: MAX_SLOT_PRICE };
+    let long = vec![(0, JobEvent::Release(None)), (0, dear), (i64::MAX, end(3, None))];
+    assert_eq!(after(long, 3).cost_nano_usd, u64::MAX / 3_600);
+}
+
+#[test]
 fn canceled_job_ends_at_its_limit_despite_reports() {
     let long = 60_000;
-    let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
+    let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long, slot_price: 0 };
     let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
     let grace = i64::try_from(CANCEL_GRACE_MS).unwrap();
     let limit = i64::try_from(CANCELED_LEASE_LIMIT_MS).unwrap();

@@ -159,6 +159,7 @@ test("anyone may read the executions and logs of a public repository, and nothin
     await page.locator(".graph-node", { hasText: "unit" }).waitFor();
     assert.equal(await page.locator(".execution-header .actions button").count(), 0);
     assert.equal(await page.getByRole("link", { name: "Artifacts" }).count(), 0);
+    await page.getByRole("link", { name: "Summary", exact: true }).waitFor();
     await page.locator(".job-row", { hasText: "unit" }).first().click();
     await page.locator(".log-row", { hasText: "unit tests" }).first().waitFor();
     await page.getByRole("button", { name: "Sign in" }).click();

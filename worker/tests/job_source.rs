@@ -203,6 +203,7 @@ fn request() -> JobRequest {
         labels: tidemill_core::pipeline::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
         lookahead: 0,
+        slot_price: 0,
         no_wait: false,
     }
 }

@@ -170,6 +170,7 @@ impl Deployment {
             lease: None,
             wait_ms: 0,
             lookahead: 0,
+            slot_price: 0,
         };
         let JobExecuteReply::Assigned { assignment, .. } =
             Box::pin(self.call(self.services.jobs.execute(request))).await?

@@ -107,6 +107,7 @@ async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Examp
         lease: None,
         wait_ms: 300,
         lookahead: 0,
+        slot_price: 0,
     };
     let mut completed = 0;
     loop {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod choices;
+mod hooks;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -109,15 +109,15 @@ pub struct PipelineInsight {
     /// The tests that failed and passed for the same commit, the most frequent first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flaky_tests: Vec<FlakyTest>,
-    /// The line coverage by day, oldest first; days without any are absent.
+    /// The line coverage by day, oldest first; days without any are absent. If some are of the default branch, only those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coverage: Vec<DayCoverage>,
-    /// What its jobs cost, in dollars; absent: their workers have no price.
+    /// What the workers' time for its jobs cost, in dollars; absent: the workers have no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
 }
 
-/// A test that failed and passed for the same commit.
+/// A test that failed, and passed in a later attempt or in a retry of the execution, or that its report calls flaky.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlakyTest {
     /// The job's name.
@@ -126,28 +126,31 @@ pub struct FlakyTest {
     pub suite: String,
     /// Its name within the suite.
     pub name: String,
-    /// The number of executions in which it was flaky. Of each day, the most frequent 50 tests are counted.
+    /// The number of executions in which it was flaky. Of each day, at most 50 tests are counted.
     pub count: u32,
     /// The last of them.
     pub last_execution: ExecutionId,
 }
 
-/// The line coverage of a day, in percent: that of the executions of the default branch, or else of all.
+/// The line coverage of a day, in percent: that of the last execution of the default branch, or else of the last one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DayCoverage {
     /// Beginning of the day (UTC).
     pub day: Timestamp,
-    /// The coverage of the last execution; of several jobs, the mean.
+    /// The mean of its jobs that succeeded and have a coverage.
     pub percent: f64,
 }
 
 /// Statistics of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobInsight {
     /// The job's name, with the values of a matrix.
     pub job_name: String,
     /// Its runs, without skipped and carried-over ones.
     pub counts: CountsView,
+    /// What the workers' time for it cost, in dollars; absent: the workers have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// Statistics of a day.

@@ -180,6 +180,9 @@ pub struct JobExecuteRequest {
     /// Maximum number of upcoming jobs in the reply.
     #[serde(default)]
     pub lookahead: u32,
+    /// What a slot of the worker costs, in millionths of a dollar for an hour; 0 if it has no price. At most 10,000 dollars.
+    #[serde(default)]
+    pub slot_price: u64,
 }
 
 /// The reply to a request for work.

@@ -143,6 +143,15 @@ pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     Cost { control_plane, storage, workers: number(worker_ms) / 3_600_000.0 * slot_hour }
 }
 
+/// Maximum price of a slot, in millionths of a dollar for an hour: 10,000 dollars.
+pub const MAX_SLOT_PRICE: u64 = 10_000_000_000;
+
+/// Returns an amount of billionths of a dollar in dollars; `None` if it is 0, so that nothing had a price.
+#[must_use]
+pub fn dollars(nano_usd: u64) -> Option<f64> {
+    (nano_usd > 0).then(|| number(nano_usd) / 1e9)
+}
+
 /// Returns the milliseconds for which the attempts of an execution's jobs occupied worker slots.
 #[must_use]
 pub fn worker_ms(view: &ExecutionView) -> u64 {
@@ -164,7 +173,12 @@ const fn number(count: u64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Prices, Usage, cost};
+    use super::{Prices, Usage, cost, dollars};
+
+    #[test]
+    fn nothing_costs_anything_without_a_price() {
+        assert_eq!((dollars(72_500_000), dollars(0)), (Some(0.0725), None));
+    }
 
     #[test]
     fn thousand_minutes_of_jobs_cost_mostly_workers() {

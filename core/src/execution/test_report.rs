@@ -186,23 +186,47 @@ fn digest(suite: &str, name: &str) -> String {
 #[must_use]
 pub fn combine_attempts(attempts: &[TestReport]) -> Option<TestReport> {
     let mut last = attempts.last()?.clone();
-    for (position, earlier) in attempts.iter().enumerate() {
-        let later = attempts.iter().skip(position + 1);
-        let passed: HashSet<&[u8]> =
-            later.flat_map(|report| report.passed.as_bytes().chunks(DIGEST_LEN)).collect();
-        if passed.is_empty() {
-            break;
-        }
-        for case in &earlier.failed {
-            let is_flaky = passed.contains(digest(&case.suite, &case.name).as_bytes());
-            if is_flaky && !last.flaky.iter().any(|other| other.is_same(case)) {
-                last.counts.flaky += 1;
-                last.add_flaky(case.clone());
-            }
+    for case in passed_after_failure(attempts, 0) {
+        if !last.flaky.iter().any(|other| other.is_same(case)) {
+            last.counts.flaky += 1;
+            last.add_flaky(case.clone());
         }
     }
     last.passed.clear();
     Some(last)
+}
+
+/// Returns the tests that turned out to be flaky in the `attempts` of a job from the index `first` on: those that the last report
+/// calls flaky, and those that failed and first passed again in one of these attempts.
+#[must_use]
+pub fn flaky_since(attempts: &[TestReport], first: usize) -> Vec<&TestCase> {
+    let Some(last) = attempts.last() else { return Vec::new() };
+    let mut cases: Vec<&TestCase> = last.flaky.iter().collect();
+    for case in passed_after_failure(attempts, first) {
+        if !cases.iter().any(|other| other.is_same(case)) {
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+/// Returns the tests that failed in an attempt, and first passed again in a later one, with the index `first` or a greater one.
+fn passed_after_failure(attempts: &[TestReport], first: usize) -> Vec<&TestCase> {
+    let passed: Vec<HashSet<&[u8]>> =
+        attempts.iter().map(|report| report.passed.as_bytes().chunks(DIGEST_LEN).collect()).collect();
+    let mut cases: Vec<&TestCase> = Vec::new();
+    for (position, earlier) in attempts.iter().enumerate() {
+        for case in &earlier.failed {
+            let digest = digest(&case.suite, &case.name);
+            let mut later = passed.iter().enumerate().skip(position + 1);
+            let passes = later.find(|(_, passed)| passed.contains(digest.as_bytes()));
+            let counts = passes.is_some_and(|(index, _)| index >= first);
+            if counts && !cases.iter().any(|other| other.is_same(case)) {
+                cases.push(case);
+            }
+        }
+    }
+    cases
 }
 
 /// A worker's report of the test results of an attempt.
@@ -262,6 +286,7 @@ impl ExecutionTests {
 mod tests {
     use super::{
         ExecutionTests, JobTests, MAX_CASES, MAX_PASSED, TestCase, TestCounts, TestReport, combine_attempts,
+        flaky_since,
     };
     use crate::ids::JobId;
 
@@ -303,6 +328,27 @@ mod tests {
             assert_eq!((names(&found.failed), found.passed.as_str()), (names(&last.failed), ""));
         }
         assert_eq!(combine_attempts(&[]), None);
+    }
+
+    #[test]
+    fn flaky_test_belongs_to_the_attempts_in_which_it_first_passed() {
+        let (failed, passed) = (report(&["a"], &["b"]), report(&[], &["a", "b"]));
+        let again = [failed.clone(), passed.clone(), failed.clone(), passed.clone()];
+        for (attempts, first, flaky) in [
+            (&again[..2], 0, vec!["a"]),
+            (&again[..2], 1, vec!["a"]),
+            (&[failed.clone(), passed.clone(), passed][..], 2, vec![]),
+            (&again[..3], 2, vec![]),
+            (&again[..], 2, vec!["a"]),
+            (&[], 0, vec![]),
+        ] {
+            let found: Vec<&str> =
+                flaky_since(attempts, first).iter().map(|case| case.name.as_str()).collect();
+            assert_eq!(found, flaky, "{attempts:?} from {first}");
+        }
+        let mut own = report(&[], &["a"]);
+        own.add_flaky(case("a"));
+        assert_eq!(flaky_since(&[failed, own], 1).len(), 1, "once, whoever says it");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The only place where a job's state changes: `step` returns the next state, or why the event is not allowed.
 
 use crate::execution::{
-    attempt::{AttemptEnd, AttemptView, StepView, merge_steps},
+    attempt::{AttemptEnd, AttemptView, Lease, StepView, merge_steps},
     failure::{FailureKind, FailureReason},
     retry::{MAX_IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, backoff_ms},
     status::JobStatus,
@@ -20,17 +20,6 @@ const NOT_REPEATED: &str = "; its script may have had effects, so it is not repe
                             `retry: when`); check them, then run `tidemill retry`";
 /// Maximum number of recorded attempts of a job; beyond it, the oldest give-backs are removed.
 pub const MAX_RECORDED_ATTEMPTS: usize = 50;
-
-/// The right to run one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Fencing token.
-    pub token: LeaseToken,
-    /// Name of the worker that holds it.
-    pub worker: String,
-    /// When it expires unless a report renews it.
-    pub expires_at: Timestamp,
-}
 
 /// The mutable state of a job.
 ///
@@ -89,6 +78,9 @@ pub struct JobState {
     /// start earlier if a message is delivered twice.
     #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<Timestamp>,
+    /// What its ended attempts cost, in billionths of a dollar; 0 if their workers have no price.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cost_nano_usd: u64,
 }
 
 /// The parts of a job's definition that affect its state.
@@ -126,6 +118,8 @@ pub enum JobEvent {
         worker: String,
         /// Duration of the lease in milliseconds.
         ttl_ms: u64,
+        /// What a slot of the worker costs, in millionths of a dollar for an hour; 0 if it has no price.
+        slot_price: u64,
     },
     /// A report that does not end the attempt.
     Heartbeat {
@@ -178,32 +172,6 @@ pub enum TransitionError {
     LeaseValid,
 }
 
-impl Lease {
-    /// Whether `token` is the token of this lease.
-    #[must_use]
-    pub fn is_held_by(&self, token: LeaseToken) -> bool {
-        guarded!(ReportNeedsLease, self.token.constant_time_eq(token))
-    }
-
-    /// Whether it has expired.
-    #[must_use]
-    pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at <= now
-    }
-
-    /// Returns the remaining milliseconds at `now`.
-    #[must_use]
-    pub fn remaining_ms(&self, now: Timestamp) -> u64 {
-        self.expires_at.since_ms(now)
-    }
-
-    /// Whether a report without news renews it: during the first third of `ttl_ms` the lease is not rewritten.
-    #[must_use]
-    pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
-        self.remaining_ms(now) <= ttl_ms / 3 * 2
-    }
-}
-
 /// Whether a value is the default of its type.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -229,6 +197,7 @@ impl Default for JobState {
             infrastructure_tries: 0,
             failed_tries: 0,
             not_before: None,
+            cost_nano_usd: 0,
         }
     }
 }
@@ -304,14 +273,14 @@ pub fn next_state(
                 next.status = JobStatus::Queued;
             }
         }
-        JobEvent::Claim { token, worker, ttl_ms } => {
+        JobEvent::Claim { token, worker, ttl_ms, slot_price } => {
             if !guarded!(ClaimOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(TransitionError::Status(state.status));
             }
             next.status = JobStatus::Running;
             next.attempt += 1;
             next.not_before = None;
-            next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms) });
+            next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms), slot_price });
             next.started_at = Some(now);
             (next.exit_code, next.outputs) = (None, IndexMap::new());
             next.failure = None;
@@ -402,7 +371,11 @@ fn end_attempt(
     may_have_started: bool,
     now: Timestamp,
 ) {
-    let worker = next.lease.take().map(|lease| lease.worker);
+    let lease = next.lease.take();
+    let cost =
+        lease.as_ref().zip(next.started_at).map_or(0, |(lease, start)| lease.cost_nano_usd(start, now));
+    next.cost_nano_usd = next.cost_nano_usd.saturating_add(cost);
+    let worker = lease.map(|lease| lease.worker);
     next.phase = None;
     let Some(mut reason) = failure else {
         // A script that succeeded before the cancel reached it has succeeded.

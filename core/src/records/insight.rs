@@ -1,11 +1,14 @@
-//! What is counted of ended executions: one rollup for each pipeline and day, and the latest executions of each repository.
-//! Both are small and bounded, and written once at the end of an execution, so that pages about many executions read few records.
+//! What is counted of ended executions: one rollup for each pipeline and day. It is small and bounded, and written once at the end
+//! of an execution, so that pages about many executions read few records.
 
-use super::{ExecutionRecord, ExecutionSpec, Node, NodeBody};
+use super::{
+    ExecutionRecord, Node, NodeBody,
+    test_statistics::{Coverage, FlakyTests, MeasuredJob, coverage_by_day, most_frequent},
+};
 use crate::{
-    api::{CountsView, DayInsight, JobInsight, PipelineInsight, RecentExecution, RepositoryOverview},
+    api::{CountsView, DayInsight, JobInsight, PipelineInsight},
     execution::{
-        assignment::Source,
+        cost::dollars,
         status::{ExecutionStatus, JobStatus},
     },
     ids::ExecutionId,
@@ -22,16 +25,6 @@ const MAX_JOBS: usize = 100;
 const MAX_BUCKETS: usize = 12_000;
 /// Number of the last counted executions that a rollup remembers. One that is counted again is ignored if it is among them.
 const MAX_COUNTED: usize = 30;
-/// Number of the latest executions of a repository.
-const MAX_RECENT: usize = 20;
-/// Maximum number of pipelines whose last execution on the default branch is kept.
-const MAX_PIPELINES: usize = 50;
-/// The last execution of a pipeline is dropped if it ended this long before the newest one: the pipeline may be gone.
-const MAX_PIPELINE_AGE_MS: u64 = 30 * 86_400_000;
-/// Maximum number of characters of a commit's title.
-const MAX_TITLE_CHARS: usize = 200;
-/// Maximum number of characters of a branch.
-const MAX_BRANCH_CHARS: usize = 250;
 /// Each power of two of a [`Histogram`] has `1 << STEP_BITS` buckets, so that a bucket is at most an eighth wide.
 const STEP_BITS: u32 = 3;
 /// Longer times count as this one: a year.
@@ -122,11 +115,19 @@ pub struct Counts {
     /// Times until the start.
     #[serde(rename = "q", skip_serializing_if = "Histogram::is_empty")]
     pub queue: Histogram,
+    /// What all attempts cost, in billionths of a dollar; 0 if no worker has a price.
+    #[serde(rename = "u", skip_serializing_if = "is_free")]
+    pub cost_nano_usd: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
+const fn is_free(nano_usd: &u64) -> bool {
+    *nano_usd == 0
 }
 
 impl Counts {
@@ -138,6 +139,7 @@ impl Counts {
         self.retries = self.retries.saturating_add(other.retries);
         self.duration.merge(&other.duration);
         self.queue.merge(&other.queue);
+        self.cost_nano_usd = self.cost_nano_usd.saturating_add(other.cost_nano_usd);
     }
 
     /// Returns the counts as shown by the API.
@@ -171,6 +173,12 @@ pub struct DayRollup {
     pub jobs: BTreeMap<String, Counts>,
     /// The executions that were counted last, the latest at the end.
     pub counted: Vec<ExecutionId>,
+    /// Flaky tests.
+    #[serde(skip_serializing_if = "FlakyTests::is_empty")]
+    pub flaky: FlakyTests,
+    /// Line coverage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
 }
 
 /// Returns the number of the day of a time.
@@ -197,12 +205,14 @@ impl DayRollup {
         Self { pipeline: pipeline.to_owned(), day, ..Self::default() }
     }
 
-    /// Returns the rollup with one more execution that ends at `now` with `status`; `None` if it has it.
+    /// Returns the rollup with one more execution that ends at `now` with `status`; `None` if it has it. `measured` has what the
+    /// test reports of its jobs say, by the index of their nodes.
     #[must_use]
     pub fn with(
         &self,
         execution: &ExecutionRecord,
         nodes: &[Node],
+        measured: &BTreeMap<u32, MeasuredJob>,
         status: ExecutionStatus,
         now: Timestamp,
     ) -> Option<Self> {
@@ -233,6 +243,11 @@ impl DayRollup {
         for node in nodes {
             next.add_job(node, buckets < MAX_BUCKETS);
         }
+        next.flaky.add(id, nodes, measured);
+        let coverage = Coverage::of(&execution.spec, nodes, measured);
+        if let Some(coverage) = coverage.filter(|one| one.is_preferred_to(next.coverage.as_ref())) {
+            next.coverage = Some(coverage);
+        }
         Some(next)
     }
 
@@ -244,11 +259,13 @@ impl DayRollup {
         }
         let retries = job.attempt.saturating_sub(1);
         self.executions.retries = self.executions.retries.saturating_add(retries);
+        self.executions.cost_nano_usd = self.executions.cost_nano_usd.saturating_add(job.cost_nano_usd);
         if !self.jobs.contains_key(&node.spec.name) && self.jobs.len() >= MAX_JOBS {
             return;
         }
         let counts = self.jobs.entry(node.spec.name.clone()).or_default();
         counts.retries = counts.retries.saturating_add(retries);
+        counts.cost_nano_usd = counts.cost_nano_usd.saturating_add(job.cost_nano_usd);
         match job.status {
             JobStatus::Success => counts.succeeded += 1,
             JobStatus::Canceled => counts.canceled += 1,
@@ -277,6 +294,8 @@ pub struct PipelineTotals {
     executions: Counts,
     jobs: BTreeMap<String, Counts>,
     by_day: Vec<DayInsight>,
+    flaky: Vec<FlakyTests>,
+    coverage: Vec<(Timestamp, Coverage)>,
 }
 
 impl PipelineTotals {
@@ -286,128 +305,32 @@ impl PipelineTotals {
         for (name, counts) in rollup.jobs {
             self.jobs.entry(name).or_default().merge(&counts);
         }
-        self.by_day.push(DayInsight {
-            day: Timestamp(i64::from(rollup.day) * DAY_MS),
-            counts: rollup.executions.view(),
-        });
+        let day = Timestamp(i64::from(rollup.day) * DAY_MS);
+        self.by_day.push(DayInsight { day, counts: rollup.executions.view() });
+        if !rollup.flaky.is_empty() {
+            self.flaky.push(rollup.flaky);
+        }
+        self.coverage.extend(rollup.coverage.map(|coverage| (day, coverage)));
     }
 
     /// Returns the sum as shown by the API.
     #[must_use]
     pub fn insight(self, pipeline_name: String) -> PipelineInsight {
-        let job = |(job_name, counts): (String, Counts)| JobInsight { job_name, counts: counts.view() };
+        let job = |(job_name, counts): (String, Counts)| JobInsight {
+            job_name,
+            counts: counts.view(),
+            cost_usd: dollars(counts.cost_nano_usd),
+        };
         PipelineInsight {
             pipeline_name,
             executions: self.executions.view(),
             jobs: self.jobs.into_iter().map(job).collect(),
             by_day: self.by_day,
-            flaky_tests: Vec::new(),
-            coverage: Vec::new(),
-            cost_usd: None,
+            flaky_tests: most_frequent(self.flaky),
+            coverage: coverage_by_day(&self.coverage),
+            cost_usd: dollars(self.executions.cost_nano_usd),
         }
     }
-}
-
-/// The latest executions of a repository that have ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RepositoryActivity {
-    /// The repository's name.
-    pub repo: String,
-    /// Its default branch, if an execution that counts for it knew it.
-    pub default_branch: Option<String>,
-    /// The latest executions, newest first.
-    pub recent: Vec<RecentExecution>,
-    /// The last execution of each pipeline on the default branch, newest first.
-    pub of_default_branch: Vec<RecentExecution>,
-}
-
-impl RepositoryActivity {
-    /// Returns the activity with an execution that ends at `now` with `status`; `None` if it has it.
-    #[must_use]
-    pub fn with(&self, execution: &ExecutionRecord, status: ExecutionStatus, now: Timestamp) -> Option<Self> {
-        let (spec, facts) = (&execution.spec, &execution.spec.facts);
-        if self.recent.iter().any(|known| known.id == spec.id && known.status == status) {
-            return None;
-        }
-        let branch = |name: &Option<String>| name.as_deref().map(|name| cut(name, MAX_BRANCH_CHARS));
-        let one = RecentExecution {
-            id: spec.id,
-            pipeline_name: spec.pipeline_name.clone(),
-            run_number: execution.run_number,
-            branch: branch(&spec.branch),
-            title: facts.details.title().map(|title| cut(title, MAX_TITLE_CHARS)),
-            status,
-            created_at: spec.created_at,
-            start_time: execution.state.start_time,
-            end_time: now,
-        };
-        let mut next = self.clone();
-        next.repo.clone_from(&spec.repo);
-        if shows_state_of_branch(spec) {
-            let default_branch = branch(&facts.default_branch);
-            if default_branch.is_some() && next.default_branch != default_branch {
-                next.default_branch = default_branch;
-                next.of_default_branch.clear();
-            }
-            if next.default_branch.is_some() && next.default_branch == one.branch {
-                next.add_of_default_branch(one.clone());
-            }
-        }
-        next.recent.retain(|other| other.id != one.id);
-        insert(&mut next.recent, one, MAX_RECENT);
-        Some(next)
-    }
-
-    /// Records the last execution of a pipeline, unless a newer one is known.
-    fn add_of_default_branch(&mut self, one: RecentExecution) {
-        let all = &mut self.of_default_branch;
-        if all.iter().any(|other| other.pipeline_name == one.pipeline_name && other.id > one.id) {
-            return;
-        }
-        all.retain(|other| other.pipeline_name != one.pipeline_name);
-        insert(all, one, MAX_PIPELINES);
-        if let Some(newest) = all.iter().map(|other| other.end_time).max() {
-            all.retain(|other| newest.since_ms(other.end_time) <= MAX_PIPELINE_AGE_MS);
-        }
-    }
-
-    /// Returns the activity as shown by the API.
-    #[must_use]
-    pub fn overview(self) -> RepositoryOverview {
-        let has = |status| self.of_default_branch.iter().any(|one| one.status == status);
-        let status = [ExecutionStatus::Failed, ExecutionStatus::Canceled, ExecutionStatus::Success]
-            .into_iter()
-            .find(|status| has(*status));
-        RepositoryOverview {
-            repo: self.repo,
-            default_branch: self.default_branch,
-            status,
-            of_default_branch: self.of_default_branch,
-            recent: self.recent,
-        }
-    }
-}
-
-/// Whether an execution tells the state of its branch: it ran all jobs of a commit, and nobody merely says what started it.
-fn shows_state_of_branch(spec: &ExecutionSpec) -> bool {
-    let facts = &spec.facts;
-    let has_other_files = facts.details.dirty
-        || matches!(&spec.source, Source::Uploaded { .. } | Source::Snapshot { tree: Some(_), .. });
-    let is_of_branch = facts.pull_request.is_none() && !facts.is_claimed && !facts.is_assumed;
-    is_of_branch && facts.jobs.is_all() && !has_other_files
-}
-
-/// Returns the beginning of a text.
-fn cut(text: &str, max_chars: usize) -> String {
-    text.chars().take(max_chars).collect()
-}
-
-/// Inserts an execution in the order of their ids, newest first, and drops the oldest ones beyond `max`.
-fn insert(executions: &mut Vec<RecentExecution>, one: RecentExecution, max: usize) {
-    let at = executions.partition_point(|other| other.id > one.id);
-    executions.insert(at, one);
-    executions.truncate(max);
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct ClaimRequest<'a> {
     pub ttl_ms: u64,
     /// The worker's labels.
     pub labels: &'a Labels,
+    /// What a slot of the worker costs, in millionths of a dollar for an hour; 0 if it has no price.
+    pub slot_price: u64,
 }
 
 /// The decision about a claim.
@@ -89,9 +91,9 @@ pub fn claim(
     }
     // A new attempt has its own log.
     let record = JobRecord { log_bytes: 0, ..(**record).clone() };
-    let ClaimRequest { worker, token, ttl_ms, .. } = request;
+    let ClaimRequest { worker, token, ttl_ms, slot_price, .. } = request;
     let token = token.for_attempt(record.job.attempt + 1);
-    let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms };
+    let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms, slot_price };
     let mut transition = match apply_event(node, &record, event, now) {
         Ok(transition) => transition,
         Err(error) => return ClaimDecision::NotClaimable(error.to_string()),

@@ -29,7 +29,7 @@ fn claimed_at(node: &Node, now: Timestamp) -> ClaimDecision {
         followed_by: None,
     };
     let token = LeaseToken(uuid::Uuid::from_u128(1));
-    let request = ClaimRequest { worker: "w", token, ttl_ms: 1_000, labels: &Labels::new() };
+    let request = ClaimRequest { worker: "w", token, ttl_ms: 1_000, labels: &Labels::new(), slot_price: 0 };
     claim(node, (&state, 1), None, request, now)
 }
 

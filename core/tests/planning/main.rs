@@ -172,7 +172,7 @@ impl Run {
     fn end_with(&mut self, job: usize, end: AttemptEnd) {
         let token = LeaseToken(uuid::Uuid::from_u128(1));
         for event in [
-            JobEvent::Claim { token, worker: "w".into(), ttl_ms: 1_000 },
+            JobEvent::Claim { token, worker: "w".into(), ttl_ms: 1_000, slot_price: 0 },
             JobEvent::End { token, end, steps: Vec::new() },
         ] {
             let node = &self.nodes.nodes()[job];

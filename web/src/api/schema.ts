@@ -2111,13 +2111,13 @@ export interface components {
             /** @description Its kind. */
             kind: components["schemas"]["CredentialKind"];
         };
-        /** @description The line coverage of a day, in percent: that of the executions of the default branch, or else of all. */
+        /** @description The line coverage of a day, in percent: that of the last execution of the default branch, or else of the last one. */
         DayCoverage: {
             /** @description Beginning of the day (UTC). */
             day: components["schemas"]["Timestamp"];
             /**
              * Format: double
-             * @description The coverage of the last execution; of several jobs, the mean.
+             * @description The mean of its jobs that succeeded and have a coverage.
              */
             percent: number;
         };
@@ -2629,11 +2629,11 @@ export interface components {
             /** @description What failed, and what to do next. */
             message: string;
         };
-        /** @description A test that failed and passed for the same commit. */
+        /** @description A test that failed, and passed in a later attempt or in a retry of the execution, or that its report calls flaky. */
         FlakyTest: {
             /**
              * Format: uint32
-             * @description The number of executions in which it was flaky. Of each day, the most frequent 50 tests are counted.
+             * @description The number of executions in which it was flaky. Of each day, at most 50 tests are counted.
              */
             count: number;
             /** @description The job's name. */
@@ -2886,6 +2886,12 @@ export interface components {
             lookahead?: number;
             /**
              * Format: uint64
+             * @description What a slot of the worker costs, in millionths of a dollar for an hour; 0 if it has no price. At most 10,000 dollars.
+             * @default 0
+             */
+            slot_price?: number;
+            /**
+             * Format: uint64
              * @description Milliseconds to wait for a job if none is ready; at most 20,000.
              * @default 0
              */
@@ -2935,6 +2941,11 @@ export interface components {
         JobId: string;
         /** @description Statistics of a job. */
         JobInsight: {
+            /**
+             * Format: double
+             * @description What the workers' time for it cost, in dollars; absent: the workers have no price.
+             */
+            cost_usd?: number | null;
             /** @description Its runs, without skipped and carried-over ones. */
             counts: components["schemas"]["CountsView"];
             /** @description The job's name, with the values of a matrix. */
@@ -3243,10 +3254,10 @@ export interface components {
             by_day: components["schemas"]["DayInsight"][];
             /**
              * Format: double
-             * @description What its jobs cost, in dollars; absent: their workers have no price.
+             * @description What the workers' time for its jobs cost, in dollars; absent: the workers have no price.
              */
             cost_usd?: number | null;
-            /** @description The line coverage by day, oldest first; days without any are absent. */
+            /** @description The line coverage by day, oldest first; days without any are absent. If some are of the default branch, only those. */
             coverage?: components["schemas"]["DayCoverage"][];
             /** @description Its executions. */
             executions: components["schemas"]["CountsView"];

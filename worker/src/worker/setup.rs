@@ -47,6 +47,8 @@ pub struct WorkerConfig {
     pub jobs: JobSettings,
     /// Where the worker finds logins at registries.
     pub registries: RegistrySettings,
+    /// What a slot costs, in millionths of a dollar for an hour; 0 if it has no price.
+    pub slot_price: u64,
 }
 
 /// The connection of a worker to its server.

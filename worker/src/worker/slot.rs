@@ -103,6 +103,7 @@ impl Slots {
                 worker: info,
                 labels: worker.config.labels.clone(),
                 lookahead: u32::try_from(count).unwrap_or(u32::MAX),
+                slot_price: worker.config.slot_price,
                 no_wait: false,
             },
             count,

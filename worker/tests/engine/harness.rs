@@ -203,6 +203,7 @@ impl Bench {
             limits,
             permissions: Permissions::default(),
             jobs: JobSettings::default(),
+            slot_price: 0,
         };
         change(&mut config);
         let client = ServerConnection {

@@ -73,6 +73,7 @@ impl TestTable {
             lease: None,
             wait_ms: 0,
             lookahead: 0,
+            slot_price: 0,
         };
         matches!(self.services.jobs.execute(request).await.unwrap(), JobExecuteReply::Assigned { .. })
     }

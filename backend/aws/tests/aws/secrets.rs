@@ -108,6 +108,7 @@ async fn stored_data_contains_no_secret() {
         lease: None,
         wait_ms: 0,
         lookahead: 0,
+        slot_price: 0,
     };
     let reply = services.jobs.execute(request).await.unwrap();
     assert!(!format!("{reply:?}").contains(VALUE), "the debug form must not show the secret");

@@ -35,6 +35,8 @@ const MAX_ATTEMPTS: u32 = 5;
 const FIRST_PAUSE_MS: u64 = 50;
 /// Maximum time for counting an execution.
 const MAX_COUNTING_TIME: Duration = Duration::from_secs(2);
+/// Maximum time for reading the test reports of an execution that is counted.
+const MAX_MEASURING_TIME: Duration = Duration::from_secs(2);
 /// Maximum number of rollups of one reply: those of 20 pipelines for 90 days.
 const MAX_ROLLUPS: usize = 1_800;
 /// Size of the rollups of one reply after which no more are read, in bytes.
@@ -80,6 +82,11 @@ async fn pause(attempt: u32, execution: ExecutionId) {
     }
 }
 
+/// Waits for `work`, but no longer than `max_time`. Without a limit where nothing has timers, as in a simulation.
+async fn within<T>(max_time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    if Handle::try_current().is_ok() { time::timeout(max_time, work).await.ok() } else { Some(work.await) }
+}
+
 /// Returns the most recent repositories.
 fn latest(mut all: Vec<RepositoryOverview>) -> Vec<RepositoryOverview> {
     all.sort_by_key(|one| std::cmp::Reverse(one.recent.first().map(|latest| latest.id)));
@@ -110,13 +117,25 @@ impl Context {
         }
         let now = self.now();
         let day = day_of_end(nodes, now);
+        let measuring = Box::pin(self.measured_jobs(spec.id, spec.retry_of, nodes));
+        let measured = match within(MAX_MEASURING_TIME, measuring).await {
+            Some(Ok(measured)) => measured,
+            Some(Err(error)) => {
+                tracing::warn!(execution = %spec.id, %error, "the tests of an execution are missing in the statistics");
+                BTreeMap::new()
+            }
+            None => {
+                tracing::warn!(execution = %spec.id, "the store is too slow; the tests of an execution are missing in the statistics");
+                BTreeMap::new()
+            }
+        };
         let rollup = self.change_statistics(
             spec.id,
             rollup_key(&spec.repo, &spec.pipeline_name, day),
             now.plus_ms(ROLLUP_RETENTION_DAYS * DAY_MS),
             |known: Option<DayRollup>| {
                 let known = known.unwrap_or_else(|| DayRollup::new(&spec.pipeline_name, day));
-                known.with(execution, nodes, status, now)
+                known.with(execution, nodes, &measured, status, now)
             },
         );
         let activity = self.change_statistics(
@@ -126,13 +145,7 @@ impl Context {
             |known: Option<RepositoryActivity>| known.unwrap_or_default().with(execution, status, now),
         );
         let counting = async { tokio::join!(rollup, activity) };
-        // A simulation has no timers.
-        let counted = if Handle::try_current().is_ok() {
-            time::timeout(MAX_COUNTING_TIME, counting).await
-        } else {
-            Ok(counting.await)
-        };
-        let Ok((rollup, activity)) = counted else {
+        let Some((rollup, activity)) = within(MAX_COUNTING_TIME, counting).await else {
             tracing::warn!(execution = %spec.id, "the store is too slow; the end of an execution may be missing in the statistics");
             return;
         };

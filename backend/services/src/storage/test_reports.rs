@@ -3,13 +3,17 @@
 use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},
-    ports::{DocumentKey, MAX_DOCUMENT_SIZE, NewDocument},
+    ports::{DocumentKey, MAX_DOCUMENT_SIZE, NewDocument, Node},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use tidemill_core::execution::test_report::{
-    ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, combine_attempts,
+    ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, combine_attempts, flaky_since,
 };
 use tidemill_core::ids::{ExecutionId, JobId};
+use tidemill_core::records::MeasuredJob;
 
 const DOCUMENT_KIND: &str = "tests";
 /// Retention of test reports.
@@ -18,6 +22,8 @@ const RETENTION_MS: i64 = 365 * 86_400_000;
 const MAX_RETRY_CHAIN: usize = 10;
 /// Maximum size of the texts of a reply, in bytes: Lambda limits replies.
 const MAX_TEXT_BYTES: usize = 3 << 20;
+/// Maximum size of the test reports that are read for the statistics of an execution, in bytes; a function has little memory.
+const MAX_MEASURED_BYTES: usize = 16 << 20;
 const MAX_ATTEMPTS: u32 = 20;
 const BATCH_LEN: usize = 100;
 
@@ -29,6 +35,35 @@ pub struct TestReportService {
 
 /// Job and number of an attempt.
 type AttemptKey = (JobId, u32);
+
+/// The test reports of an execution and of those that it retries, by the name of their job; oldest first.
+#[derive(Debug, Default)]
+struct ReportsByJob(HashMap<String, (Vec<AttemptKey>, Vec<TestReport>)>);
+
+/// The test reports of a job up to that of the attempt whose result counts.
+#[derive(Debug)]
+struct JobReports<'a> {
+    reports: &'a [TestReport],
+    /// Index of the first attempt of this execution.
+    first_own: usize,
+}
+
+impl ReportsByJob {
+    /// Returns the reports of the job of `node`; `None` if the attempt that counts has none.
+    fn of(&self, node: &Node, job: JobId, name: &str) -> Result<Option<JobReports<'_>>> {
+        let item = job_of(node)?;
+        let counted = match item.carried_from {
+            Some(from) => (from, item.carried_attempt),
+            None => (job, item.job.attempt),
+        };
+        let Some((attempts, reports)) = self.0.get(name) else { return Ok(None) };
+        let Some(position) = attempts.iter().position(|attempt| *attempt == counted) else {
+            return Ok(None);
+        };
+        let first_own = attempts.iter().position(|(of, _)| *of == job).unwrap_or(attempts.len());
+        Ok(Some(JobReports { reports: &reports[..=position], first_own }))
+    }
+}
 
 impl TestReportService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
@@ -72,62 +107,96 @@ impl TestReportService {
 
     /// Returns the test results of an execution.
     pub async fn for_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
-        let mut previous = self.context.execution(id).await?.spec.retry_of;
-        let mut executions = vec![id];
-        while let Some(id) = previous.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
-            executions.push(id);
-            previous = self.context.cached_execution(id).await?.spec.retry_of;
-        }
-        // By name, since each execution's jobs have their own ids; oldest first.
-        let mut by_name: HashMap<String, (Vec<AttemptKey>, Vec<TestReport>)> = HashMap::new();
-        for id in executions.into_iter().rev() {
-            let stored = self.stored(id).await?;
-            if stored.is_empty() {
-                continue;
-            }
-            let specs = self.context.specs(id).await?;
-            let names: HashMap<JobId, &str> =
-                specs.iter().map(|spec| (spec.id, spec.planned.name.as_str())).collect();
-            for (attempt, report) in stored {
-                let Some(name) = names.get(&attempt.0) else { continue };
-                let (attempts, reports) = by_name.entry((*name).to_owned()).or_default();
-                attempts.push(attempt);
-                reports.push(report);
-            }
-        }
+        let retry_of = self.context.execution(id).await?.spec.retry_of;
+        let by_job = self.context.test_reports(id, retry_of, usize::MAX).await?;
         let mut tests = ExecutionTests::default();
-        if by_name.is_empty() {
+        if by_job.0.is_empty() {
             return Ok(tests);
         }
         let nodes = self.context.stores.records.all_nodes(id).await?;
         for (node, spec) in nodes.iter().zip(self.context.specs(id).await?.iter()) {
-            let item = job_of(node)?;
-            let counted = match item.carried_from {
-                Some(from) => (from, item.carried_attempt),
-                None => (spec.id, item.job.attempt),
-            };
-            let Some((attempts, reports)) = by_name.get(&spec.planned.name) else { continue };
-            let Some(position) = attempts.iter().position(|attempt| *attempt == counted) else { continue };
-            if let Some(report) = combine_attempts(&reports[..=position]) {
-                let job = JobTests { job_id: spec.id, job_name: spec.planned.name.clone(), report };
+            let name = &spec.planned.name;
+            let Some(found) = by_job.of(node, spec.id, name)? else { continue };
+            if let Some(report) = combine_attempts(found.reports) {
+                let job = JobTests { job_id: spec.id, job_name: name.clone(), report };
                 tests.add(job, MAX_TEXT_BYTES);
             }
         }
         Ok(tests)
     }
+}
 
-    /// Returns the stored reports of an execution: by job, earlier attempts first.
-    async fn stored(&self, id: ExecutionId) -> Result<Vec<(AttemptKey, TestReport)>> {
+impl Context {
+    /// Returns what the test reports of an execution's jobs say, by the index of their nodes.
+    pub(crate) async fn measured_jobs(
+        &self,
+        id: ExecutionId,
+        retry_of: Option<ExecutionId>,
+        nodes: &[Node],
+    ) -> Result<BTreeMap<u32, MeasuredJob>> {
+        let by_job = self.test_reports(id, retry_of, MAX_MEASURED_BYTES).await?;
+        let mut measured = BTreeMap::new();
+        if by_job.0.is_empty() {
+            return Ok(measured);
+        }
+        for (node, spec) in nodes.iter().zip(self.specs(id).await?.iter()) {
+            let Some(found) = by_job.of(node, spec.id, &spec.planned.name)? else { continue };
+            let job = MeasuredJob {
+                flaky: flaky_since(found.reports, found.first_own).into_iter().cloned().collect(),
+                coverage: found.reports.last().and_then(|report| report.coverage),
+            };
+            measured.insert(node.key.ix, job);
+        }
+        Ok(measured)
+    }
+
+    /// Returns the test reports of an execution and of those that it retries. Reads no more once they exceed `max_bytes`.
+    async fn test_reports(
+        &self,
+        id: ExecutionId,
+        retry_of: Option<ExecutionId>,
+        max_bytes: usize,
+    ) -> Result<ReportsByJob> {
+        let mut previous = retry_of;
+        let mut executions = vec![id];
+        while let Some(id) = previous.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
+            executions.push(id);
+            previous = self.cached_execution(id).await?.spec.retry_of;
+        }
+        // By name, since each execution's jobs have their own ids; oldest first.
+        let mut by_job = ReportsByJob::default();
+        let mut left = max_bytes;
+        for id in executions.into_iter().rev() {
+            let stored = self.stored_test_reports(id, &mut left).await?;
+            if stored.is_empty() {
+                continue;
+            }
+            let specs = self.specs(id).await?;
+            let names: HashMap<JobId, &str> =
+                specs.iter().map(|spec| (spec.id, spec.planned.name.as_str())).collect();
+            for (attempt, report) in stored {
+                let Some(name) = names.get(&attempt.0) else { continue };
+                let (attempts, reports) = by_job.0.entry((*name).to_owned()).or_default();
+                attempts.push(attempt);
+                reports.push(report);
+            }
+        }
+        Ok(by_job)
+    }
+
+    /// Returns the stored reports of an execution: by job, earlier attempts first. Reads no more once `left` bytes were read.
+    async fn stored_test_reports(
+        &self,
+        id: ExecutionId,
+        left: &mut usize,
+    ) -> Result<Vec<(AttemptKey, TestReport)>> {
         let prefix = format!("{id}/");
         let (mut stored, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self
-                .context
-                .stores
-                .documents
-                .list(DOCUMENT_KIND, &prefix, after.as_deref(), BATCH_LEN)
-                .await?;
+        while *left > 0 {
+            let page =
+                self.stores.documents.list(DOCUMENT_KIND, &prefix, after.as_deref(), BATCH_LEN).await?;
             for document in &page.0 {
+                *left = left.saturating_sub(document.value.len());
                 let report = serde_json::from_str(&document.value)
                     .map_err(|error| Error::storage("reading a test report", error))?;
                 let name = document.key.name.strip_prefix(&prefix).and_then(|name| name.split_once('/'));
@@ -137,8 +206,9 @@ impl TestReportService {
             }
             after = page.0.last().map(|document| document.key.name.clone()).filter(|_| page.1);
             if after.is_none() {
-                return Ok(stored);
+                break;
             }
         }
+        Ok(stored)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     routes::{route_body, route_url},
-    server::{BOOT, Server, text},
+    server::{BOOT, FixtureIds, Server, text},
 };
 use axum::{
     body::Body,
@@ -39,16 +39,29 @@ async fn start(server: &Server, repo: &str) -> String {
     text(&server.ok(BOOT, "POST", path::EXECUTE, body).await["execution_id"])
 }
 
+/// Claims the first job, and reports what a worker does of it.
+async fn report(server: &Server) -> FixtureIds {
+    let ids = server.upload_artifact(BOOT).await;
+    let (job, lease) = (&ids.job, &ids.lease);
+    let summary = json!({ "job_id": job, "lease": lease, "markdown": "# Done" });
+    server.ok(BOOT, "POST", path::JOB_SUMMARY, summary).await;
+    let counts =
+        json!({ "tests": 2, "failures": 1, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
+    let tests = json!({ "counts": counts, "failed": [{ "suite": "s", "name": "sinks" }] });
+    server.ok(BOOT, "POST", path::JOB_TESTS, json!({ "job_id": job, "lease": lease, "report": tests })).await;
+    ids
+}
+
 #[tokio::test]
 async fn anyone_reads_executions_and_logs_of_public_repositories_and_nothing_else() {
     let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(0));
     register(&server, PUBLIC, Some(true)).await;
     register(&server, PRIVATE, None).await;
     let public = start(&server, PUBLIC).await;
-    let public_ids = server.upload_artifact(BOOT).await;
+    let public_ids = report(&server).await;
     server.ok(BOOT, "POST", &path::CANCEL_EXECUTION.replace("{executionId}", &public), Value::Null).await;
     let private = start(&server, PRIVATE).await;
-    let private_ids = server.upload_artifact(BOOT).await;
+    let private_ids = report(&server).await;
     let victim = uuid::Uuid::now_v7().to_string();
     let before = server.state().await;
     let mut open = BTreeSet::new();
@@ -79,6 +92,12 @@ async fn anyone_reads_executions_and_logs_of_public_repositories_and_nothing_els
     assert_eq!(open, PUBLIC_PATHS.iter().copied().collect::<BTreeSet<_>>());
     assert_eq!(server.state().await, before, "nothing was changed");
 
+    let of_execution = async |path: &str| {
+        server.call(None, "GET", &path.replace("{executionId}", &public), Value::Null).await.body
+    };
+    assert_eq!(of_execution(path::SUMMARIES).await["summaries"][0]["job_name"], "first");
+    assert_eq!(of_execution(path::TESTS).await["jobs"][0]["report"]["failed"][0]["name"], "sinks");
+
     // A wrong token is not replaced by none.
     let status = path::STATUS.replace("{executionId}", &public);
     assert_eq!(
@@ -105,7 +124,8 @@ async fn discoveries_of_public_repositories_are_hidden() {
     let id = text(&sync["execution_id"]);
     let view = server.ok(BOOT, "GET", &path::STATUS.replace("{executionId}", &id), Value::Null).await;
     let job = text(&view["jobs"][0]["id"]);
-    for url in [path::STATUS.replace("{executionId}", &id), path::JOB_LOGS.replace("{jobId}", &job)] {
+    for path in PUBLIC_PATHS.iter().filter(|path| path.contains('{')) {
+        let url = path.replace("{executionId}", &id).replace("{jobId}", &job);
         assert_eq!(
             server.call(None, "GET", &url, Value::Null).await.status,
             StatusCode::UNAUTHORIZED,

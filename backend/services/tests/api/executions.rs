@@ -3,6 +3,7 @@
 use super::server::{DIAMOND, Server, statuses};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tidemill_core::execution::{cost::MAX_SLOT_PRICE, test_report::TestReport};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn diamond_runs_in_order_and_ends_once() {
@@ -109,4 +110,47 @@ async fn pages_about_many_executions_read_filters_from_the_query() {
         (&json!(1), 4)
     );
     assert_eq!(pipeline["by_day"][0]["counts"]["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn insights_have_flaky_tests_and_coverage_and_no_cost_without_a_price() {
+    let server = Server::start(30_000);
+    let pipeline = "name: tested\njobs: { unit: { image: i, script: [a], retry: 1 } }\n";
+    let repo = server.execute(pipeline).await.1["repo"].as_str().unwrap().to_owned();
+    let case = json!({ "suite": "gate", "name": "opens" });
+    let counts =
+        json!({ "tests": 1, "failures": 1, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
+    let mut passed = TestReport { coverage: Some(87.5), ..TestReport::default() };
+    passed.add_passed("gate", "opens");
+    for (report, exit_code) in
+        [(json!({ "counts": counts, "failed": [case] }), 1), (serde_json::to_value(passed).unwrap(), 0)]
+    {
+        let assignment = server.claim().await.unwrap();
+        let request = json!({ "job_id": assignment["preparation"]["job_id"], "lease": assignment["lease"]["token"],
+                              "report": report });
+        assert_eq!(server.post("/api/job/tests", request).await.0, StatusCode::OK);
+        server.finish(&assignment, exit_code).await;
+    }
+    let insights = server.get(&format!("/api/insights?repo={repo}&days=1")).await;
+    let pipeline = &insights["pipelines"][0];
+    let flaky = &pipeline["flaky_tests"][0];
+    assert_eq!(
+        (&flaky["job_name"], &flaky["suite"], &flaky["name"], &flaky["count"]),
+        (&json!("unit"), &json!("gate"), &json!("opens"), &json!(1)),
+        "{insights}"
+    );
+    assert_eq!(pipeline["coverage"][0]["percent"], 87.5, "{insights}");
+    assert_eq!((&pipeline["cost_usd"], &pipeline["jobs"][0]["cost_usd"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn price_of_a_worker_is_bounded() {
+    let server = Server::start(30_000);
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+    for (price, expected) in [(MAX_SLOT_PRICE, StatusCode::OK), (MAX_SLOT_PRICE + 1, StatusCode::BAD_REQUEST)]
+    {
+        let request = json!({ "worker": worker, "slot_price": price });
+        let (status, reply) = server.post("/api/job/execute", request).await;
+        assert_eq!(status, expected, "{reply}");
+    }
 }

@@ -9,6 +9,9 @@ use tidemill_core::{
 use tidemill_services::Services;
 use uuid::Uuid;
 
+/// Price of a slot, in millionths of a dollar for an hour: a millionth of a dollar for a millisecond.
+pub(super) const SLOT_PRICE: u64 = 3_600_000;
+
 /// Claims a job for a worker with these labels; the error is the reason of the reply.
 pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Result<Assignment, String> {
     let request = JobExecuteRequest {
@@ -19,6 +22,7 @@ pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Re
         lease: None,
         wait_ms: 0,
         lookahead: 0,
+        slot_price: SLOT_PRICE,
     };
     match Box::pin(services.jobs.execute(request)).await.unwrap() {
         JobExecuteReply::Assigned { assignment, .. } => Ok(*assignment),

@@ -192,6 +192,7 @@ macro_rules! conformance_suite {
             }
             insights {
                 ended_executions_are_counted_by_day
+                flaky_tests_coverage_and_cost_are_counted
                 concurrent_ends_are_all_counted
                 overview_shows_latest_executions_and_approvals
                 incomplete_executions_do_not_set_state_of_default_branch

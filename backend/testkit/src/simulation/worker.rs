@@ -90,6 +90,7 @@ impl Worker {
             lease: Some(token),
             wait_ms: 0,
             lookahead: 0,
+            slot_price: 0,
         };
         for _ in 0..4 {
             let sent_at = world.now();

@@ -32,7 +32,12 @@ impl FanOutModel {
         let links = MAX_ARRIVALS * 2 + 1;
         node.spec.links = (1..=u32::try_from(links).unwrap()).collect();
         let mut world = Self { node, notified: vec![0; links], is_notifying: false };
-        world.apply(JobEvent::Claim { token: token(1), worker: String::new(), ttl_ms: TTL_MS });
+        world.apply(JobEvent::Claim {
+            token: token(1),
+            worker: String::new(),
+            ttl_ms: TTL_MS,
+            slot_price: 0,
+        });
         world
     }
 

@@ -100,6 +100,7 @@ impl Protocol {
                     token: token((worker + 1) << 4),
                     ttl_ms: TTL_MS,
                     labels: &labels,
+                    slot_price: 0,
                 };
                 match claim(&node(job), (&read.state(), read.version.into()), None, request, NOW) {
                     ClaimDecision::ExpireFirst => {

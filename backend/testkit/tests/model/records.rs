@@ -2,9 +2,10 @@
 
 use tidemill_core::execution::{
     assignment::Source,
+    attempt::Lease,
     failure::{FailureKind, FailureReason},
     status::{ExecutionStatus, JobStatus},
-    transition::{JobState, Lease},
+    transition::JobState,
 };
 use tidemill_core::{
     api::Trigger,
@@ -216,6 +217,7 @@ impl Cell {
             token: token(self.token),
             worker: String::new(),
             expires_at: if self.run_out { NOW } else { NOW.plus_ms(30_000) },
+            slot_price: 0,
         });
         JobState {
             status: self.status,

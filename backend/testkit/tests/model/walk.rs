@@ -23,7 +23,7 @@ fn token(n: u128) -> LeaseToken {
 }
 
 fn claim(n: u128) -> JobEvent {
-    JobEvent::Claim { token: token(n), worker: String::new(), ttl_ms: TTL_MS }
+    JobEvent::Claim { token: token(n), worker: String::new(), ttl_ms: TTL_MS, slot_price: 0 }
 }
 
 fn end(n: u128, kind: Option<FailureKind>) -> JobEvent {

@@ -206,6 +206,8 @@ mirrors = { "docker.io" = ["mirror:5000"] }
         assert_eq!((file.limits.memory_bytes, file.limits.pids), (Some(1 << 30), 100));
         assert_eq!(file.jobs.environment["A"], "b c");
         assert!(file.permissions.all.privileged);
+        let priced = parse("[machine]\nusd_per_hour = 1\n", &["machine.usd_per_hour=0.0725"]).unwrap();
+        assert_eq!((priced.machine_price, file.machine_price), (72_500, 0));
         assert!(parse("", &["allow.privilege=true"]).unwrap_err().contains("privilege"));
         assert_eq!("some/file.toml".parse(), Ok(WorkerConfigArg::File("some/file.toml".into())));
         assert!("a b=1".parse::<WorkerConfigArg>().is_err() && "=1".parse::<WorkerConfigArg>().is_err());
@@ -216,6 +218,8 @@ mirrors = { "docker.io" = ["mirror:5000"] }
         for (text, message) in [
             ("[limits]\nlogs = 5\n", "unknown field `logs`"),
             ("[limits]\nlog = \"much\"\n", "line 2"),
+            ("[machine]\nusd_per_hour = -1\n", "dollars for an hour"),
+            ("[machine]\nusd_per_hour = \"NaN\"\n", "dollars for an hour"),
             ("[limits]\npids = 0\n", "every job needs a process"),
             (
                 "[limits]\nmemory = \"1GiB\"\ndefault_memory = \"2GiB\"\n",

@@ -14,4 +14,6 @@ pub struct WorkerFile {
     pub jobs: JobSettings,
     /// The directory of templates, for `include: template` of GitLab files.
     pub templates: Option<PathBuf>,
+    /// What the machine costs, in millionths of a dollar for an hour; 0 if it has no price.
+    pub machine_price: u64,
 }

@@ -2,7 +2,7 @@
 
 use super::{
     job_rules::WorkerFile,
-    quantities::{Cpus, Size},
+    quantities::{Cpus, HourlyPrice, Size},
 };
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -36,6 +36,7 @@ pub struct FileFormat {
     jobs: JobsTable,
     images: ImagesTable,
     includes: IncludesTable,
+    machine: MachineTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +146,12 @@ struct IncludesTable {
     templates: Option<PathBuf>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MachineTable {
+    usd_per_hour: Option<HourlyPrice>,
+}
+
 const fn yes() -> bool {
     true
 }
@@ -152,7 +159,7 @@ const fn yes() -> bool {
 impl FileFormat {
     /// Returns the settings, or what is wrong with them.
     pub fn into_settings(self) -> Result<WorkerFile, String> {
-        let Self { no_new_privileges, limits, allow, trusted, jobs, images, includes } = self;
+        let Self { no_new_privileges, limits, allow, trusted, jobs, images, includes, machine } = self;
         if allow.repositories.is_some() {
             return Err(
                 "`repositories` is not a key of `[allow]`, which is for all; write `[[trusted]]`".to_owned()
@@ -173,7 +180,8 @@ impl FileFormat {
             return Err(format!("`templates`: {} is not an absolute path", path.display()));
         }
         let jobs = jobs.into_settings(images)?;
-        Ok(WorkerFile { limits, permissions, jobs, templates: includes.templates })
+        let machine_price = machine.usd_per_hour.map_or(0, |price| price.0);
+        Ok(WorkerFile { limits, permissions, jobs, templates: includes.templates, machine_price })
     }
 }
 

@@ -17,7 +17,7 @@ import { Tests } from "./Tests";
 import { Timeline } from "./Timeline";
 
 /** Those that anyone may see of a public repository. */
-const PUBLIC_VIEWS: readonly string[] = ["", "timeline"];
+const PUBLIC_VIEWS: readonly string[] = ["", "timeline", "summary", "tests"];
 
 const VIEWS = [
   ["", "Jobs"],

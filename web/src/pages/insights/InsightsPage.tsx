@@ -14,6 +14,7 @@ import { CoverageTrend } from "./CoverageTrend";
 import { DayBars } from "./DayBars";
 
 type Pipeline = Insights["pipelines"][number];
+type Job = Pipeline["jobs"][number];
 
 const DAYS = ["7", "30", "90"];
 
@@ -104,6 +105,16 @@ function PipelineInsight({ pipeline, insights }: { pipeline: Pipeline; insights:
               cell: (job) => <span class="number">{time(job.counts.queue_median_ms)}</span>,
             },
             { name: "More attempts", cell: (job) => <span class="number">{job.counts.retries}</span> },
+            ...(pipeline.cost_usd == null
+              ? []
+              : [
+                  {
+                    name: "Cost",
+                    cell: (job: Job) => (
+                      <span class="number">{job.cost_usd == null ? "–" : formatDollars(job.cost_usd)}</span>
+                    ),
+                  },
+                ]),
           ]}
         />
       </details>

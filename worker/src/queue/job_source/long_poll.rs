@@ -48,6 +48,7 @@ impl JobSource for LongPoll {
             lease: None,
             wait_ms: if request.no_wait { 0 } else { LONG_POLL_MS },
             lookahead: request.lookahead,
+            slot_price: request.slot_price,
         };
         let reply = tokio::select! {
             biased;

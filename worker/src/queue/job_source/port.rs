@@ -16,6 +16,8 @@ pub struct JobRequest {
     pub labels: Labels,
     /// How many likely next jobs to return with the job.
     pub lookahead: u32,
+    /// What one of its slots costs, in millionths of a dollar for an hour; 0 if it has no price.
+    pub slot_price: u64,
     /// Whether to return immediately if no job is ready.
     pub no_wait: bool,
 }

@@ -286,6 +286,7 @@ impl SqsJobSource {
             lease: Some(LeaseToken(Uuid::new_v4())),
             wait_ms: 0,
             lookahead: request.lookahead,
+            slot_price: request.slot_price,
         };
         let mut reply = self.api.execute(&claim).await;
         for attempt in 1..MAX_CLAIM_ATTEMPTS {

@@ -7,7 +7,10 @@ use crate::{
     ports::{Message, Node},
 };
 use std::time::Duration;
-use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::{
+    cost::MAX_SLOT_PRICE,
+    failure::{FailureKind, FailureReason},
+};
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
     ids::{JobId, LeaseToken},
@@ -46,6 +49,12 @@ impl JobExecutionService {
     /// Assigns an attempt to a worker: of the job that it names, or of any queued job, for which it waits if requested. If the worker
     /// disconnects meanwhile, the job returns to the queue at once.
     pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
+        if request.slot_price > MAX_SLOT_PRICE {
+            return Err(Error::Invalid(format!(
+                "`slot_price` is {}; it is at most {MAX_SLOT_PRICE} millionths of a dollar for an hour",
+                request.slot_price
+            )));
+        }
         if request.job_id.is_some() {
             // A worker that names a job can repeat the request if it misses the reply.
             return Ok(match self.next_attempt(request).await? {
@@ -181,7 +190,13 @@ impl JobExecutionService {
             let (state, if_version) =
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
             let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
-            let claimant = ClaimRequest { worker: &worker.name, token, ttl_ms, labels: &request.labels };
+            let claimant = ClaimRequest {
+                worker: &worker.name,
+                token,
+                ttl_ms,
+                labels: &request.labels,
+                slot_price: request.slot_price,
+            };
             let demands = execution.spec.required_labels(key.ix);
             let (transition, token) =
                 match claim(&node, (&state, if_version), demands, claimant, self.context.now()) {

@@ -1,4 +1,4 @@
-//! Access without a token: anyone may read the executions of public repositories, and their logs.
+//! Access without a token: anyone may read the executions of public repositories, their logs, summaries and test results.
 
 use crate::{
     access::caller::Caller,
@@ -22,8 +22,17 @@ use tidemill_core::{
     repository::canonical_name,
 };
 
-/// What anyone may read of a public repository.
-pub const PUBLIC_PATHS: &[&str] = &[path::EXECUTIONS, path::STATUS, path::JOB_LOGS];
+/// What anyone may read of a public repository: what its jobs print and report about themselves. Artifacts, pipeline files with the
+/// values of variables, environments, costs and streams of events need a token.
+pub const PUBLIC_PATHS: &[&str] = &[
+    path::EXECUTIONS,
+    path::STATUS,
+    path::JOB_LOGS,
+    path::JOB_LOG_TIMES,
+    path::SUMMARIES,
+    path::SUMMARY_TEXT,
+    path::TESTS,
+];
 
 #[derive(Deserialize)]
 struct RepositoryParam {

@@ -1,15 +1,20 @@
 //! Checks of the statistics of ended executions, the overview and the search, over the adapters.
 
-use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
+use crate::conformance::{
+    StoresUnderTest,
+    claims::{SLOT_PRICE, claim_at},
+    samples,
+};
 use tidemill_core::execution::{
     facts::CommitDetails,
     failure::{FailureKind, FailureReason},
     status::ExecutionStatus,
+    test_report::{TestCase, TestReport, TestsRequest},
 };
 use tidemill_core::{
     api::{
         AttemptEnd, BadgeRequest, ExecuteRequest, ExecutionKind, InsightQuery, Insights, JobReport,
-        ListQuery, Overview, RepositoryOverview, Trigger,
+        ListQuery, Overview, RepositoryOverview, RetryRequest, Trigger,
     },
     ids::ExecutionId,
 };
@@ -128,6 +133,88 @@ pub async fn ended_executions_are_counted_by_day(subject: &StoresUnderTest) {
         let query = InsightQuery { repo: repo.clone(), pipeline: None, days: Some(days) };
         assert!(matches!(services.insights.insights(query).await, Err(Error::Invalid(_))), "{days}");
     }
+}
+
+/// Reports the tests of the job at a position, with these failed and passed ones, and runs it for a second.
+async fn run_tests(
+    subject: &StoresUnderTest,
+    services: &Services,
+    at: (ExecutionId, usize),
+    (failed, passed): (&[&str], &[&str]),
+    coverage: Option<f64>,
+) {
+    let assignment = claim_at(services, at.0, at.1).await.unwrap();
+    subject.clock.advance(1_000);
+    let mut report = TestReport { coverage, ..TestReport::default() };
+    for name in failed {
+        report.add_failed(TestCase { suite: "s".into(), name: (*name).into(), ..TestCase::default() });
+    }
+    for name in passed {
+        report.add_passed("s", name);
+    }
+    let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
+    services.test_reports.store(TestsRequest { job_id, lease, report }).await.unwrap();
+    let failure = (!failed.is_empty()).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
+    let end = Some(AttemptEnd { failure, exit_code: Some(0), ..AttemptEnd::default() });
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    services.jobs.report(report).await.unwrap();
+}
+
+/// Tests that fail and then pass, in a later attempt or a retry, count as flaky once for each execution; the coverage of a day is
+/// that of the default branch; and the time of all attempts has its price.
+pub async fn flaky_tests_coverage_and_cost_are_counted(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let of_pipeline = async |days| insights(&services, &repo, None, days).await.pipelines.remove(0);
+    // The job `a` has a second attempt; `b` fails, and is run again by a retry of the execution, which carries `a` over.
+    let first = start(&services, request(&repo, "c1")).await;
+    run_tests(subject, &services, (first, 0), (&["x", "broken"], &[]), Some(10.0)).await;
+    run_tests(subject, &services, (first, 0), (&[], &["x", "y"]), Some(80.0)).await;
+    run_tests(subject, &services, (first, 1), (&["z"], &[]), None).await;
+    let of_first = of_pipeline(1).await;
+    let names = |tests: &[tidemill_core::api::FlakyTest]| -> Vec<(String, String, u32)> {
+        tests.iter().map(|test| (test.job_name.clone(), test.name.clone(), test.count)).collect()
+    };
+    let flaky = |job: &str, name: &str, count| (job.to_owned(), name.to_owned(), count);
+    assert_eq!(names(&of_first.flaky_tests), [flaky("a", "x", 1)]);
+    assert_eq!(of_first.flaky_tests[0].last_execution, first);
+    let percents = |days: &[tidemill_core::api::DayCoverage]| -> Vec<f64> {
+        days.iter().map(|day| day.percent).collect()
+    };
+    assert_eq!(percents(&of_first.coverage), [80.0]);
+    // Three attempts of a second.
+    let second = f64::from(u32::try_from(SLOT_PRICE).unwrap()) / 1e6 / 3_600.0;
+    let near =
+        |cost: Option<f64>, seconds: f64| cost.is_some_and(|cost| (cost - seconds * second).abs() < 1e-9);
+    assert!(near(of_first.cost_usd, 3.0), "{:?}", of_first.cost_usd);
+    assert!(near(of_first.jobs[0].cost_usd, 2.0) && near(of_first.jobs[1].cost_usd, 1.0), "{of_first:?}");
+
+    let retry = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
+    run_tests(subject, &services, (retry, 1), (&[], &["z"]), Some(90.0)).await;
+    let of_retry = of_pipeline(1).await;
+    let expected = [flaky("b", "z", 1), flaky("a", "x", 1)];
+    assert_eq!(names(&of_retry.flaky_tests), expected, "what was carried over counts once");
+    assert_eq!(of_retry.flaky_tests[0].last_execution, retry);
+    assert_eq!(percents(&of_retry.coverage), [85.0], "the mean of both jobs");
+    assert!(near(of_retry.cost_usd, 4.0), "{:?}", of_retry.cost_usd);
+
+    let topic = ExecuteRequest { branch: Some("topic".into()), ..request(&repo, "c2") };
+    let of_topic = start(&services, topic.clone()).await;
+    run_tests(subject, &services, (of_topic, 0), (&["x"], &[]), Some(20.0)).await;
+    run_tests(subject, &services, (of_topic, 0), (&[], &["x"]), Some(20.0)).await;
+    run(subject, &services, (of_topic, 1), true, 1).await;
+    let both = of_pipeline(1).await;
+    assert_eq!(names(&both.flaky_tests), [flaky("a", "x", 2), flaky("b", "z", 1)]);
+    assert_eq!(both.flaky_tests[0].last_execution, of_topic);
+    assert_eq!(percents(&both.coverage), [85.0], "of the default branch");
+    // A day without an execution of the default branch does not show in a time that has one.
+    subject.clock.advance(DAY_MS);
+    let next_day = start(&services, topic).await;
+    run_tests(subject, &services, (next_day, 0), (&[], &[]), Some(30.5)).await;
+    run(subject, &services, (next_day, 1), true, 1).await;
+    assert_eq!(percents(&of_pipeline(2).await.coverage), [85.0]);
+    assert_eq!(percents(&of_pipeline(1).await.coverage), [30.5]);
+    assert_eq!(names(&of_pipeline(2).await.flaky_tests), names(&both.flaky_tests));
 }
 
 /// Executions that end at the same moment on two servers are all counted.
