@@ -63,14 +63,6 @@ fn of_docker_config(path: &Path, docker_host: Option<&str>) -> Option<Proxies> {
     Some(Proxies { http: http_proxy, https: https_proxy, ftp: ftp_proxy, all: all_proxy, none: no_proxy })
 }
 
-/// Whether a proxy's URL, with or without a scheme, names this machine's loopback interface.
-fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    host.starts_with("localhost") || host.starts_with("127.") || host.starts_with("[::1]")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -85,6 +85,7 @@ async fn start_elsewhere(server: &Services, id: ExecutionId) -> ChildReply {
         text: String::new(),
         includes: Vec::new(),
         paths: None,
+        skipped: false,
     };
     let reply = server.pipelines.start_child(report.clone()).await.unwrap();
     let again = server.pipelines.start_child(report).await.unwrap();
