@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::{collections::HashMap, fs, path::Path};
+use tidemill_core::api::page::is_loopback;
 use tidemill_worker::policy::Proxies;
 
 /// Maximum size of the engine's config file that is read.
