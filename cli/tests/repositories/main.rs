@@ -310,7 +310,7 @@ fn discovery_counts_only_if_it_is_named() {
     let discovery = fixture.discover(ALPHA);
     for command in ["report", "artifacts", "cancel", "retry"] {
         let output = fixture.usage_error("alpha", &[command]);
-        assert!(output.contains(&format!("no matching execution of {ALPHA} found")), "{command}: {output}");
+        assert!(output.contains("no matching execution of "), "{command}: {output}");
     }
     let number = discovery.run_number.to_string();
     for args in [&["report", "--pipeline", "discover"][..], &["report", &number]] {

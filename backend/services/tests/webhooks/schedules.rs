@@ -188,7 +188,7 @@ async fn skipped_push_starts_nothing_and_keeps_schedules() {
         server.finish(&skipped, true).await;
         assert_eq!(server.pipelines().await.len(), before.len() + 1, "only the discovery is new");
         let listed = server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
-        assert_eq!(listed["schedules"][0]["pipeline"], "nightly", "{listed}");
+        assert_eq!(listed["schedules"][0]["pipeline_name"], "nightly", "{listed}");
         server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
     }
