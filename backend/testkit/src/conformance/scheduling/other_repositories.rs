@@ -85,7 +85,6 @@ async fn start_elsewhere(server: &Services, id: ExecutionId) -> ChildReply {
         text: String::new(),
         includes: Vec::new(),
         paths: None,
-        skipped: false,
     };
     let reply = server.pipelines.start_child(report.clone()).await.unwrap();
     let again = server.pipelines.start_child(report).await.unwrap();
@@ -132,6 +131,7 @@ fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> Discover
         files: files.iter().map(file).collect(),
         changed: None,
         paths: None,
+        skipped: false,
     }
 }
 
