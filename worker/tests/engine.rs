@@ -163,9 +163,12 @@ async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_job_reports_reason() {
     let mut bench = Bench::start().await;
-    let mut slow = job(&["sleep 60"]);
+    let mut slow = job(&["printf waiting; sleep 60"]);
     slow.timeout_s = 1;
-    assert_eq!(kind(&bench.run(slow).await.0), Some(FailureKind::TimedOut));
+    let (end, log) = bench.run(slow).await;
+    assert_eq!(kind(&end), Some(FailureKind::TimedOut));
+    let reason = "the job exceeded its timeout of 1 s; raise `timeout`, or split the job";
+    assert!(log.ends_with(&format!("waiting\n{reason}\n")), "{log}");
 
     let mut missing = job(&["true"]);
     missing.preparation.image = "tidemill-no-such-image:0".into();

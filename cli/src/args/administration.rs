@@ -258,10 +258,10 @@ pub struct AddRepo {
     /// [default: none]
     #[arg(long, value_name = "REPO", value_delimiter = ',')]
     pub allow_trigger_from: Option<Vec<String>>,
-    /// File with the URL of a chat webhook to notify of failures and recoveries
+    /// File with the URL of a chat webhook to notify of failures and recoveries; replaces those of earlier calls
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,
-    /// URL to notify of failures and recoveries, signed with --notify-secret-file
+    /// URL to notify of failures and recoveries, signed with --notify-secret-file; replaces those of earlier calls
     #[arg(long, value_name = "URL", requires = "notify_secret_file")]
     pub notify: Vec<String>,
     /// Remove all notifications

@@ -103,7 +103,9 @@ impl<'a> Candidates<'a> {
     pub async fn with_run_number(&self, run: u64) -> Outcome<Vec<ExecutionSummary>> {
         let conditions = Conditions { run: Some(run), ..self.in_target(None) };
         let found = self.retain_target(self.page(conditions, MAX_CANDIDATES).await?);
-        Ok(newest_of_each_pipeline(self.without_discoveries(found)))
+        let others = self.without_discoveries(found.clone());
+        // A number that only discoveries have names one of them.
+        Ok(newest_of_each_pipeline(if others.is_empty() { found } else { others }))
     }
 
     /// Returns the executions whose ids begin with `prefix`: of the target repository, otherwise of all.
@@ -177,15 +179,12 @@ impl<'a> Candidates<'a> {
         all
     }
 
-    /// Removes discovery executions, unless the selectors name them or there are no others, and children, which their parents
-    /// show.
+    /// Removes discovery executions, unless the selectors name them, and children, which their parents show.
     fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
-        let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
         if self.pipeline.is_none() {
-            all.retain(|execution| execution.parent.is_none());
-            if !all.iter().all(is_discovery) {
-                all.retain(|execution| !is_discovery(execution));
-            }
+            all.retain(|execution| {
+                execution.parent.is_none() && execution.kind != ExecutionKind::DiscoverPipelines
+            });
         }
         all
     }

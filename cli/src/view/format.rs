@@ -210,14 +210,14 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
             counts.push(format!("{} {word}", count(status)));
         }
     }
+    let by = execution.superseded_by.map(|newer| format!("was superseded by a newer execution ({newer})"));
     let (word, style) = match execution.status {
         ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
         ExecutionStatus::Failed if execution.timed_out => ("timed out", AnsiColor::Red.on_default().bold()),
         ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
-        ExecutionStatus::Canceled if execution.superseded_by.is_some() => {
-            ("was superseded by a newer execution", AnsiColor::Yellow.on_default().bold())
+        ExecutionStatus::Canceled => {
+            (by.as_deref().unwrap_or("was canceled"), AnsiColor::Yellow.on_default().bold())
         }
-        ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
         ExecutionStatus::Pending => ("waits", Style::new()),
         ExecutionStatus::Running => ("is running", Style::new()),
     };

@@ -306,6 +306,20 @@ fn ambiguous_selection_fails_and_lists_executions() {
 }
 
 #[test]
+fn discovery_counts_only_if_it_is_named() {
+    let fixture = RepositoriesFixture::new();
+    let discovery = fixture.discover(ALPHA);
+    for command in ["report", "artifacts", "cancel", "retry"] {
+        let output = fixture.usage_error("alpha", &[command]);
+        assert!(output.contains("no matching execution of "), "{command}: {output}");
+    }
+    let number = discovery.run_number.to_string();
+    for args in [&["report", "--pipeline", "discover"][..], &["report", &number]] {
+        assert!(fixture.succeed("alpha", args).contains("discover #"), "{args:?}");
+    }
+}
+
+#[test]
 fn start_of_an_id_selects_an_execution_and_an_ambiguous_one_is_refused() {
     let fixture = RepositoriesFixture::new();
     let first = fixture.start(ALPHA, "ci", "main").execution_id.to_string();

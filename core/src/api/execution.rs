@@ -292,6 +292,9 @@ pub struct ListQuery {
     /// What it does; absent: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ExecutionKind>,
+    /// Whether to list failed discoveries beside those of `kind`: they started nothing, so that no other execution shows their push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_discoveries: Option<bool>,
 }
 
 /// The expected target of a change. If the execution or job belongs to another repository, the request is rejected with

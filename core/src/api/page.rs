@@ -52,9 +52,29 @@ pub fn job_page(execution_page: &str, name: &str) -> String {
     format!("{execution_page}/jobs/{}", utf8_percent_encode(name, &SEGMENT))
 }
 
+/// Whether a URL, with or without a scheme, names the loopback interface, which is another one in a container.
+#[must_use]
+pub fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    host.starts_with("localhost") || host.starts_with("127.") || host.starts_with("[::1]")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::job_page;
+    use super::{is_loopback, job_page};
+
+    #[test]
+    fn loopback_is_this_machine_only() {
+        for url in ["http://127.0.0.1:7600", "localhost:1", "https://user:pw@localhost/", "http://[::1]:1/x"]
+        {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://ci.example.org", "10.0.0.1:7600", "http://[::2]", "https://h/127.0.0.1"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 
     #[test]
     fn job_name_is_one_segment() {

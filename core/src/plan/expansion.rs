@@ -84,9 +84,10 @@ impl Plan {
                 let own = changed.as_deref().unwrap_or(job);
                 let mut variables = pipeline.variables.clone();
                 variables.extend(own.variables.clone());
+                variables.extend(overrides.clone());
+                // The name of the job says them.
                 variables.extend(variant.cell.clone());
                 variant.add_position(&mut variables);
-                variables.extend(overrides.clone());
                 let name = selection::name(variant, job)?;
                 let node = variant.position;
                 let references =
@@ -101,11 +102,9 @@ impl Plan {
                     DueTexts::of(job, |text| {
                         substitute(text, |reference| {
                             let is_set = variables.contains_key(reference);
-                            overrides
-                                .get(reference)
-                                .map(String::as_str)
-                                .or_else(|| references.predefined(reference))
-                                .filter(|_| !is_set || overrides.contains_key(reference))
+                            let value = overrides.get(reference).map(String::as_str);
+                            let fixed = value.filter(|_| !variant.cell.contains_key(reference));
+                            fixed.or_else(|| references.predefined(reference).filter(|_| !is_set))
                         })
                     })
                 } else {

@@ -260,11 +260,11 @@ impl<'a> JobSelector<'a> {
         }
         variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
+        variables.extend(self.facts.variables.clone());
         if let Some(variant) = variant {
             variables.extend(variant.cell.clone());
             variant.add_position(&mut variables);
         }
-        variables.extend(self.facts.variables.clone());
         variables
     }
 

@@ -72,7 +72,7 @@ pub struct RepositoryRequest {
     /// Which pull requests need an approval; never set: those from forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalPolicy>,
-    /// The receivers of notifications; absent: unchanged.
+    /// The receivers of notifications, which replace those of the same kind; empty: none of any kind; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<Notify>>,
     /// The credential with which workers fetch it; absent: unchanged.

@@ -1,7 +1,8 @@
 //! Rules, conditions and references in a plan.
 
+use indexmap::IndexMap;
 use tidemill_core::execution::facts::{Facts, JobSelection};
-use tidemill_core::pipeline::{Cache, Environment, Job, Need, Rule, RuleOutcome, Service, When};
+use tidemill_core::pipeline::{Cache, Environment, Job, Matrix, Need, Rule, RuleOutcome, Service, When};
 use tidemill_core::plan::{ExcludedJob, Plan, PlanError};
 
 use super::{job, pipeline, variants};
@@ -250,4 +251,24 @@ fn cycle_through_needs_of_rules_is_an_error_of_the_plan() {
     let PlanError::Cycle(names) = &cycle else { panic!("{cycle}") };
     assert_eq!(names.len(), 3);
     assert_eq!(Plan::for_facts(&pipeline, &on_branch("x")).unwrap().jobs.len(), 2);
+}
+
+#[test]
+fn values_of_a_matrix_win_over_overrides() {
+    let mut varied = job("a", 0, None);
+    varied.image = "${OS}:${TAG}".to_owned();
+    varied.matrix =
+        Matrix::of(IndexMap::from([("OS".to_owned(), vec!["debian".to_owned(), "alpine".to_owned()])]));
+    let mut with_rule = varied.clone();
+    with_rule.rules = vec![rule("env(\"OS\") == \"alpine\" && env(\"TAG\") == \"2\"")];
+    let overrides = [("OS", "other"), ("TAG", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let plan = |job: &Job| {
+        Plan::new(&pipeline(1, vec![job.clone()]), &IndexMap::from(overrides.clone())).unwrap().jobs
+    };
+    let jobs = plan(&varied);
+    let images: Vec<&str> = jobs.iter().map(|job| job.image.as_str()).collect();
+    assert_eq!(images, ["debian:2", "alpine:2"]);
+    assert_eq!((jobs[1].variables["OS"].as_str(), jobs[1].variables["TAG"].as_str()), ("alpine", "2"));
+    let names: Vec<String> = plan(&with_rule).into_iter().map(|job| job.name).collect();
+    assert_eq!(names, ["a [OS=alpine]"], "conditions see the same");
 }

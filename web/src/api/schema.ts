@@ -5875,6 +5875,8 @@ export interface operations {
                 text?: string;
                 /** @description What it does; default anything */
                 kind?: components["schemas"]["ExecutionKind"];
+                /** @description Whether to list failed discoveries beside those of `kind` */
+                failed_discoveries?: boolean;
             };
             header?: never;
             path?: never;

@@ -43,7 +43,11 @@ export function listQuery(filter: ExecutionFilter): ListQuery {
   const knownStatus = STATUSES.find((one) => one === status);
   if (knownStatus !== undefined) query.status = knownStatus;
   if (event in TRIGGER_TEXTS) query.event = event as Trigger;
-  if (internal === "") query.kind = "run_pipeline";
+  if (internal === "") {
+    query.kind = "run_pipeline";
+    // They started nothing, so that no other execution shows their push.
+    query.failed_discoveries = true;
+  }
   const search = text.trim();
   if (COMMIT.test(search)) query.commit = search;
   else if (search !== "") query.text = search;

@@ -12,8 +12,8 @@ import { matches } from "./search";
 describe("the filter of executions", () => {
   const query = (text: string) => listQuery(readFilter(new Map(new URLSearchParams(text))));
 
-  it("leaves internal executions out unless asked", () => {
-    expect(query("")).toEqual({ kind: "run_pipeline" });
+  it("leaves internal executions out unless asked, or unless they failed", () => {
+    expect(query("")).toEqual({ kind: "run_pipeline", failed_discoveries: true });
     expect(query("internal=yes")).toEqual({});
   });
 

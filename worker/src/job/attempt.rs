@@ -130,7 +130,7 @@ impl Attempt {
     /// Reports the end of an attempt that runs no script. Reports nothing if its lease is lost.
     pub async fn report_early_end(&self, end: EarlyEnd) {
         if let EarlyEnd::Failed(reason) = end {
-            self.reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+            self.reporter.log_line(&reason.message).await;
             self.reporter
                 .end(AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() })
                 .await;

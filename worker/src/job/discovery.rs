@@ -46,7 +46,8 @@ async fn read_commit(
         }
     };
     if result.is_skipped {
-        let line = "the commit message has [skip ci] or [ci skip]: nothing is started for this push\n";
+        let line = "the commit message has [skip ci] or [ci skip]: nothing is started for this push, and schedules stay as \
+                    they are\n";
         reporter.log(line.as_bytes()).await;
     }
     for mistakes in &result.diagnostics {
@@ -60,6 +61,7 @@ async fn read_commit(
         files: result.files,
         changed: result.changed_paths,
         paths: result.paths,
+        skipped: result.is_skipped,
     };
     let reply = match executor.api.report_discovery(&report).await {
         Ok(reply) => reply,

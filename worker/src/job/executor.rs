@@ -11,7 +11,10 @@ use super::{
     script_run::run,
 };
 use std::time::Duration;
-use tidemill_core::execution::{assignment::Assignment, failure::FailureReason};
+use tidemill_core::execution::{
+    assignment::Assignment,
+    failure::{FailureKind, FailureReason},
+};
 use tokio_util::sync::CancellationToken;
 
 /// The port through which a worker's slots run attempts.
@@ -127,15 +130,25 @@ impl JobExecutor {
         let job_started = prepared.started;
         let mut script = run(self, attempt, prepared).await;
         let mut end = script.end.take();
+        let reason = end.as_ref().and_then(|end| end.failure.clone());
+        let reason = reason.filter(|reason| is_unexplained(reason.kind));
         if let Some(of_script) = end.take() {
             end = build_after_script(self, attempt, &mut script, of_script, job_started).await;
         }
         if let Some(end) = end
             && let Ok(end) = collect(self, attempt, &mut script, end).await
         {
+            if let Some(reason) = reason {
+                attempt.reporter.log_line(&reason.message).await;
+            }
             attempt.reporter.end(end).await;
         }
         script.release(&self.pool).await;
         Ok(())
     }
+}
+
+/// Whether the output of a script does not show why it ended so, because the worker or the kernel stopped it.
+const fn is_unexplained(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::TimedOut | FailureKind::OutOfMemory | FailureKind::WorkspaceLimit)
 }

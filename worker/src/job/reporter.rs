@@ -12,7 +12,10 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tidemill_core::execution::assignment::LeaseGrant;
@@ -85,6 +88,8 @@ struct ReporterState {
     /// Masks everything that is reported.
     mask: SecretMask,
     stream: tokio::sync::Mutex<MaskStream>,
+    /// Whether the last line of the log has no end yet.
+    is_in_line: AtomicBool,
     pending: Mutex<Pending>,
     changed: Notify,
     buffer_drained: Notify,
@@ -133,6 +138,7 @@ impl Reporter {
         let shared = Arc::new(ReporterState {
             mask,
             stream: tokio::sync::Mutex::default(),
+            is_in_line: AtomicBool::default(),
             pending: Mutex::default(),
             changed: Notify::new(),
             buffer_drained: Notify::new(),
@@ -151,7 +157,16 @@ impl Reporter {
         // Locked until the bytes are added, so that bytes of several callers stay in order.
         let mut stream = self.shared.stream.lock().await;
         let masked = self.shared.mask.push(&mut stream, bytes);
+        if let Some(last) = bytes.last() {
+            self.shared.is_in_line.store(*last != b'\n', Ordering::Relaxed);
+        }
         self.add_within_limit(&masked).await;
+    }
+
+    /// Adds a line of the worker, also after output that ends within a line.
+    pub async fn log_line(&self, text: &str) {
+        let separator = if self.shared.is_in_line.load(Ordering::Relaxed) { "\n" } else { "" };
+        self.log(format!("{separator}{text}\n").as_bytes()).await;
     }
 
     /// Adds bytes up to the log's limit. The first byte beyond it ends the log with a message.
@@ -233,6 +248,8 @@ impl Reporter {
         // The place of the commands is known only if nothing before them is held back.
         before.extend(mask.finish(&mut stream));
         self.add_within_limit(&before).await;
+        // The commands end with a line end.
+        self.shared.is_in_line.store(false, Ordering::Relaxed);
         let log_offset = self.shared.remaining().filter(|bytes| *bytes > 0).map(|_| {
             let pending = self.shared.lock();
             pending.offset + pending.log.len() as u64

@@ -64,6 +64,7 @@ async fn case_everyday_16_timed_out_job_runs_after_script_and_keeps_evidence() {
         let (end, log) = bench.run(hangs).await;
         assert_eq!(kind(&end), Some(FailureKind::TimedOut), "{log}");
         assert!(log.contains("after: failed failed\n"), "{log}");
+        assert!(log.lines().last().is_some_and(|line| line.contains("timeout of 2 s")), "{log}");
         assert!(log.contains("\ngone\n"), "no process of the script runs any more: {log}");
         assert_eq!(stored(&bench), ["r", "r/x", "r/y"]);
     }

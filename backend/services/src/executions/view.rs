@@ -12,6 +12,7 @@ use crate::{
 };
 use std::collections::HashMap;
 use tidemill_core::execution::{
+    failure::FailureKind,
     status::{ExecutionStatus, JobStatus},
     transition::AllowFailureRules,
 };
@@ -67,6 +68,12 @@ pub fn execution(
             let read = nodes_to_decide(&spec.planned).into_iter().filter_map(node).cloned();
             condition_holds(&spec.planned, &read.collect::<Vec<_>>()) == Some(true)
         };
+        if let Some(reason) =
+            job.failure_reason.as_mut().filter(|reason| reason.kind == FailureKind::Canceled)
+            && let Some(cause) = cancel_cause(record)
+        {
+            reason.message = cause;
+        }
         if spec.planned.when == When::Manual && (spec.planned.condition.is_none() || is_decided()) {
             job.approval = approval(Some(ix));
         }
@@ -81,6 +88,14 @@ pub fn execution(
         waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
         jobs: jobs.collect(),
         includes: record.spec.facts.includes.clone(),
+    }
+}
+
+/// Returns why the jobs of an execution were canceled, if nobody requested it.
+fn cancel_cause(record: &ExecutionRecord) -> Option<String> {
+    match record.state.superseded_by {
+        Some(newer) => Some(format!("canceled, because the newer execution {newer} superseded this one")),
+        None => record.state.timed_out.then(|| "canceled at the timeout of the execution".to_owned()),
     }
 }
 

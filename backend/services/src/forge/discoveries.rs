@@ -196,6 +196,10 @@ impl DiscoveryService {
             let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![line], failed: true });
         };
+        if report.skipped {
+            // The files of the commit are not known, so that schedules and what listens to its events stay.
+            return Ok(DiscoveryReply::default());
+        }
         let facts = Facts {
             repo: repository.url.clone(),
             commit: Some(report.commit),

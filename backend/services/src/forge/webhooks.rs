@@ -264,7 +264,8 @@ impl WebhookService {
             if started.attached {
                 let id = started.execution_id;
                 reply.lines.push(format!(
-                    "delivered before, see execution {id}; to allow it again, run `tidemill repo redeliver`"
+                    "delivered before, see execution {id}; to allow it again, run `tidemill repo redeliver {}`",
+                    repository.url
                 ));
             } else {
                 reply.lines.push(format!("started discovery {}", started.execution_id));

@@ -76,6 +76,7 @@ const LIST_PARAMS: QueryParameters = &[
     ("commit", Kind::Text, "Beginning of the commit"),
     ("text", Kind::Text, "Part of the commit's message, in any case"),
     ("kind", Kind::Task, "What it does; default anything"),
+    ("failed_discoveries", Kind::Flag, "Whether to list failed discoveries beside those of `kind`"),
 ];
 const INSIGHT_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository"),

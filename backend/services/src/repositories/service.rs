@@ -72,7 +72,10 @@ impl RepositoryService {
             };
             let notify = match &request.notify {
                 None => old.as_ref().map(|old| old.notify.clone()).unwrap_or_default(),
-                Some(all) => self.sealed(&name, all).await?,
+                Some(all) => {
+                    let old = old.as_ref().map(|old| old.notify.as_slice()).unwrap_or_default();
+                    self.updated_targets(&name, old, all).await?
+                }
             };
             let old_credential = old.as_ref().and_then(|old| old.credential.as_ref());
             let credential = self.updated_credential(&address, &request, old_credential).await?;
@@ -114,6 +117,26 @@ impl RepositoryService {
             }
         }
         Err(Error::Conflict("other clients are changing the repository at the same time; try again".into()))
+    }
+
+    /// Returns the notification targets `old` with those of the kinds that `new` names replaced; none if it names none.
+    async fn updated_targets(
+        &self,
+        name: &str,
+        old: &[StoredNotificationTarget],
+        new: &[Notify],
+    ) -> Result<Vec<StoredNotificationTarget>> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_kept =
+            |target: &&StoredNotificationTarget| new.iter().all(|changed| changed.kind != target.kind);
+        let mut targets: Vec<_> = old.iter().filter(is_kept).cloned().collect();
+        if targets.len() + new.len() > MAX_NOTIFICATION_TARGETS {
+            return Err(Error::Invalid(too_many_targets()));
+        }
+        targets.extend(self.sealed(name, new).await?);
+        Ok(targets)
     }
 
     async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<StoredNotificationTarget>> {
@@ -345,7 +368,7 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     }
     let notify = request.notify.as_deref().unwrap_or_default();
     if notify.len() > MAX_NOTIFICATION_TARGETS {
-        return invalid(format!("a repository has at most {MAX_NOTIFICATION_TARGETS} notification targets"));
+        return invalid(too_many_targets());
     }
     for target in notify {
         if !is_http(&target.url) {
@@ -359,4 +382,8 @@ fn check(request: &RepositoryRequest) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn too_many_targets() -> String {
+    format!("a repository has at most {MAX_NOTIFICATION_TARGETS} notification targets")
 }

@@ -98,7 +98,14 @@ async fn job_token_is_given_only_on_request() {
         let address = if expected.is_empty() { Value::Null } else { json!("https://ci.example.org") };
         assert_eq!(assignment["variables"]["TIDEMILL_SERVER"], address, "{secrets}");
     }
+    // Jobs cannot reach the address of a local run.
     let server = Server::start();
+    server.services.set_public_url("http://127.0.0.1:7600");
+    let body = json!({ "pipeline": PIPELINE, "repo": "ours", "source": { "kind": "none" } });
+    server.ok(BOOT, "POST", path::EXECUTE, body).await;
+    let claimed = server.ok(BOOT, "POST", path::JOB_EXECUTE, worker).await;
+    assert_eq!(claimed["assignment"]["extras"]["secrets"][0]["variable"], "TIDEMILL_JOB_TOKEN");
+    assert_eq!(claimed["assignment"]["variables"]["TIDEMILL_SERVER"], Value::Null, "{claimed}");
     let request = json!({ "repo": "ours", "name": "TIDEMILL_JOB_TOKEN", "value": "value" });
     let reply = server.call(Some(BOOT), "POST", path::SECRETS, request).await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.body);

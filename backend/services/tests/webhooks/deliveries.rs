@@ -85,7 +85,9 @@ async fn replayed_body_is_accepted_once_per_day() {
         for id in ["d-1", "d-2", "", "d-3"] {
             let (status, reply) = post(id).await;
             assert_eq!(status, StatusCode::OK, "{reply}");
-            assert!(lines(&reply)[0].contains("delivered before"), "{reply}");
+            let advice = format!("to allow it again, run `tidemill repo redeliver {URL}`");
+            assert!(lines(&reply)[0].starts_with("delivered before, see execution "), "{reply}");
+            assert!(lines(&reply)[0].ends_with(&advice), "{reply}");
         }
         server.clock.advance(24 * 3_600_000 - 1);
         assert_eq!(post("d-4").await.0, StatusCode::OK);

@@ -281,3 +281,26 @@ async fn event_starts_a_discovery_if_the_last_one_found_an_invalid_file() {
     let (_, reply) = server.github("pull_request", "2", &labeled).await;
     assert!(reply["lines"][0].as_str().unwrap().starts_with("started discovery"), "{reply}");
 }
+
+#[tokio::test]
+async fn failed_discovery_is_listed_beside_pipelines() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let listed = async |query: &str| {
+            let path = format!("{}?{query}", path::EXECUTIONS);
+            let list = server.ok(Method::GET, &path, Value::Null).await;
+            list["executions"].as_array().unwrap().len()
+        };
+        for (id, file, succeeds) in [("1", "jobs: nothing", false), ("2", "", true)] {
+            server.github("push", id, &push("main")).await;
+            let claimed = server.claim().await.unwrap();
+            let files = [(".pipelines/ci.yml", file)];
+            server.report_discovery(&claimed, if succeeds { &[] } else { &files }).await;
+            server.finish(&claimed, succeeds).await;
+        }
+        assert_eq!(listed("kind=run_pipeline").await, 0);
+        assert_eq!(listed("kind=run_pipeline&failed_discoveries=true").await, 1);
+        assert_eq!(listed("kind=run_pipeline&failed_discoveries=false").await, 0);
+        assert_eq!(listed("").await, 2);
+    }
+}

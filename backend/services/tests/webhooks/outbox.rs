@@ -2,7 +2,7 @@
 
 use super::server::{COMMIT, Server, URL, push};
 use async_trait::async_trait;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex},
@@ -240,5 +240,25 @@ async fn failure_and_recovery_are_notified_once() {
             |post: &&OutgoingRequest| serde_json::from_str::<Value>(&post.body).unwrap()["event"].clone();
         assert_eq!(events(&hooks[0]), "failure");
         assert_eq!(events(&hooks[hooks.len() - 1]), "recovery");
+    }
+}
+
+#[tokio::test]
+async fn receivers_of_one_kind_leave_those_of_the_other() {
+    for server in Server::for_each_store() {
+        let chat = || json!({ "kind": "chat", "url": CHAT });
+        let hook = || json!({ "kind": "webhook", "url": HOOK, "secret": KEY });
+        let put = async |targets: Vec<Value>| {
+            let reply = server.add_repository(URL, "github", json!({ "notify": targets })).await;
+            reply["repository"]["notify"].clone()
+        };
+        assert_eq!(put(vec![chat()]).await, json!(["chat"]));
+        assert_eq!(put(vec![hook(), hook()]).await, json!(["chat", "webhook", "webhook"]));
+        assert_eq!(put(vec![hook()]).await, json!(["chat", "webhook"]), "those of its kind are replaced");
+        assert_eq!(put(vec![chat()]).await, json!(["webhook", "chat"]));
+        let many = json!({ "url": URL, "provider": "github", "notify": vec![chat(); 10] });
+        let (status, problem) = server.call(Method::PUT, path::REPOSITORIES, many).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        assert_eq!(put(Vec::new()).await, json!([]));
     }
 }

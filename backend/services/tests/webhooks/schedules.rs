@@ -170,6 +170,31 @@ async fn sync_registers_schedules_and_starts_nothing() {
 }
 
 #[tokio::test]
+async fn skipped_push_starts_nothing_and_keeps_schedules() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        while let Some(job) = server.claim().await {
+            server.finish(&job, true).await;
+        }
+        let before = server.pipelines().await;
+        server.github("push", "2", &push("main")).await;
+        let skipped = server.claim().await.unwrap();
+        assert_eq!(skipped.discovery()["can_skip"], true);
+        let report = json!({ "job_id": skipped.job(), "lease": skipped.lease(), "commit": COMMIT, "files": [],
+                             "skipped": true });
+        let reply = server.ok(Method::POST, path::DISCOVERY_REPORT, report).await;
+        assert_eq!(reply, json!({ "lines": [], "failed": false }), "nothing is claimed about the files");
+        server.finish(&skipped, true).await;
+        assert_eq!(server.pipelines().await.len(), before.len() + 1, "only the discovery is new");
+        let listed = server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
+        assert_eq!(listed["schedules"][0]["pipeline_name"], "nightly", "{listed}");
+        server.clock.advance(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn older_discovery_does_not_restore_schedules() {
     for server in Server::for_each_store() {
         server.add_repository(URL, "github", json!({})).await;

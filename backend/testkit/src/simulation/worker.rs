@@ -195,6 +195,7 @@ impl Worker {
             files: files.files.clone(),
             changed: None,
             paths: None,
+            skipped: false,
         };
         self.cluster.auditor.files_reported(job, &files);
         loop {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::{collections::HashMap, fs, path::Path};
+use tidemill_core::api::page::is_loopback;
 use tidemill_worker::policy::Proxies;
 
 /// Maximum size of the engine's config file that is read.
@@ -61,14 +62,6 @@ fn of_docker_config(path: &Path, docker_host: Option<&str>) -> Option<Proxies> {
         docker_host.and_then(|host| config.proxies.get(host)).or_else(|| config.proxies.get("default"))?;
     let ProxyEntry { http_proxy, https_proxy, ftp_proxy, all_proxy, no_proxy } = entry.clone();
     Some(Proxies { http: http_proxy, https: https_proxy, ftp: ftp_proxy, all: all_proxy, none: no_proxy })
-}
-
-/// Whether a proxy's URL, with or without a scheme, names this machine's loopback interface.
-fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    host.starts_with("localhost") || host.starts_with("127.") || host.starts_with("[::1]")
 }
 
 #[cfg(test)]

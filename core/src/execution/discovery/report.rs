@@ -59,6 +59,9 @@ pub struct DiscoveryReport {
     /// Paths of all files at the commit; absent if too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
+    /// Whether the commit's message asks that the push starts nothing. Then no file was read, and nothing follows from their absence.
+    #[serde(default)]
+    pub skipped: bool,
 }
 
 /// Why a discovery report is rejected.
@@ -193,6 +196,7 @@ mod tests {
             files,
             changed: None,
             paths,
+            skipped: false,
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn job(
     let inherited = defaults.variables.get().map_or(&[][..], |entries| entries.0.as_slice());
     all.extend(inherited.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     all.extend(own);
-    let matrix = matrix::matrix(raw, path, &all, findings);
+    let matrix = matrix::matrix(raw, path, &[&all, around.variables], findings);
     let image = image::image(name, raw, path, around, &all, &matrix, findings);
     if let Some(artifacts) = raw.artifacts.get() {
         check_artifacts(artifacts, &path.key("artifacts"), findings);

@@ -25,7 +25,7 @@ pub(crate) const MAX_KEYS: usize = 64;
 pub(crate) fn matrix(
     raw: &RawJob,
     path: &Path,
-    variables: &IndexMap<String, String>,
+    variables: &[&IndexMap<String, String>],
     findings: &mut FindingSink,
 ) -> Matrix {
     if let (Some(_), false) = (raw.parallel.get(), raw.matrix.is_absent()) {
@@ -107,7 +107,7 @@ pub(crate) fn model(raw: &RawMatrix) -> Matrix {
 fn check_part(
     part: &RawMatrixPart,
     path: &Path,
-    variables: &IndexMap<String, String>,
+    variables: &[&IndexMap<String, String>],
     findings: &mut FindingSink,
 ) {
     for (key, values) in &part.keys.0 {
@@ -145,9 +145,9 @@ fn check_part(
     }
 }
 
-fn check_key(key: &str, at: &Path, variables: &IndexMap<String, String>, findings: &mut FindingSink) {
+fn check_key(key: &str, at: &Path, variables: &[&IndexMap<String, String>], findings: &mut FindingSink) {
     findings.check_key(names::check_variable_name(key), || at.clone());
-    if variables.contains_key(key) {
+    if variables.iter().any(|known| known.contains_key(key)) {
         let message = format!("the matrix key `{key}` hides the variable of the same name");
         findings.push(Finding::key("hidden-variable", at, message).warning().help("rename one of the two"));
     }

@@ -91,7 +91,8 @@ impl Provider {
             Ok((address, _)) => Some(address.canonical()),
             Err(_) => RepositoryName::parse(address).ok().map(|name| name.to_string()),
         };
-        let mut names: Vec<String> = addresses.iter().filter_map(|address| name(address)).collect();
+        let addresses = addresses.iter().filter(|address| !address.is_empty());
+        let mut names: Vec<String> = addresses.filter_map(|address| name(address)).collect();
         names.dedup();
         names
     }

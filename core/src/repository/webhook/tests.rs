@@ -342,6 +342,14 @@ fn invalid_refs_and_commits_are_rejected() {
 }
 
 #[test]
+fn empty_address_hides_no_other() {
+    let body = br#"{"project": {"git_http_url": "https://git.example.org/team/app.git", "git_ssh_url": "", "web_url": null}}"#;
+    assert_eq!(Provider::Gitlab.repository_names(body), ["git.example.org/team/app"]);
+    let body = br#"{"repository": {"clone_url": "", "ssh_url": "git@git.example.org:team/app.git"}}"#;
+    assert_eq!(Provider::Github.repository_names(body), ["git.example.org/team/app"]);
+}
+
+#[test]
 fn form_holds_json_in_field() {
     let form = b"a=1&payload=%7B%22ref%22%3A+%22x%22%7D&b=2";
     let kind = Some("application/x-www-form-urlencoded; charset=utf-8");

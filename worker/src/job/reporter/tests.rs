@@ -87,6 +87,19 @@ async fn log_over_its_limit_ends_with_message() {
 }
 
 #[tokio::test]
+async fn line_of_the_worker_begins_a_line() {
+    let settings = (SecretMask::default(), &Limits::default());
+    let Started { reporter, reporting, .. } = start(60_000, settings).await;
+    reporter.log_line("first").await;
+    reporter.log(b"waiting ...").await;
+    reporter.log_line("it took too long").await;
+    reporter.log_line("last").await;
+    let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+    assert_eq!(log, "first\nwaiting ...\nit took too long\nlast\n");
+    reporting.abort();
+}
+
+#[tokio::test]
 async fn step_has_the_offset_of_its_command_whatever_is_masked_before_it() {
     let settings = (SecretMask::new(["hunter2hunter2"]).unwrap(), &Limits::default());
     let Started { reporter, reporting, .. } = start(60_000, settings).await;

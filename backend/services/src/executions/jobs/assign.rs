@@ -12,7 +12,7 @@ use tidemill_core::execution::{
     facts::{ExternalVariables, Facts},
 };
 use tidemill_core::{
-    api::JobExecuteReply,
+    api::{JobExecuteReply, page},
     ids::{
         LeaseToken,
         job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
@@ -141,7 +141,9 @@ impl JobExecutionService {
             self.child_with_variables(execution, planned)
         )?;
         let has_token = secrets.iter().any(|secret| secret.value == own_token.expose());
-        if let Some(server) = self.context.public_url().filter(|_| has_token) {
+        // In a container, a loopback address is the container itself.
+        let is_reachable = |url: &&str| has_token && !page::is_loopback(url);
+        if let Some(server) = self.context.public_url().filter(is_reachable) {
             variables.entry(SERVER.to_owned()).or_insert_with(|| server.to_owned());
         }
         let shares_image = planned.surroundings.build.is_some() && {

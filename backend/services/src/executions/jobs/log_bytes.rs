@@ -35,14 +35,27 @@ pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
     Ok((log.offset, bytes))
 }
 
+/// Encodes the beginning of a log for a report.
+pub fn pack(text: &str) -> Result<LogBytes> {
+    let packed = zstd::bulk::compress(text.as_bytes(), 1)
+        .map_err(|error| Error::storage("compressing a log", error))?;
+    let length = u32::try_from(text.len()).map_err(|error| Error::storage("compressing a log", error))?;
+    Ok(LogBytes { offset: 0, length, zstd_base64: STANDARD.encode(packed), marks: Vec::new() })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{LogBytes, MAX_LOG_BYTES, STANDARD, unpack};
+    use super::{LogBytes, MAX_LOG_BYTES, STANDARD, pack, unpack};
     use base64::Engine as _;
 
     fn log(packed: &[u8], length: u32) -> LogBytes {
         LogBytes { offset: 7, length, zstd_base64: STANDARD.encode(packed), marks: Vec::new() }
+    }
+
+    #[test]
+    fn packed_log_is_unpacked() {
+        assert_eq!(unpack(&pack("why\n").unwrap()).unwrap(), (0, b"why\n".to_vec()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Processes reports of workers.
 
 use super::{
-    log_bytes::unpack,
+    log_bytes::{pack, unpack},
     log_times::check_marks,
     service::{JobExecutionService, MAX_ATTEMPTS},
 };
@@ -146,15 +146,17 @@ impl JobExecutionService {
         Ok(())
     }
 
-    /// Ends an attempt that was not started.
+    /// Ends an attempt that was not started. Unless another one follows, the reason is its log.
     pub(super) async fn end_unstarted(
         &self,
         job: JobId,
         token: LeaseToken,
         reason: FailureReason,
     ) -> Result<()> {
+        let is_repeated = reason.kind == FailureKind::GivenBack;
+        let log = if is_repeated { None } else { Some(pack(&format!("{}\n", reason.message))?) };
         let end = Some(AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() });
-        let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
+        let report = JobReport { job_id: job, lease: token, log, phase: None, steps: Vec::new(), end };
         self.report(report).await.map(drop)
     }
 }

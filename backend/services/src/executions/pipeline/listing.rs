@@ -8,6 +8,7 @@ use crate::{
     ports::{ExecutionRecord, list_cursor},
 };
 use tidemill_core::api::{ExecutionKind, ExecutionList, ListQuery, Trigger};
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::ids::ExecutionId;
 
 /// Maximum number of executions that one request reads. The next page continues after them.
@@ -22,6 +23,8 @@ const MAX_TEXT_LEN: usize = 200;
 struct Search {
     event: Option<Trigger>,
     kind: Option<ExecutionKind>,
+    /// Whether failed discoveries match whatever their kind.
+    failed_discoveries: bool,
     author: Option<String>,
     commit: Option<String>,
     text: Option<String>,
@@ -39,11 +42,19 @@ impl Search {
         let search = Self {
             event: query.event,
             kind: query.kind,
+            failed_discoveries: query.kind.is_some() && query.failed_discoveries == Some(true),
             author: lower("author", &query.author)?,
             commit: lower("commit", &query.commit)?,
             text: lower("text", &query.text)?,
         };
-        let none = Self { event: None, kind: None, author: None, commit: None, text: None };
+        let none = Self {
+            event: None,
+            kind: None,
+            failed_discoveries: false,
+            author: None,
+            commit: None,
+            text: None,
+        };
         Ok((search != none).then_some(search))
     }
 
@@ -53,7 +64,8 @@ impl Search {
         let contains =
             |text: Option<&String>, part: &str| text.is_some_and(|text| text.to_lowercase().contains(part));
         self.event.is_none_or(|event| event == spec.trigger)
-            && self.kind.is_none_or(|kind| kind == spec.task.kind())
+            && (self.kind.is_none_or(|kind| kind == spec.task.kind())
+                || self.failed_discoveries && execution.state.status == ExecutionStatus::Failed)
             && self.author.as_ref().is_none_or(|author| {
                 contains(details.author.as_ref(), author) || contains(spec.requested_by.as_ref(), author)
             })

@@ -152,6 +152,7 @@ pub async fn list(
     }
     // A discovery tells about files and settings of the repository. Filters by people would tell their addresses.
     query.kind = Some(ExecutionKind::RunPipeline);
+    query.failed_discoveries = None;
     query.author = None;
     let mut list = api.services.pipelines.list(query).await?;
     list.executions = list.executions.into_iter().map(ExecutionSummary::for_anyone).collect();

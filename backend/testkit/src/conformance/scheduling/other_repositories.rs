@@ -131,6 +131,7 @@ fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> Discover
         files: files.iter().map(file).collect(),
         changed: None,
         paths: None,
+        skipped: false,
     }
 }
 

@@ -58,6 +58,7 @@ async fn discover(services: &Services, id: ExecutionId, files: &[(&str, &str)]) 
         files: files.iter().map(file).collect(),
         changed: None,
         paths: None,
+        skipped: false,
     };
     let lines = services.discoveries.process_report(report.clone()).await.unwrap().lines;
     // The worker repeats a report whose reply was lost.

@@ -164,6 +164,10 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
         (shown.execution.status, shown.jobs[0].status),
         (ExecutionStatus::Canceled, JobStatus::Canceled)
     );
+    for job in &shown.jobs {
+        let reason = &job.failure_reason.as_ref().unwrap().message;
+        assert!(reason.contains(&newer.to_string()), "it says which one: {reason}");
+    }
     let lost = services.jobs.report(ending(&running, None)).await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
     assert_eq!(view(&services, newer).await.execution.status, ExecutionStatus::Pending);

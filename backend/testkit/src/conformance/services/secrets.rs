@@ -76,7 +76,8 @@ pub async fn job_gets_only_secrets_that_it_names(subject: &StoresUnderTest) {
 
 /// A missing or removed secret fails the job without a retry, with a message that says what to do.
 pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
-    let services = services(subject.open().await);
+    let stores = subject.open().await;
+    let services = services(stores.clone());
     let repo = samples::repo();
     set(&services, &repo, None, "TOKEN", "value").await;
     set(&services, &repo, None, "KEY", "value").await;
@@ -90,7 +91,10 @@ pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
     let failed = &view.jobs[1];
     assert_eq!((failed.status, failed.attempt), (JobStatus::Failed, 1));
-    assert_eq!(failed.failure_reason.as_ref().unwrap().kind, FailureKind::SecretUnavailable);
+    let reason = failed.failure_reason.as_ref().unwrap();
+    assert_eq!(reason.kind, FailureKind::SecretUnavailable);
+    let (log, _) = stores.logs.read(failed.id, 1, 0, 10_000).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&log), format!("{}\n", reason.message), "its log says why");
 }
 
 /// A stored secret does not contain its value, and cannot be opened under another repository's name.
