@@ -4,7 +4,10 @@ use super::shared::{AllowedHostArgs, ConnectionArgs, DataDirArgs, LabelArgs, Slo
 use crate::env_vars;
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use tidemill_core::{ids::WorkerId, pipeline};
+use tidemill_core::{
+    ids::{ExecutionId, WorkerId},
+    pipeline,
+};
 
 /// `server`.
 #[derive(Debug, Args)]
@@ -203,6 +206,9 @@ pub enum LogFormat {
 pub struct CleanUp {
     /// Id of the worker
     pub worker: WorkerId,
+    /// Canceled execution whose end to await
+    #[arg(long)]
+    pub execution: Option<ExecutionId>,
     #[command(flatten)]
     pub data: DataDirArgs,
 }

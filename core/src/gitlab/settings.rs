@@ -23,6 +23,9 @@ pub struct TranslateOptions {
     pub inputs: IndexMap<String, String>,
     /// Whether the file gives its includes all values of inputs as texts, whatever their types.
     pub has_untyped_inputs: bool,
+    /// Whether what cannot be translated without the value of such a variable is an error although they are reported: the
+    /// translation is kept.
+    pub rejects_unset_variables: bool,
 }
 
 impl TranslateOptions {
@@ -37,6 +40,7 @@ impl TranslateOptions {
             external: ExternalVariables::default(),
             inputs: IndexMap::new(),
             has_untyped_inputs: false,
+            rejects_unset_variables: false,
         }
     }
 }

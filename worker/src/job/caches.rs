@@ -105,7 +105,7 @@ pub async fn save(
             let origin = (assignment, reporter.mask());
             match transfer.save_cache(workspace, &cache.paths, key, sha256.as_deref(), origin).await {
                 Ok(Some(bytes)) => {
-                    format!("saved {} MiB in {} ms", bytes / (1 << 20), started.elapsed().as_millis())
+                    format!("saved {} in {} ms", size_text(bytes), started.elapsed().as_millis())
                 }
                 Ok(None) if sha256.is_some() => "unchanged".to_owned(),
                 Ok(None) => "not saved, as no file matches".to_owned(),
@@ -115,6 +115,14 @@ pub async fn save(
             "not saved, as the commit comes from a fork".to_owned()
         };
         reporter.log(format!("cache `{key}`: {result}\n").as_bytes()).await;
+    }
+}
+
+/// Formats a number of bytes in MiB, or in KiB if it is less than one MiB.
+fn size_text(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        mib => format!("{mib} MiB"),
     }
 }
 
