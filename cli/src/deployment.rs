@@ -363,15 +363,18 @@ pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a 
 
 /// Returns the job of this name, or all jobs of its matrix; without a name, the execution's only job.
 pub fn find_jobs<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<Vec<&'a JobView>> {
-    let Some(name) = name else {
-        let all: Vec<&JobView> = view.jobs.iter().collect();
-        return if all.len() > 1 { Err(several_jobs(&all)) } else { Ok(all) };
+    let matches = match name {
+        Some(name) => jobs_named(&view.jobs, name),
+        None => view.jobs.iter().collect(),
     };
-    let matches = jobs_named(&view.jobs, name);
-    if matches.is_empty() {
-        return Err(choices::unknown_job(&format::title(&view.execution), [view], name));
+    match matches.as_slice() {
+        [] => {
+            let name = name.unwrap_or_default();
+            Err(choices::unknown_job(&format::title(&view.execution), [view], name))
+        }
+        [_, _, ..] if name.is_none() => Err(several_jobs(&matches)),
+        _ => Ok(matches),
     }
-    Ok(matches)
 }
 
 /// Returns the failure for several jobs that fit where one is needed.

@@ -126,9 +126,8 @@ pub fn clean_up_in_background(settings: &Settings, worker: WorkerId) {
 pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
     let data_dir = settings.data_dir()?.join("worker");
     let sources = settings.sources.clone();
-    let removed =
-        tidemill_worker::clean_up(&data_dir, settings.docker_host.as_deref(), sources, args.worker);
-    let (removed, ended) = tokio::join!(removed, await_end(settings, args.execution));
+    let removed = tidemill_worker::clean_up(&data_dir, settings.docker_host.as_deref(), sources, args.worker);
+    let (removed, ended) = tokio::join!(removed, Box::pin(await_end(settings, args.execution)));
     removed?;
     ended
 }

@@ -57,8 +57,7 @@ impl Elsewhere {
     pub fn of_working_tree(&self, root: &Path) -> Option<IncludeFetcher> {
         // The user may connect to any host.
         let policy = HostPolicy::new(AddressPolicy::unrestricted());
-        let parsed =
-            origin(root).and_then(|url| RepositoryAddress::parse_with_credentials(url.trim()).ok());
+        let parsed = origin(root).and_then(|url| RepositoryAddress::parse_with_credentials(url.trim()).ok());
         let repository = parsed.map(|(address, credentials)| {
             if let Some(credentials) = credentials {
                 policy.set_credentials(&address, credentials);

@@ -73,11 +73,11 @@ async fn restore_one(
     if let Err(reason) = transfer.restore(workspace, &found.source).await {
         return (None, format!("restoring failed: {}", reason.message));
     }
-    let (mib, ms) = (found.source.size / (1 << 20), started.elapsed().as_millis());
+    let (size, ms) = (size_text(found.source.size), started.elapsed().as_millis());
     if found.key == key {
-        (Some(found.source.sha256), format!("restored {mib} MiB in {ms} ms"))
+        (Some(found.source.sha256), format!("restored {size} in {ms} ms"))
     } else {
-        (None, format!("restored {mib} MiB from `{}` in {ms} ms", found.key))
+        (None, format!("restored {size} from `{}` in {ms} ms", found.key))
     }
 }
 
