@@ -218,8 +218,8 @@ impl Builder<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_anchor(anchor, span)?;
+                // What was meant has no further mistakes.
                 let text = match self.refuse_tag(tag.as_deref(), span, true) {
-                    // What was meant has no further mistakes.
                     Some(tag) => Cow::Owned(format!("{tag} {text}").trim_end().to_owned()),
                     None => text,
                 };
@@ -339,11 +339,9 @@ impl Builder<'_> {
         }
         let written = format!("{}{}", if is_of_yaml { "!!" } else { "!" }, tag.suffix);
         let is_text = is_scalar && !is_of_yaml && tag.suffix != "reference";
-        let help = if is_text {
-            format!("if the value begins with `!`, write it between quotes: `\"{written}\"`")
-        } else {
-            "use an anchor (`&name`) and an alias (`*name`) to share a value".to_owned()
-        };
+        let for_text = || format!("if the value begins with `!`, write it between quotes: `\"{written}\"`");
+        let for_others = "use an anchor (`&name`) and an alias (`*name`) to share a value";
+        let help = if is_text { for_text() } else { for_others.to_owned() };
         let message = format!("YAML tags such as `{written}` have no meaning in a pipeline file");
         self.findings.push(Finding::error("unknown-tag", self.spot(span), message).help(help));
         is_text.then_some(written)
