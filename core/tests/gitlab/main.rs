@@ -365,7 +365,8 @@ fn mistakes_in_conditions_and_stages_come_with_help() {
     for (condition, help) in [
         ("$CI_COMMIT_BRANCH = \"main\"", "write `==` to compare"),
         ("CI_COMMIT_BRANCH == \"main\"", "write a variable as `$NAME`"),
-        ("$A & $B", "write `&&`"),
+        ("$A & $B", "write `&&` or `||`"),
+        ("$A and $B", "write `&&` or `||`"),
         ("! $A", "GitLab has no `!` before a condition"),
     ] {
         let text = format!("j: {{ image: x, script: [x], rules: [{{ if: '{condition}' }}] }}\n");

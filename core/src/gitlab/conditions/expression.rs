@@ -86,7 +86,7 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
                 {
                     (Token::Null, 4)
                 } else {
-                    let help = foreign_syntax_help(sign).map(str::to_owned);
+                    let help = foreign_syntax_help(&rest).map(str::to_owned);
                     return Err(Fault { help, ..fault_at("this is not valid in a GitLab condition") });
                 }
             }
@@ -97,17 +97,15 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
     Ok(tokens)
 }
 
-/// Suggests what to write instead of syntax of other languages that begins with `sign`.
-fn foreign_syntax_help(sign: char) -> Option<&'static str> {
-    match sign {
-        '=' => Some("write `==` to compare"),
-        '&' => Some("write `&&` for \"and\""),
-        '|' => Some("write `||` for \"or\""),
-        '!' => Some("GitLab has no `!` before a condition; compare with `!=`, or with `== null`"),
-        _ if sign.is_alphabetic() || sign == '_' => {
-            Some("write a variable as `$NAME`, and a text between quotes")
-        }
-        _ => None,
+/// Suggests what to write instead of syntax of other languages at the start of `rest`.
+fn foreign_syntax_help(rest: &str) -> Option<&'static str> {
+    let word = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    match (word, rest.chars().next()?) {
+        ("", '=') => Some("write `==` to compare"),
+        ("" | "and" | "or", '&' | '|' | 'a' | 'o') => Some("write `&&` or `||`"),
+        ("", '!') => Some("GitLab has no `!` before a condition; compare with `!=`, or with `== null`"),
+        ("", _) => None,
+        _ => Some("write a variable as `$NAME`, and a text between quotes"),
     }
 }
 
