@@ -1,7 +1,7 @@
 //! The deployment that a command calls: a remote one, or a server in this process.
 
 use crate::{
-    execution::choices,
+    execution::{choices, clean_up},
     failure::{Failure, Outcome},
     output::{Printable, printable},
     settings::{Settings, Target, data_dir},
@@ -12,6 +12,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt::Display,
+    path::PathBuf,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 use tidemill_core::execution::{assignment::Source, report::jobs_named, test_report::ExecutionTests};
@@ -19,7 +21,7 @@ use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
-    ids::{ExecutionId, JobId},
+    ids::{ExecutionId, JobId, WorkerId},
     summary::view::SummaryList,
     text::choices::listed,
 };
@@ -28,6 +30,7 @@ use tidemill_server::EmbeddedConfig;
 use tidemill_server::EmbeddedServer;
 use tidemill_services::{Services, SourcePolicy};
 use tidemill_worker::{
+    WorkerHandle, WorkerStop,
     client::{ApiClient, ApiError, BackOff},
     source::SourcePack,
 };
@@ -65,6 +68,9 @@ struct EmbeddedHandle {
     services: Services,
     shutdown: CancellationToken,
     task: JoinHandle<tidemill_services::Result<()>>,
+    data_dir: PathBuf,
+    /// The worker of this process, once it runs the jobs of an execution.
+    worker: OnceLock<(WorkerId, WorkerStop)>,
 }
 
 /// Returns the configuration of the embedded server.
@@ -96,7 +102,9 @@ impl Deployment {
             return Ok(Self { api, url, token, hints, embedded: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
-        let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(embedded_config(settings)?));
+        let config = embedded_config(settings)?;
+        let data_dir = settings.data_dir()?.to_owned();
+        let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(config));
         let (listener, embedded) = (listener?, embedded?);
         let url = format!("http://{}", listener.local_addr()?);
         let token = embedded.token().to_owned();
@@ -109,13 +117,37 @@ impl Deployment {
             url,
             token,
             hints: CommandHints::new(settings.deployment_flags.clone(), None),
-            embedded: Some(EmbeddedHandle { services, shutdown, task }),
+            embedded: Some(EmbeddedHandle { services, shutdown, task, data_dir, worker: OnceLock::new() }),
         })
     }
 
     /// Returns whether the server runs in this process, which then also runs the jobs.
     pub const fn is_embedded(&self) -> bool {
         self.embedded.is_some()
+    }
+
+    /// Remembers the worker that runs jobs of the server in this process, for [`Self::stop_worker`].
+    pub fn set_worker(&self, worker: &WorkerHandle) {
+        if let Some(embedded) = &self.embedded {
+            // A command starts one worker.
+            let _ = embedded.worker.set((worker.id(), worker.stop_signal()));
+        }
+    }
+
+    /// Kills the jobs that the worker of this process runs, if there is one.
+    pub fn stop_worker(&self) {
+        if let Some((_, stop)) = self.embedded.as_ref().and_then(|embedded| embedded.worker.get()) {
+            stop.stop();
+        }
+    }
+
+    /// Starts a process in the background that removes what the worker of this process leaves when it exits, and awaits the end of
+    /// the execution `unfinished`.
+    pub fn clean_up_in_background(&self, unfinished: Option<ExecutionId>) {
+        let Some(embedded) = &self.embedded else { return };
+        if let Some((worker, _)) = embedded.worker.get() {
+            clean_up::start(&embedded.data_dir, *worker, unfinished);
+        }
     }
 
     /// Passes a secret to the server in this process. It overrides a stored one, and is not stored.
@@ -323,19 +355,30 @@ fn traceparent() -> String {
 
 /// Returns the job of this name; without a name, the execution's only job.
 pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
+    match find_jobs(view, name)?.as_slice() {
+        [only] => Ok(only),
+        jobs => Err(several_jobs(jobs)),
+    }
+}
+
+/// Returns the job of this name, or all jobs of its matrix; without a name, the execution's only job.
+pub fn find_jobs<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<Vec<&'a JobView>> {
     let matches = match name {
         Some(name) => jobs_named(&view.jobs, name),
         None => view.jobs.iter().collect(),
     };
     match matches.as_slice() {
-        [only] => Ok(only),
         [] => {
             let name = name.unwrap_or_default();
             Err(choices::unknown_job(&format::title(&view.execution), [view], name))
         }
-        _ => {
-            let names: Vec<&str> = matches.iter().map(|job| job.job_name.as_str()).collect();
-            Err(Failure::usage(format!("several jobs match; name one: {}", listed(&names))))
-        }
+        [_, _, ..] if name.is_none() => Err(several_jobs(&matches)),
+        _ => Ok(matches),
     }
+}
+
+/// Returns the failure for several jobs that fit where one is needed.
+fn several_jobs(jobs: &[&JobView]) -> Failure {
+    let names: Vec<&str> = jobs.iter().map(|job| job.job_name.as_str()).collect();
+    Failure::usage(format!("several jobs match; name one: {}", listed(&names)))
 }

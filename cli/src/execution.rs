@@ -2,6 +2,7 @@
 
 mod candidates;
 pub mod choices;
+pub mod clean_up;
 mod logs;
 mod polling;
 mod reference;

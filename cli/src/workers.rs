@@ -4,14 +4,11 @@ use crate::{
     args::CleanUp,
     deployment::Deployment,
     env_vars,
+    execution::{clean_up, watch},
     failure::Outcome,
     settings::{Settings, worker_file::WorkerFile},
 };
-use std::{
-    os::unix::process::CommandExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{path::Path, time::Duration};
 use tidemill_core::execution::{assignment::Resources, status::ExecutionStatus};
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::repository::AddressPolicy;
@@ -101,12 +98,14 @@ pub async fn close(worker: Option<Worker>) {
 
 /// Starts running the jobs of one execution on `worker`.
 pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
-    worker.start(&ServerConnection {
+    let handle = worker.start(&ServerConnection {
         server: deployment.url.clone(),
         token: deployment.token.clone(),
         only_execution: Some(execution),
         insecure_http: false,
-    })
+    });
+    deployment.set_worker(&handle);
+    handle
 }
 
 /// Stops a worker after its execution was watched. If the execution ended without a cancel, a background process removes the
@@ -128,32 +127,30 @@ pub async fn shut_down(
 
 /// Starts a background process that removes the leftover containers and files of `worker`.
 pub fn clean_up_in_background(settings: &Settings, worker: WorkerId) {
-    let Ok(data_dir) = settings.data_dir() else { return };
-    let spawned = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .args(["clean-up", &worker.to_string()])
-            .env(env_vars::DATA_DIR, data_dir)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // An interrupt at the terminal must not stop it.
-            .process_group(0)
-            .spawn()
-    });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "cannot start the clean-up process; the next start removes leftover containers");
+    if let Ok(data_dir) = settings.data_dir() {
+        clean_up::start(data_dir, worker, None);
     }
 }
 
-/// `tidemill clean-up`: removes the leftover containers and files of an exiting worker.
+/// `tidemill clean-up`: removes the leftover containers and files of an exiting worker, and awaits the end of the execution whose
+/// jobs it ran: the leases that it held must expire, which a server sees.
 pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
     let data_dir = settings.data_dir()?.join("worker");
-    Ok(tidemill_worker::clean_up(
-        &data_dir,
-        settings.docker_host.as_deref(),
-        settings.sources.clone(),
-        args.worker,
-    )
-    .await?)
+    let sources = settings.sources.clone();
+    let removed = tidemill_worker::clean_up(&data_dir, settings.docker_host.as_deref(), sources, args.worker);
+    let (removed, ended) = tokio::join!(removed, Box::pin(await_end(settings, args.execution)));
+    removed?;
+    ended
+}
+
+/// Maximum time in which an execution ends whose worker is gone: that of its leases, and of what the server does then.
+const MAX_END_TIME: Duration = Duration::from_secs(90);
+
+/// Waits in a server of this process until a canceled execution has ended.
+async fn await_end(settings: &Settings, execution: Option<ExecutionId>) -> Outcome {
+    let Some(id) = execution else { return Ok(()) };
+    let deployment = Deployment::connect(settings).await?;
+    watch::cancel_within(&deployment, id, MAX_END_TIME).await;
+    deployment.close().await;
+    Ok(())
 }

@@ -403,3 +403,38 @@ fn commands_of_the_monorepo_guide_run() {
     }
     assert!(shown.contains("monorepo #2 succeeded"), "{shown}");
 }
+
+#[test]
+fn logs_of_a_matrix_have_headings_and_a_missing_attempt_is_named() {
+    let env = TestEnv::new(
+        "name: logged\njobs:\n  unit: { image: IMAGE, script: ['echo \"on $OS\"'], matrix: { OS: [a, b] } }\n",
+    );
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    let logs = env.tidemill(&["logs", "unit"]);
+    assert_eq!(logs.status.code(), Some(0), "{logs:?}");
+    let shown = text(&logs.stdout);
+    let lines: Vec<&str> =
+        shown.lines().filter(|line| line.starts_with("==>") || line.starts_with("on ")).collect();
+    assert_eq!(lines, ["==> unit [OS=a] <==", "on a", "==> unit [OS=b] <==", "on b"], "{shown}");
+    let one = text(&env.tidemill(&["logs", "unit [OS=b]"]).stdout);
+    assert!(one.contains("on b\n") && !one.contains("==>") && !one.contains("on a\n"), "{one}");
+    let followed = text(&env.tidemill(&["logs", "unit", "--follow"]).stdout);
+    assert!(followed.contains("unit [OS=a] | on a\n"), "{followed}");
+    let missing = env.tidemill(&["logs", "unit [OS=a]", "--attempt", "9"]);
+    let message = text(&missing.stderr);
+    assert_eq!(missing.status.code(), Some(2), "{message}");
+    assert!(message.contains("has no attempt 9: it ended with attempt 1"), "{message}");
+    let none = env.tidemill(&["artifacts", "unit"]);
+    assert!(none.status.code() == Some(0) && text(&none.stderr).contains("no artifacts"), "{none:?}");
+}
+
+#[test]
+fn quiet_run_prints_the_reason_of_a_failure() {
+    let env = TestEnv::new(
+        "name: silent\njobs:\n  deploy: { image: IMAGE, secrets: [NOT_THERE], script: [\"true\"] }\n",
+    );
+    let run = env.tidemill(&["run", "--quiet"]);
+    let message = text(&run.stderr);
+    assert_eq!((run.status.code(), text(&run.stdout).as_str()), (Some(1), ""), "{message}");
+    assert!(message.contains("deploy: failed") && message.contains("NOT_THERE"), "{message}");
+}

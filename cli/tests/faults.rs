@@ -235,7 +235,7 @@ jobs:
 }
 
 #[test]
-fn second_interrupt_exits_and_the_next_server_ends_the_execution() {
+fn second_interrupt_kills_the_job_and_records_the_cancel() {
     let mut env = TestEnv::new(IGNORES_SIGTERM);
     let mut run = env.spawn(&["run"]);
     env.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
@@ -245,10 +245,9 @@ fn second_interrupt_exits_and_the_next_server_ends_the_execution() {
     signal(&run, "INT");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
-    let (server, _) = start_server(&env, "1");
-    let last = env.wait_for("the execution ends", has_ended);
+    // Usually before the command exits; on a slow machine, the process in the background does it.
+    let last = env.wait_for("the execution ends without another run", has_ended);
     assert_eq!(last["execution"]["status"], "CANCELED", "{last:#}");
-    stop(server);
     env.wait_until_clean();
 }
 

@@ -198,3 +198,26 @@ fn check_and_plan_show_child_pipelines() {
         "{stdout}"
     );
 }
+
+#[test]
+fn import_comments_on_unset_variables_and_the_name_is_that_of_the_origin() {
+    let (_dir, repo) = repository("j: { image: IMAGE, script: ['echo $PROD_TOKEN'] }\n");
+    let name = || {
+        let (code, stdout, stderr) = tidemill(&repo, &["plan"]);
+        assert_eq!(code, 0, "{stderr}");
+        stdout.split_once(':').unwrap().0.to_owned()
+    };
+    assert_eq!(name(), "app", "the directory's name");
+    git(&repo, &["remote", "add", "origin", "https://git.example.org/team/shop.git"]);
+    assert_eq!(name(), "shop");
+    let (code, _, stderr) = tidemill(&repo, &["import"]);
+    assert!(code == 0 && stderr.contains("nothing in this file sets `$PROD_TOKEN`"), "{stderr}");
+    let imported = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
+    assert!(imported.contains("name: shop\n"), "{imported}");
+    let comment = imported.lines().find(|line| line.contains("$PROD_TOKEN")).unwrap();
+    assert!(comment.trim_start().starts_with('#'), "{imported}");
+    // The image must be known.
+    fs::write(repo.join(".gitlab-ci.yml"), "j: { image: $GROUP/x, script: [x] }\n").unwrap();
+    let (code, _, stderr) = tidemill(&repo, &["import", "-o", "other.yml"]);
+    assert!(code == 2 && stderr.contains("`GROUP`, which nobody sets"), "{stderr}");
+}

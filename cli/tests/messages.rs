@@ -422,7 +422,14 @@ fn init_in_a_repository_proposes_an_image_and_a_trigger() {
     let (code, shown) = init(&[]);
     assert!(code == 2 && shown.contains("already exists") && shown.contains("--force"), "{shown}");
     assert_eq!(init(&["--force"]).0, 0);
-    assert_eq!(init(&["-o", "other.yml"]).0, 0);
+    fs::write(root.join(".gitlab-ci.yml"), "j: { script: x }\n").unwrap();
+    let (code, shown) = init(&["--force"]);
+    assert!(
+        code == 0 && shown.contains("replaces .gitlab-ci.yml") && shown.contains("tidemill import"),
+        "{shown}"
+    );
+    let (code, shown) = init(&["-o", "other.yml"]);
+    assert!(code == 0 && !shown.contains(".gitlab-ci.yml"), "{shown}");
     assert!(root.join("sub/other.yml").exists());
 }
 

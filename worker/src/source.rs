@@ -19,7 +19,7 @@ mod upload;
 
 pub use bounds::{Limits, OperationBounds};
 pub use cache::SourceCache;
-pub use discovery::{DiscoveryResult, GitlabValues, discover, read_resolved};
+pub use discovery::{DiscoveryResult, GitlabValues, discover, read_resolved, repository_name};
 pub use error::{SourceError, SourceErrorKind};
 pub use git::variable;
 pub use includes::{IncludeAccess, IncludeFetcher};

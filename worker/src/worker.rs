@@ -7,5 +7,5 @@ mod setup;
 mod slot;
 
 pub use cleanup::clean_up;
-pub use handle::{WorkerHandle, run};
+pub use handle::{WorkerHandle, WorkerStop, run};
 pub use setup::{ServerConnection, Worker, WorkerConfig};

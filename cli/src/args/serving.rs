@@ -5,7 +5,10 @@ use super::sign_in::SignInArgs;
 use crate::env_vars;
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use tidemill_core::{ids::WorkerId, pipeline};
+use tidemill_core::{
+    ids::{ExecutionId, WorkerId},
+    pipeline,
+};
 
 /// `server`.
 #[derive(Debug, Args)]
@@ -206,6 +209,9 @@ pub enum LogFormat {
 pub struct CleanUp {
     /// Id of the worker
     pub worker: WorkerId,
+    /// Canceled execution whose end to await
+    #[arg(long)]
+    pub execution: Option<ExecutionId>,
     #[command(flatten)]
     pub data: DataDirArgs,
 }

@@ -224,7 +224,7 @@ pub struct VariableArgs {
     /// Set a variable; overrides the pipeline file
     #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
-    /// Set the variables of a file, one NAME=VALUE a line; --env overrides them
+    /// Set the variables of a file, one NAME=VALUE a line, without `export` and with quotes as part of the value; --env overrides them
     #[arg(long = "env-file", value_name = "PATH")]
     pub env_files: Vec<PathBuf>,
     /// Set an input of the pipeline (`on: manual: inputs`, in GitLab files `spec: inputs`); may be repeated

@@ -92,6 +92,10 @@ pub async fn show_result(deployment: &Deployment, view: &ExecutionView, args: Vi
     if args.format == ViewFormat::Json {
         Ok(output::print_json_line(view)?)
     } else if args.quiet {
+        // No view has said them.
+        for job in view.jobs.iter().filter(|job| counts_as_failed(job)) {
+            crate::output::errln!("{}: {}", Printable(&job.job_name), format::end_text(job));
+        }
         show_failures(deployment, view).await
     } else {
         show_end(deployment, view).await
@@ -115,13 +119,14 @@ async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome {
     Ok(())
 }
 
+/// Whether the execution fails with this job.
+fn counts_as_failed(job: &JobView) -> bool {
+    job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated
+}
+
 /// Prints the last log lines and the failed tests of failed jobs to standard error.
 async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
-    let failed = view
-        .jobs
-        .iter()
-        .filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated);
-    let failed: Vec<&JobView> = failed.collect();
+    let failed: Vec<&JobView> = view.jobs.iter().filter(|job| counts_as_failed(job)).collect();
     if failed.is_empty() {
         return Ok(());
     }

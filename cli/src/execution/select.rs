@@ -2,7 +2,7 @@
 
 use super::{
     candidates::Candidates,
-    choices::{list_choices, newest_of_each_pipeline, single, single_view, unknown_job},
+    choices::{list_choices, newest_of_each_pipeline, single, single_view, to_retry, unknown_job},
     reference::Reference,
     repository::TargetRepository,
 };
@@ -16,7 +16,6 @@ use crate::{
 use tidemill_core::execution::{
     failure::FailureKind,
     report::{has_name, jobs_named},
-    status::ExecutionStatus,
 };
 use tidemill_core::{
     api::{Approval, ExecutionSummary, ExecutionView, JobView},
@@ -297,9 +296,12 @@ impl Selection<'_> {
         if all.is_empty() {
             return Err(Unselected::NothingFits(self.candidates.none_found(None).await));
         }
+        if let Purpose::Retry { successful_too } = self.purpose {
+            return self.single_with_job(to_retry(all, successful_too), job).await;
+        }
         let newest = newest_of_each_pipeline(all);
         match self.purpose {
-            Purpose::Read | Purpose::Watch => self.first_with_job(newest, job).await,
+            Purpose::Read | Purpose::Watch | Purpose::Retry { .. } => self.first_with_job(newest, job).await,
             Purpose::Cancel if newest.len() > 1 => {
                 let repo = Printable(self.candidates.target.address());
                 let message = format!("no execution of {repo} is running; nothing was canceled");
@@ -307,13 +309,6 @@ impl Selection<'_> {
             }
             Purpose::Cancel => self.single_with_job(newest, job).await,
             Purpose::Approve => self.ended_without_approval(newest, job).await,
-            Purpose::Retry { successful_too } => {
-                let is_unsuccessful =
-                    |execution: &&ExecutionSummary| execution.status != ExecutionStatus::Success;
-                let unsuccessful: Vec<_> = newest.iter().filter(is_unsuccessful).cloned().collect();
-                let fitting = if successful_too || unsuccessful.is_empty() { newest } else { unsuccessful };
-                self.single_with_job(fitting, job).await
-            }
         }
     }
 

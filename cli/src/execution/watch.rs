@@ -27,7 +27,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 /// The effect of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
-    /// The first one cancels the execution, the second one exits.
+    /// The first one cancels the execution, the second one kills its jobs and exits.
     Cancel,
     /// It exits; the execution continues.
     Detach,
@@ -35,6 +35,9 @@ pub enum OnInterrupt {
 
 /// Timeout of the end of an execution that is not watched any longer.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time in which running jobs are killed and recorded after the second interrupt; a worker that stops needs about 1 s.
+const KILL_TIMEOUT: Duration = Duration::from_secs(4);
 
 type CancelRequest<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
 
@@ -90,7 +93,9 @@ pub async fn watch(
                             let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
                         }
                         view.leave()?;
-                        if !deployment.is_embedded() {
+                        if deployment.is_embedded() {
+                            end_now(deployment, id, interrupts).await;
+                        } else {
                             crate::output::errln!("watch the execution end with: {}", deployment.hints().watch(id));
                         }
                         // Containers stop when the connection to this process breaks.
@@ -142,18 +147,38 @@ async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply
     deployment.post(&path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()), &()).await
 }
 
+/// Kills the running jobs of a canceled execution of the server in this process, and waits until it has ended, at most
+/// [`KILL_TIMEOUT`] and until another interrupt. A process in the background does the rest.
+async fn end_now(deployment: &Deployment, id: ExecutionId, interrupts: &mut Interrupts) {
+    deployment.stop_worker();
+    let has_ended = tokio::select! {
+        ended = tokio::time::timeout(KILL_TIMEOUT, wait_for_end(deployment, id)) => matches!(ended, Ok(Ok(()))),
+        Some(()) = interrupts.recv() => false,
+    };
+    deployment.clean_up_in_background((!has_ended).then_some(id));
+}
+
+async fn wait_for_end(deployment: &Deployment, id: ExecutionId) -> Outcome {
+    while !deployment.view(id).await?.execution.status.is_terminal() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
 /// Cancels an execution of the server in this process that is not watched any longer, and waits until it has ended, within limits:
 /// without this process, nothing would run or end it.
 pub async fn cancel_abandoned(deployment: &Deployment, id: ExecutionId) {
+    cancel_within(deployment, id, ABANDON_TIMEOUT).await;
+}
+
+/// Cancels an execution, and waits until it has ended, at most `limit`.
+pub async fn cancel_within(deployment: &Deployment, id: ExecutionId, limit: Duration) {
     let end = async {
         cancel(deployment, id).await?;
-        while !deployment.view(id).await?.execution.status.is_terminal() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Outcome::Ok(())
+        wait_for_end(deployment, id).await
     };
     // The failure that ended the watch is the one to report.
-    let _ = tokio::time::timeout(ABANDON_TIMEOUT, end).await;
+    let _ = tokio::time::timeout(limit, end).await;
 }
 
 /// Returns the pause before a failed call is retried. Fails if the error is permanent or the outage too long.

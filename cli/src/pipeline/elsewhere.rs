@@ -57,10 +57,7 @@ impl Elsewhere {
     pub fn of_working_tree(&self, root: &Path) -> Option<IncludeFetcher> {
         // The user may connect to any host.
         let policy = HostPolicy::new(AddressPolicy::unrestricted());
-        let origin = local_git_command(root).args(["remote", "get-url", "origin"]).output();
-        let origin = origin.ok().filter(|output| output.status.success());
-        let origin = origin.and_then(|output| String::from_utf8(output.stdout).ok());
-        let parsed = origin.and_then(|url| RepositoryAddress::parse_with_credentials(url.trim()).ok());
+        let parsed = origin(root).and_then(|url| RepositoryAddress::parse_with_credentials(url.trim()).ok());
         let repository = parsed.map(|(address, credentials)| {
             if let Some(credentials) = credentials {
                 policy.set_credentials(&address, credentials);
@@ -69,4 +66,11 @@ impl Elsewhere {
         });
         self.of_repository(repository, policy)
     }
+}
+
+/// Returns the address of the `origin` of the working tree at `root`, which may have credentials.
+pub fn origin(root: &Path) -> Option<String> {
+    let output = local_git_command(root).args(["remote", "get-url", "origin"]).output();
+    let output = output.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

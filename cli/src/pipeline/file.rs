@@ -4,7 +4,7 @@ use crate::{
     args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
     output::Printable,
-    pipeline::elsewhere::Elsewhere,
+    pipeline::elsewhere::{self, Elsewhere},
     settings::input,
 };
 use indexmap::IndexMap;
@@ -21,7 +21,7 @@ use tidemill_core::pipeline::{
 };
 use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::text::{nearest, without_byte_order_mark};
-use tidemill_worker::source::{DiscoveryResult, IncludeFetcher};
+use tidemill_worker::source::{DiscoveryResult, IncludeFetcher, repository_name};
 
 /// A valid pipeline file.
 #[derive(Debug)]
@@ -152,9 +152,20 @@ pub enum FileFormat {
     GitLab {
         /// Whether `tags` become labels that a job requires of its worker.
         tags_are_labels: bool,
-        /// Whether variables that nobody sets are reported, not rejected.
-        reports_unset_variables: bool,
+        /// How variables that nobody sets are treated.
+        unset_variables: UnsetVariables,
     },
+}
+
+/// How variables of a GitLab file that nobody sets are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsetVariables {
+    /// Where the value must be known, it is an error; elsewhere they are empty.
+    Reject,
+    /// Each is a warning.
+    Report,
+    /// Each is a warning, and also an error where the value must be known.
+    ReportAndReject,
 }
 
 impl FileFormat {
@@ -163,18 +174,16 @@ impl FileFormat {
         let is_gitlab_name =
             path.file_name().is_some_and(|name| gitlab::FILE_NAMES.iter().any(|known| name == *known));
         if gitlab || is_gitlab_name {
-            Self::GitLab { tags_are_labels, reports_unset_variables: false }
+            Self::GitLab { tags_are_labels, unset_variables: UnsetVariables::Reject }
         } else {
             Self::Native
         }
     }
 
-    /// Returns the format in which variables that nobody sets are reported, not rejected.
-    pub const fn reporting_unset_variables(self) -> Self {
+    /// Returns the format with this treatment of variables that nobody sets, for a GitLab file.
+    pub const fn with_unset_variables(self, unset_variables: UnsetVariables) -> Self {
         match self {
-            Self::GitLab { tags_are_labels, .. } => {
-                Self::GitLab { tags_are_labels, reports_unset_variables: true }
-            }
+            Self::GitLab { tags_are_labels, .. } => Self::GitLab { tags_are_labels, unset_variables },
             Self::Native => self,
         }
     }
@@ -193,12 +202,16 @@ pub fn assemble(
     let name = path.display().to_string();
     match kind {
         FileFormat::Native => pipeline::assemble_from(&name, text, &files),
-        FileFormat::GitLab { tags_are_labels, reports_unset_variables } => {
-            let directory = files.root.file_name().map(|name| name.to_string_lossy().into_owned());
-            let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
+        FileFormat::GitLab { tags_are_labels, unset_variables } => {
+            // As on a server, the pipeline is named like the repository.
+            let directory = || files.root.file_name().map(|name| name.to_string_lossy().into_owned());
+            let repository = elsewhere::origin(&files.root).map(|url| repository_name(&url).to_owned());
+            let repository = repository.filter(|name| !name.is_empty()).or_else(directory);
+            let settings = gitlab::TranslateOptions::for_pipeline(repository.as_deref().unwrap_or("gitlab"));
             let settings = gitlab::TranslateOptions {
                 tags_are_labels,
-                reports_unset_variables,
+                reports_unset_variables: unset_variables != UnsetVariables::Reject,
+                rejects_unset_variables: unset_variables != UnsetVariables::Report,
                 external: context.external.clone(),
                 inputs: context.inputs.clone(),
                 event: context.event.clone(),

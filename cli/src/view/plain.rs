@@ -323,6 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn approval_of_a_job_without_needs_is_asked_for_when_earlier_stages_have_ended() {
+        let asks = |status: &str, after_stages: bool| {
+            let deploy = json!({ "approval": "awaited", "stage": "b", "after_stages": after_stages });
+            let mut view = view(&job("PENDING", &deploy));
+            view.stages.push("b".to_owned());
+            let build: ExecutionView = self::view(&job(status, &json!({ "job_name": "build" })));
+            view.jobs.extend(build.jobs);
+            lines_of(&view, 1).iter().any(|(_, line)| line.contains("tidemill approve"))
+        };
+        assert!(!asks("RUNNING", true));
+        assert!(asks("SUCCESS", true));
+        assert!(asks("RUNNING", false), "`needs: []` waits for nothing");
+    }
+
+    #[test]
     fn wait_for_a_concurrency_group_names_the_job_that_holds_it() {
         let other = "01980000-0000-7000-8000-000000000002";
         let holder =

@@ -90,12 +90,18 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             is_usually_short: false,
         });
     }
-    let unfinished: HashSet<&str> =
-        view.jobs.iter().filter(|job| !job.status.is_terminal()).map(|job| job.job_name.as_str()).collect();
+    let unfinished = || view.jobs.iter().filter(|job| !job.status.is_terminal());
+    let names: HashSet<&str> = unfinished().map(|job| job.job_name.as_str()).collect();
+    let stage_of = |job: &JobView| view.stages.iter().position(|stage| *stage == job.stage);
+    // An optional manual job does not delay the stages after it for ever, but its approval may be left open.
+    let is_optional = |job: &&JobView| job.allow_failure && job.approval == Some(Approval::Awaited);
+    let first_stage = unfinished().filter(|job| !is_optional(job)).filter_map(stage_of).min();
     for job in &view.jobs {
         // An approval is asked for when the job's needs have ended, and may be given earlier. That of a job that may fail can only be
         // given earlier if nothing else is left to run by then.
-        let is_early = !job.allow_failure && job.needs.iter().any(|need| unfinished.contains(need.as_str()));
+        let has_unfinished_needs = job.needs.iter().any(|need| names.contains(need.as_str()))
+            || job.after_stages && first_stage < stage_of(job);
+        let is_early = !job.allow_failure && has_unfinished_needs;
         if !(job.status == JobStatus::Pending && is_early) {
             waits.extend(job_wait(id, job, hints));
         }

@@ -291,10 +291,13 @@ fn ambiguous_selection_fails_and_lists_executions() {
     assert_eq!(output, format!("job `deploy` of ci #2 of {ALPHA}: approved\n"));
 
     fixture.start(ALPHA, "nightly", "main");
-    for command in ["retry", "cancel"] {
-        let output = fixture.usage_error("alpha", &[command]);
-        assert!(output.contains("ci #2") && output.contains("nightly #1"), "{command}: {output}");
-    }
+    let output = fixture.usage_error("alpha", &["cancel"]);
+    assert!(output.contains("ci #2") && output.contains("nightly #1"), "{output}");
+    // What runs cannot be retried, and is no choice.
+    fixture.succeed("alpha", &["cancel", "--pipeline", "nightly"]);
+    let output = fixture.usage_error("alpha", &["retry"]);
+    assert!(output.contains("ci #1") && output.contains("nightly #1"), "{output}");
+    assert!(!output.contains("ci #2"), "{output}");
     for command in ["report", "artifacts"] {
         let output = fixture.succeed("alpha", &[command]);
         assert!(output.contains("nightly #1") && output.contains(ALPHA), "{command}: {output}");

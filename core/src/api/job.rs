@@ -98,6 +98,9 @@ pub struct JobView {
     /// The execution that it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<ChildView>,
+    /// Whether it has no `needs`, and waits for all jobs of earlier stages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_stages: bool,
 }
 
 /// A job's wait for a place in its concurrency group.

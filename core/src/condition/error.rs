@@ -58,6 +58,8 @@ pub(super) fn syntax_fault(
 fn syntax_hint(text: &str) -> Option<String> {
     let advice = if text.contains("=~") {
         "write `text.matches(\"regex\")` instead of `=~`"
+    } else if text.contains("${{") {
+        "write the condition without `${{ }}`, as in `branch == \"main\"`"
     } else if text.contains('$') || text.contains("var(") {
         "write `env(\"NAME\")` for a variable"
     } else if text.contains(" and ")

@@ -62,7 +62,8 @@ pub(crate) fn translate(
     let mut globals = globals.unwrap_or_default();
     let external = Rc::new(settings.external.clone());
     variables::apply_external(&mut globals, &external);
-    let around = (&external, settings.reports_unset_variables);
+    let accepts_unset = settings.reports_unset_variables && !settings.rejects_unset_variables;
+    let around = (&external, accepts_unset);
     let native = NativeFile { top: Mapping::new(), jobs: Vec::new() };
     // A job that is not a mapping is error enough.
     if jobs.is_empty() && !log.has_errors() {
@@ -105,7 +106,7 @@ pub(crate) fn translate(
         jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,
         external: Rc::clone(&external),
-        accepts_unset: settings.reports_unset_variables,
+        accepts_unset,
         shared,
         conditions,
         excludes_pull_requests: for_pull_requests

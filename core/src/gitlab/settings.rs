@@ -26,6 +26,9 @@ pub struct TranslateOptions {
     /// The event for which the file is read. Only a file that is not the same pipeline for all events depends on it: one that
     /// includes keys of all jobs under a condition.
     pub event: Option<Box<Facts>>,
+    /// Whether what cannot be translated without the value of such a variable is an error although they are reported: the
+    /// translation is kept.
+    pub rejects_unset_variables: bool,
 }
 
 impl TranslateOptions {
@@ -41,6 +44,7 @@ impl TranslateOptions {
             inputs: IndexMap::new(),
             has_untyped_inputs: false,
             event: None,
+            rejects_unset_variables: false,
         }
     }
 }

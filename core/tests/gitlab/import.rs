@@ -101,6 +101,20 @@ fn variables_from_outside_have_the_same_effect_after_import() {
 }
 
 #[test]
+fn unset_variables_are_comments_of_their_jobs_and_errors_where_they_must_be_known() {
+    let options = TranslateOptions {
+        reports_unset_variables: true,
+        rejects_unset_variables: true,
+        ..TranslateOptions::for_pipeline("app")
+    };
+    let import = |text: &str| translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options);
+    let imported = import("j: { image: x, script: ['echo $PROD_TOKEN'] }\n").unwrap();
+    assert!(imported.text.contains("\n  # nothing in this file sets `$PROD_TOKEN`"), "{}", imported.text);
+    let errors = import("j: { image: $GROUP/x, script: [x] }\n").unwrap_err().render(false);
+    assert!(errors.contains("`GROUP`, which nobody sets"), "{errors}");
+}
+
+#[test]
 fn imported_file_keeps_comments_where_they_stood() {
     let text = "# Who to ask: Ann.\n\n# One image for all.\nimage: img:1\n\n# In this order.\nstages:\n  - build\n  # Last.\n  - test\n\n\
                 variables:\n  # The target.\n  TARGET: live # or test\n  OTHER: '# no comment'\n\n# A template.\n.base:\n  # Cached.\n  \

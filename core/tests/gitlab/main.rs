@@ -358,3 +358,24 @@ fn includes_are_read_once_without_cycles() {
     let cycle = errors.diagnostics.iter().find(|one| one.message.contains("include each other")).unwrap();
     assert_eq!(cycle.file.as_deref(), Some("ring.yml"));
 }
+
+#[test]
+fn mistakes_in_conditions_and_stages_come_with_help() {
+    let rendered = |text: &str| {
+        translate_fixture(".gitlab-ci.yml", text).expect_err("the file has a mistake").render(false)
+    };
+    for (condition, help) in [
+        ("$CI_COMMIT_BRANCH = \"main\"", "write `==` to compare"),
+        ("CI_COMMIT_BRANCH == \"main\"", "write a variable as `$NAME`"),
+        ("$A & $B", "write `&&` or `||`"),
+        ("$A and $B", "write `&&` or `||`"),
+        ("! $A", "GitLab has no `!` before a condition"),
+    ] {
+        let text = format!("j: {{ image: x, script: [x], rules: [{{ if: '{condition}' }}] }}\n");
+        let shown = rendered(&text);
+        assert!(shown.contains(help), "{condition}: {shown}");
+    }
+    let shown = rendered("stages: [build]\nj: { image: x, script: [x] }\n");
+    let said = "the job `j` has no `stage`, and the default, `test`, is not one of the stages";
+    assert!(shown.contains(said) && shown.contains("or list `test` there"), "{shown}");
+}

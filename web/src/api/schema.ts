@@ -3006,6 +3006,8 @@ export interface components {
         };
         /** @description A job as shown to users. */
         JobView: {
+            /** @description Whether it has no `needs`, and waits for all jobs of earlier stages. */
+            after_stages?: boolean;
             /** @description Whether its failure is tolerated. */
             allow_failure: boolean;
             /** @description Whether it needs an approval, and has it. */

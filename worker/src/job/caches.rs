@@ -73,11 +73,11 @@ async fn restore_one(
     if let Err(reason) = transfer.restore(workspace, &found.source).await {
         return (None, format!("restoring failed: {}", reason.message));
     }
-    let (mib, ms) = (found.source.size / (1 << 20), started.elapsed().as_millis());
+    let (size, ms) = (size_text(found.source.size), started.elapsed().as_millis());
     if found.key == key {
-        (Some(found.source.sha256), format!("restored {mib} MiB in {ms} ms"))
+        (Some(found.source.sha256), format!("restored {size} in {ms} ms"))
     } else {
-        (None, format!("restored {mib} MiB from `{}` in {ms} ms", found.key))
+        (None, format!("restored {size} from `{}` in {ms} ms", found.key))
     }
 }
 
@@ -105,7 +105,7 @@ pub async fn save(
             let origin = (assignment, reporter.mask());
             match transfer.save_cache(workspace, &cache.paths, key, sha256.as_deref(), origin).await {
                 Ok(Some(bytes)) => {
-                    format!("saved {} MiB in {} ms", bytes / (1 << 20), started.elapsed().as_millis())
+                    format!("saved {} in {} ms", size_text(bytes), started.elapsed().as_millis())
                 }
                 Ok(None) if sha256.is_some() => "unchanged".to_owned(),
                 Ok(None) => "not saved, as no file matches".to_owned(),
@@ -115,6 +115,14 @@ pub async fn save(
             "not saved, as the commit comes from a fork".to_owned()
         };
         reporter.log(format!("cache `{key}`: {result}\n").as_bytes()).await;
+    }
+}
+
+/// Formats a number of bytes in MiB, or in KiB if it is less than one MiB.
+fn size_text(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        mib => format!("{mib} MiB"),
     }
 }
 

@@ -188,7 +188,7 @@ fn collect(
                     external: values.external.clone(),
                     inputs: values.inputs.clone(),
                     event: values.event.clone(),
-                    ..gitlab::TranslateOptions::for_pipeline(name_of(url))
+                    ..gitlab::TranslateOptions::for_pipeline(repository_name(url))
                 };
                 match gitlab::translate(GITLAB_FILE, &text, &sources, &options) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled),
@@ -296,7 +296,8 @@ fn folder(repo: &Path, commit: &str) -> Result<PipelineFolder, SourceError> {
 }
 
 /// Returns the last segment of a repository's address.
-fn name_of(url: &str) -> &str {
+#[must_use]
+pub fn repository_name(url: &str) -> &str {
     let path = url.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
     path.rsplit(['/', ':']).next().unwrap_or(path)
 }

@@ -90,6 +90,17 @@ impl Worker {
     }
 }
 
+/// Stops a worker that something else waits for.
+#[derive(Debug, Clone)]
+pub struct WorkerStop(StopSignal);
+
+impl WorkerStop {
+    /// Like [`WorkerHandle::stop`].
+    pub fn stop(&self) {
+        self.0.all();
+    }
+}
+
 impl WorkerHandle {
     /// Returns the worker's id, for [`clean_up`](super::clean_up).
     #[must_use]
@@ -112,6 +123,12 @@ impl WorkerHandle {
     /// Stops taking jobs, and gives running jobs back immediately.
     pub fn stop(&self) {
         self.stop.all();
+    }
+
+    /// Returns what stops the worker while something else waits for it.
+    #[must_use]
+    pub fn stop_signal(&self) -> WorkerStop {
+        WorkerStop(self.stop.clone())
     }
 
     /// Waits until the worker has ended: it was drained or stopped, or failed. Must not be called again afterwards.

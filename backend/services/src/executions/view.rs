@@ -156,6 +156,7 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         waits_for_place: None,
         condition: planned.condition.as_ref().map(DueCondition::describe),
         child: None,
+        after_stages: planned.after_stages.is_some_and(|stages| stages > 0),
     }
 }
 

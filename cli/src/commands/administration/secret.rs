@@ -157,9 +157,7 @@ pub(super) fn read_value(name: &str, file: Option<&Path>) -> Outcome<String> {
     let value = if stdin.is_terminal() {
         rpassword::prompt_password(format!("value of {}: ", Printable(name)))?
     } else {
-        let text = input::read(stdin.lock(), "standard input", input::MAX_VALUE_LEN)?;
-        // `echo` and editors append a line end.
-        text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+        piped_value(input::read(stdin.lock(), "standard input", input::MAX_VALUE_LEN)?)
     };
     if value.is_empty() {
         return Err(Failure::usage(format!(
@@ -167,4 +165,32 @@ pub(super) fn read_value(name: &str, file: Option<&Path>) -> Outcome<String> {
         )));
     }
     Ok(value)
+}
+
+/// Returns the value in a text from standard input: a single line without the line end that `echo` appends, or the whole text. The
+/// last line of a private key needs its end.
+fn piped_value(text: String) -> String {
+    match text.strip_suffix('\n') {
+        Some(line) if !line.contains('\n') => line.to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::piped_value;
+
+    #[test]
+    fn only_the_line_end_of_a_single_line_is_removed() {
+        for (text, value) in [
+            ("token\n", "token"),
+            ("token", "token"),
+            ("\n", ""),
+            ("token\n\n", "token\n\n"),
+            ("-----BEGIN-----\nkey\n-----END-----\n", "-----BEGIN-----\nkey\n-----END-----\n"),
+            ("a\nb", "a\nb"),
+        ] {
+            assert_eq!(piped_value(text.to_owned()), value, "{text:?}");
+        }
+    }
 }

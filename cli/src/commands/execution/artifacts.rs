@@ -95,6 +95,9 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
     } else {
         writeln!(out, "{}", selected.title())?;
+        if artifacts.is_empty() {
+            crate::output::errln!("no artifacts");
+        }
         for artifact in &artifacts {
             let name = artifact.name.as_deref().unwrap_or(&artifact.file_path);
             let (job, name) = (Printable(&artifact.job_name), Printable(name));

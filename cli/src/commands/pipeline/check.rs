@@ -9,7 +9,7 @@ use crate::{
     pipeline::{
         children::{self, CheckedChild},
         elsewhere::Elsewhere,
-        file::{self, FileContext},
+        file::{self, FileContext, UnsetVariables},
         git_facts,
     },
 };
@@ -63,7 +63,8 @@ pub fn check(args: &Check) -> Outcome {
         };
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
-        let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
+        let kind =
+            file::FileFormat::of(path, args.file.gitlab, true).with_unset_variables(UnsetVariables::Report);
         let mut children = Vec::new();
         let (diagnostics, sources) = match file::assemble(path, &text, kind, &context) {
             Ok(assembled) => {

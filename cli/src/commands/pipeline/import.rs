@@ -6,7 +6,7 @@ use crate::{
     output::{self, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        file::{self, FileContext, FileFormat},
+        file::{self, FileContext, FileFormat, UnsetVariables},
         new_file,
     },
     view::hint::quoted,
@@ -17,7 +17,7 @@ use serde_json::json;
 pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
-    let format = FileFormat::of(&args.file, true, true);
+    let format = FileFormat::of(&args.file, true, true).with_unset_variables(UnsetVariables::ReportAndReject);
     let context = FileContext { elsewhere: Elsewhere::new(&args.include, None), ..FileContext::default() };
     let assembled = file::assemble(&args.file, &text, format, &context)
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;

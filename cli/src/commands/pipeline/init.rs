@@ -10,6 +10,7 @@ use crate::{
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use tidemill_core::gitlab;
 use tidemill_worker::engine::local_images;
 
 /// A kind of repository: the file that identifies it, and its usual image and commands.
@@ -86,7 +87,15 @@ pub async fn init(args: &Init) -> Outcome {
             origin: format!("not checked: {}", Printable(error.to_string())),
         },
     };
+    let is_found_first = path.parent().is_some_and(|directory| directory.ends_with(".pipelines"));
+    let gitlab = gitlab::FILE_NAMES.iter().find(|name| is_found_first && root.join(name).is_file());
     new_file::write(&path, args.force, &starter(kind, &proposal.image, &default_branch()))?;
+    if let Some(gitlab) = gitlab {
+        crate::output::errln!(
+            "warning: a directory .pipelines replaces {gitlab}, which is no longer used; to translate it instead: \
+             tidemill import --force"
+        );
+    }
     let name = path.to_string_lossy();
     let kind = Some(kind.name).filter(|kind| !kind.is_empty());
     let reply =

@@ -17,6 +17,8 @@ pub(crate) struct Fault {
     pub(crate) at: usize,
     pub(crate) length: usize,
     pub(crate) message: String,
+    /// A suggestion how to fix it.
+    pub(crate) help: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(crate) fn translate(text: &str, scope: &Scope) -> Result<CelExpr, Fault> {
 }
 
 fn fault(placed: &PlacedToken, message: impl Into<String>) -> Fault {
-    Fault { at: placed.at, length: placed.length, message: message.into() }
+    Fault { at: placed.at, length: placed.length, message: message.into(), help: None }
 }
 
 fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
@@ -63,7 +65,7 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
             at += 1;
             continue;
         }
-        let fault_at = |message: &str| Fault { at, length: 1, message: message.to_owned() };
+        let fault_at = |message: &str| Fault { at, length: 1, message: message.to_owned(), help: None };
         let (token, length) = match sign {
             '$' if chars.get(at + 1) == Some(&'{') => {
                 return Err(fault_at("GitLab takes `$NAME` in conditions, without braces"));
@@ -84,7 +86,8 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
                 {
                     (Token::Null, 4)
                 } else {
-                    return Err(fault_at("this is not valid in a GitLab condition"));
+                    let help = foreign_syntax_help(&rest).map(str::to_owned);
+                    return Err(Fault { help, ..fault_at("this is not valid in a GitLab condition") });
                 }
             }
         };
@@ -92,6 +95,18 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
         at += length;
     }
     Ok(tokens)
+}
+
+/// Suggests what to write instead of syntax of other languages at the start of `rest`.
+fn foreign_syntax_help(rest: &str) -> Option<&'static str> {
+    let word = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    match (word, rest.chars().next()?) {
+        ("", '=') => Some("write `==` to compare"),
+        ("" | "and" | "or", '&' | '|' | 'a' | 'o') => Some("write `&&` or `||`"),
+        ("", '!') => Some("GitLab has no `!` before a condition; compare with `!=`, or with `== null`"),
+        ("", _) => None,
+        _ => Some("write a variable as `$NAME`, and a text between quotes"),
+    }
 }
 
 fn variable(chars: &[char]) -> Option<(Token, usize)> {
@@ -161,6 +176,7 @@ impl<'a> Parser<'a> {
             at: self.end,
             length: 1,
             message: "the condition is incomplete".to_owned(),
+            help: None,
         })?;
         self.next += 1;
         Ok(token)

@@ -265,11 +265,8 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
         Err(fault) => {
             let location = location_within(node, text, fault.at, fault.length);
             let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
-            log.findings.push(Finding::error(
-                "gitlab-condition",
-                FindingLocation::Position(path, location),
-                message,
-            ));
+            let place = FindingLocation::Position(path, location);
+            log.findings.push(Finding::error("gitlab-condition", place, message).maybe_help(fault.help));
             None
         }
     }

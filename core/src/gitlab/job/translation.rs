@@ -163,14 +163,19 @@ impl Job<'_> {
         if self.file.stages.iter().any(|known| known == stage) {
             return Some(stage.into());
         }
-        let at = written.map_or(self.at, |entry| entry.value.location);
         let path = self.path.key("stage");
-        self.log.invalid_with_help(
-            &path,
-            at,
-            format!("there is no stage {}", quoted(stage)),
-            "list it under `stages`",
-        );
+        let Some(entry) = written else {
+            let message = format!(
+                "the job {} has no `stage`, and the default, {}, is not one of the stages",
+                quoted(self.name),
+                quoted(stage)
+            );
+            let help = format!("give it one of the `stages`, or list {} there", quoted(stage));
+            self.log.invalid_with_help(&path, self.at, message, &help);
+            return None;
+        };
+        let message = format!("there is no stage {}", quoted(stage));
+        self.log.invalid_with_help(&path, entry.value.location, message, "list it under `stages`");
         None
     }
 

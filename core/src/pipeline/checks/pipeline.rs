@@ -124,9 +124,14 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut FindingSink) -> Vec<Known
             return Vec::new();
         }
         Field::Absent => {
+            let help = if raw.name.is_absent() {
+                "add `jobs:` with at least one job below it; if this is a GitLab CI file, use `--gitlab`, or translate it with \
+                 `tidemill import FILE`"
+            } else {
+                "add `jobs:` with at least one job below it"
+            };
             findings.push(
-                Finding::value("missing-key", &Path::default(), "the pipeline has no `jobs`")
-                    .help("add `jobs:` with at least one job below it"),
+                Finding::value("missing-key", &Path::default(), "the pipeline has no `jobs`").help(help),
             );
             return Vec::new();
         }

@@ -218,7 +218,11 @@ impl Builder<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_anchor(anchor, span)?;
-                self.refuse_tag(tag.as_deref(), span);
+                // What was meant has no further mistakes.
+                let text = match self.refuse_tag(tag.as_deref(), span, true) {
+                    Some(tag) => Cow::Owned(format!("{tag} {text}").trim_end().to_owned()),
+                    None => text,
+                };
                 let size = Size::of_text(&text);
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let location = self.location(span);
@@ -246,7 +250,7 @@ impl Builder<'_> {
                 let is_reference = self.dialect == Dialect::GitLab
                     && tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "reference");
                 if !is_reference {
-                    self.refuse_tag(tag.as_deref(), span);
+                    self.refuse_tag(tag.as_deref(), span, false);
                 }
                 self.open(anchor, span, Content::Sequence(Vec::new()))?;
                 if let Some(frame) = self.stack.last_mut() {
@@ -255,7 +259,7 @@ impl Builder<'_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.check_anchor(anchor, span)?;
-                self.refuse_tag(tag.as_deref(), span);
+                self.refuse_tag(tag.as_deref(), span, false);
                 let content = Content::Mapping {
                     mapping: Mapping::default(),
                     merges: Vec::new(),
@@ -325,20 +329,22 @@ impl Builder<'_> {
         if normal == text.as_str() { text } else { normal.into_owned() }
     }
 
-    fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
-        let Some(tag) = tag else { return };
+    /// Reports a tag other than those that change nothing. Returns the tag of a text that begins with `!`, as in `if: !fork`.
+    fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span, is_scalar: bool) -> Option<String> {
+        let tag = tag?;
+        let is_of_yaml = tag.is_yaml_core_schema();
         // Other tags change the meaning of a value.
-        if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
-            let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
-            let written = format!("{sign}{}", tag.suffix);
-            let finding = Finding::error(
-                "unknown-tag",
-                self.spot(span),
-                format!("YAML tags such as `{written}` have no meaning in a pipeline file"),
-            );
-            self.findings
-                .push(finding.help("use an anchor (`&name`) and an alias (`*name`) to share a value"));
+        if is_of_yaml && matches!(tag.suffix.as_str(), "str" | "seq" | "map") {
+            return None;
         }
+        let written = format!("{}{}", if is_of_yaml { "!!" } else { "!" }, tag.suffix);
+        let is_text = is_scalar && !is_of_yaml && tag.suffix != "reference";
+        let for_text = || format!("if the value begins with `!`, write it between quotes: `\"{written}\"`");
+        let for_others = "use an anchor (`&name`) and an alias (`*name`) to share a value";
+        let help = if is_text { for_text() } else { for_others.to_owned() };
+        let message = format!("YAML tags such as `{written}` have no meaning in a pipeline file");
+        self.findings.push(Finding::error("unknown-tag", self.spot(span), message).help(help));
+        is_text.then_some(written)
     }
 
     fn open(&mut self, anchor: usize, start: Span, content: Content) -> Result<(), Box<Finding>> {

@@ -39,7 +39,8 @@ impl JobExecutionService {
         let current = item.job.attempt;
         let requested = attempt.unwrap_or(current);
         if requested > current {
-            return Err(Error::NotFound(format!("job {job} has no attempt {requested} yet")));
+            let yet = if item.job.status.is_terminal() { "" } else { " yet" };
+            return Err(Error::NotFound(format!("job {job} has no attempt {requested}{yet}")));
         }
         let has_ended = item.job.status.is_terminal() || requested < current;
         Ok(match item.carried_from {

@@ -171,7 +171,7 @@ impl PipelineExecutionService {
         let carried = self.successful_jobs(id, &nodes).await?;
         if !selects_jobs && carried.len() == jobs {
             return Err(Error::Invalid(format!(
-                "every job of execution {id} succeeded; to run them all again, retry with `all`"
+                "every job of execution {id} succeeded; to run them all again, retry with `all` (`tidemill retry --all`)"
             )));
         }
         // Jobs that were skipped without a failure would be skipped again.
@@ -180,7 +180,7 @@ impl PipelineExecutionService {
         if !selects_jobs && nodes.iter().filter(is_remaining).all(tolerated) {
             return Err(Error::Invalid(format!(
                 "the remaining jobs of execution {id} were not needed or not approved; to run one, name it under `approve`, or \
-                 retry with `all`"
+                 retry with `all` (`tidemill retry --all`)"
             )));
         }
         Ok(carried)

@@ -69,6 +69,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("soft_fail", "allow_failure"),
     ("stage", "stages"),
     ("steps", "script"),
+    ("steps", "jobs"),
     ("strategy", "matrix"),
     ("tasks", "jobs"),
     ("timeout_in_minutes", "timeout"),
