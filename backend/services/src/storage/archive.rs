@@ -202,3 +202,77 @@ fn add_archive<R: Read>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{FoundFile, OpenRead, StoredArchive};
+    use bytes::Bytes;
+    use futures_util::{StreamExt, TryStreamExt, stream};
+    use std::{iter, sync::Arc, time::Duration};
+    use tar::{Builder, EntryType, Header};
+    use tidemill_core::api::ArtifactEncoding;
+    use tokio::{
+        sync::{Semaphore, oneshot},
+        time::timeout,
+    };
+
+    const MAX_TEST_TIME: Duration = Duration::from_secs(15);
+
+    fn archive(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> StoredArchive {
+        let bytes = stream::iter(chunks.map(Ok)).boxed();
+        StoredArchive { bytes, encoding: ArtifactEncoding::Identity, unpacked_size: 0 }
+    }
+
+    fn header(size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_path("other").unwrap();
+        header.set_cksum();
+        header
+    }
+
+    async fn find(turns: &Arc<Semaphore>, size: usize) -> FoundFile {
+        let mut builder = Builder::new(Vec::new());
+        let data = vec![7_u8; size];
+        builder.append_data(&mut header(size as u64), "./file", &*data).unwrap();
+        let tar = Bytes::from(builder.into_inner().unwrap());
+        let open = OpenRead { turns: turns.clone(), held: Box::new(()) };
+        archive(iter::once(tar)).find("file".into(), u64::MAX, open).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_read_has_no_turn() {
+        let turns = Arc::new(Semaphore::new(1));
+        let slow = find(&turns, 1_000_000).await;
+        let other = timeout(MAX_TEST_TIME, find(&turns, 10)).await.expect("the turn of the slow one");
+        let chunks: Vec<Bytes> = other.bytes.try_collect().await.unwrap();
+        assert_eq!(chunks.concat(), [7; 10]);
+        let chunks: Vec<Bytes> = slow.bytes.try_collect().await.unwrap();
+        assert_eq!(chunks.concat().len(), 1_000_000, "and the slow one goes on");
+    }
+
+    #[tokio::test]
+    async fn search_ends_with_its_client() {
+        let head = Bytes::copy_from_slice(header(u64::from(u32::MAX) << 20).as_bytes());
+        let endless = archive(iter::once(head).chain(iter::repeat(Bytes::from_static(&[7; 4096]))));
+        let (held, ended) = oneshot::channel::<()>();
+        let open = OpenRead { turns: Arc::new(Semaphore::new(1)), held: Box::new(held) };
+        let search = timeout(Duration::from_millis(1), endless.find("file".into(), u64::MAX, open)).await;
+        assert!(search.is_err(), "it is still searched");
+        timeout(MAX_TEST_TIME, ended).await.expect("the search ends").unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn endless_name_is_an_error() {
+        let mut head = header(1 << 40);
+        head.set_entry_type(EntryType::GNULongName);
+        head.set_cksum();
+        let head = Bytes::copy_from_slice(head.as_bytes());
+        let endless = archive(iter::once(head).chain(iter::repeat(Bytes::from_static(&[7; 4096]))));
+        let open = OpenRead { turns: Arc::new(Semaphore::new(1)), held: Box::new(()) };
+        let found = timeout(MAX_TEST_TIME, endless.find("file".into(), u64::MAX, open)).await.unwrap();
+        assert!(found.err().unwrap().to_string().contains("too long"));
+    }
+}
