@@ -1,7 +1,7 @@
 //! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, and the health of the stores.
 
 pub(crate) mod archive;
-pub(crate) mod artifact_files;
+mod artifact_files;
 pub(crate) mod artifacts;
 pub(crate) mod badges;
 pub(crate) mod caches;

@@ -29,7 +29,7 @@ const MAX_SEARCH_TIME: Duration = Duration::from_secs(20);
 
 /// What a read of archives holds until it ends.
 pub struct OpenRead {
-    /// What at most as many archives are decoded as it has permits.
+    /// One permit for each archive that may be decoded at the same time.
     pub turns: Arc<Semaphore>,
     /// Dropped when nothing is read any more.
     pub held: Box<dyn Send>,

@@ -5,7 +5,6 @@ use super::{
     artifacts::{ArtifactService, MAX_LISTED_FILES, key, not_found},
 };
 use crate::{
-    access::caller::Caller,
     error::{Error, Result},
     ports::{ArtifactRecord, ByteStream, Objects},
 };
@@ -16,7 +15,7 @@ use std::{
 };
 use tidemill_core::{
     api::{ArtifactLink, page::ARTIFACT_FILES},
-    ids::{ArtifactId, ExecutionId, digest::sha256_hex},
+    ids::{ArtifactId, ExecutionId},
     time::Timestamp,
 };
 use tokio::runtime::Handle;
@@ -33,7 +32,7 @@ const MAX_PATH_LEN: usize = 4_096;
 const MAX_DIRECTORY_LEN: usize = 100;
 
 impl ArtifactService {
-    /// Returns one file of an artifact for `reader`, a caller or one who has a link of it ([`reader_of`]).
+    /// Returns one file of an artifact for `reader`, the name under which reads are counted. It has no spaces.
     pub async fn file(&self, id: ArtifactId, path: &str, reader: &str) -> Result<FoundFile> {
         let path = checked_path(path)?;
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
@@ -115,12 +114,6 @@ impl ArtifactService {
         };
         Ok(Some(joined(next, open)))
     }
-}
-
-/// Returns under which name reads of a caller are counted.
-#[must_use]
-pub fn reader_of(caller: &Caller) -> String {
-    sha256_hex(format!("{} {}", caller.id, caller.name).as_bytes())
 }
 
 async fn stored_archive(objects: &dyn Objects, record: &ArtifactRecord) -> Result<StoredArchive> {

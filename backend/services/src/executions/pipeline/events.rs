@@ -2,22 +2,15 @@
 
 use super::service::PipelineExecutionService;
 use crate::{
+    context::followed::FollowedExecution,
     error::{Error, Result},
-    executions::children::ChildStatuses,
 };
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex as StdMutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tidemill_core::ids::ExecutionId;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 /// Minimum time between two reads of an execution for all that follow it: further changes until then are one.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
@@ -29,28 +22,6 @@ pub enum ExecutionChange {
     Changed(u64),
     /// It has ended; no other change follows.
     Ended(u64),
-}
-
-/// The executions that are followed.
-#[derive(Debug, Default)]
-pub(super) struct FollowedExecutions(StdMutex<HashMap<ExecutionId, Weak<FollowedExecution>>>);
-
-/// An execution that is read once for all that follow it.
-#[derive(Debug, Default)]
-struct FollowedExecution {
-    /// Number of reads that were asked for.
-    asked: AtomicU64,
-    last: Mutex<LastRead>,
-}
-
-#[derive(Debug, Default)]
-struct LastRead {
-    /// It is as new as this one of the reads that were asked for.
-    covers: u64,
-    at: Option<Instant>,
-    revision: u64,
-    has_ended: bool,
-    statuses: ChildStatuses,
 }
 
 /// Follows one execution. It stores nothing but the last revision, however many changes nobody asked for.
@@ -65,19 +36,6 @@ pub struct ExecutionWatch {
     has_ended: bool,
 }
 
-impl FollowedExecutions {
-    fn get(&self, id: ExecutionId) -> Arc<FollowedExecution> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(execution) = all.get(&id).and_then(Weak::upgrade) {
-            return execution;
-        }
-        all.retain(|_, execution| execution.strong_count() > 0);
-        let execution = Arc::new(FollowedExecution::default());
-        all.insert(id, Arc::downgrade(&execution));
-        execution
-    }
-}
-
 impl PipelineExecutionService {
     /// Follows an execution; `None` where waiting costs money.
     #[must_use]
@@ -85,7 +43,7 @@ impl PipelineExecutionService {
         (self.context.settings.max_wait_ms > 0).then(|| ExecutionWatch {
             service: self.clone(),
             id,
-            execution: self.followed.get(id),
+            execution: self.context.followed.get(id),
             known: None,
             seen: 0,
             has_ended: false,

@@ -1,6 +1,5 @@
 //! The service for executions, and its read operations.
 
-use super::events::FollowedExecutions;
 use crate::{
     access::{caller::Caller, variables::VariableService},
     context::service_context::Context,
@@ -43,14 +42,13 @@ pub(super) struct ViewedRecords {
 pub struct PipelineExecutionService {
     pub(super) context: Arc<Context>,
     pub(super) source_policy: Arc<SourcePolicy>,
-    pub(super) followed: Arc<FollowedExecutions>,
     /// The variables of executions.
     pub(crate) variables: VariableService,
 }
 
 impl PipelineExecutionService {
     pub(crate) fn new(context: Arc<Context>, variables: VariableService) -> Self {
-        Self { context, source_policy: Arc::default(), followed: Arc::default(), variables }
+        Self { context, source_policy: Arc::default(), variables }
     }
 
     pub(crate) fn context(&self) -> &Context {

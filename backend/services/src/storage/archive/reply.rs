@@ -68,7 +68,7 @@ impl ReplySender {
 impl ReplyBody {
     /// Returns the bytes. An archive that cannot be read to its end is an error of the stream, so that a client notices.
     pub fn into_stream(self) -> ByteStream {
-        let next = |(mut chunks, end): (mpsc::Receiver<Bytes>, Option<oneshot::Receiver<_>>)| async {
+        let next = |(mut chunks, end): (mpsc::Receiver<Bytes>, Option<oneshot::Receiver<_>>)| async move {
             if let Some(chunk) = chunks.recv().await {
                 return Some((Ok(chunk), (chunks, end)));
             }
