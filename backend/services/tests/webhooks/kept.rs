@@ -110,7 +110,10 @@ async fn kept_bodies_are_sealed_again_under_the_newest_key() {
     let first = bodies().await;
     // A key is lost: nothing is changed.
     let reply = under(key(1)).webhooks.rekey().await.unwrap();
-    assert_eq!((reply.renewed, reply.unreadable), (0, vec!["a delivery of git.example.org/team/app".into()]));
+    assert_eq!(
+        (reply.renewed, reply.unreadable),
+        (0, vec!["a delivery of git.example.org/team/app".to_owned()])
+    );
     assert_eq!(bodies().await, first);
 
     // Under a newer key, the delivery can be repeated without the older one.

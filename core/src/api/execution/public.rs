@@ -11,7 +11,6 @@ impl ExecutionSummary {
         self.inputs.clear();
         self.requested_by = None;
         self.parent = None;
-        self.commit_details.message = self.commit_details.title().map(str::to_owned);
         // `Name <address>`, or an address alone.
         let name = |author: String| author.split('<').next().unwrap_or_default().trim().to_owned();
         let author = self.commit_details.author.map(name);
