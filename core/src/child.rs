@@ -42,7 +42,7 @@ pub fn read_child(
     let untyped = || TranslateOptions { has_untyped_inputs: true, ..options.clone() };
     let first = child.files.first().map_or("", String::as_str);
     let path = child.artifact_path().unwrap_or(first);
-    let files = WithArtifact { path: path.trim_start_matches('/'), text: artifact, files };
+    let files = WithArtifact { path: plain(path), text: artifact, files };
     if !child.includes.is_empty() {
         return translate(JOINED_FILE, &including(child), &files, &untyped()).map_err(invalid);
     }
@@ -122,6 +122,11 @@ fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Returns a path without `/` and `./` before it.
+fn plain(path: &str) -> &str {
+    path.trim_start_matches('/').trim_start_matches("./")
+}
+
 /// The sources, and a file of artifacts that stands for one of them.
 struct WithArtifact<'a> {
     path: &'a str,
@@ -132,7 +137,7 @@ struct WithArtifact<'a> {
 impl RepositoryFiles for WithArtifact<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
         match self.text {
-            Some(text) if path == self.path => Ok(text.to_owned()),
+            Some(text) if plain(path) == self.path => Ok(text.to_owned()),
             _ => self.files.read(path),
         }
     }

@@ -58,6 +58,9 @@ pub enum Error {
     /// No disk space is left for records, logs or artifacts.
     #[error("no space is left on the server while {0}; free some and try again")]
     DiskFull(String),
+    /// The server does as much of this as it can at the same time.
+    #[error("{0}")]
+    Busy(String),
     /// A store failed.
     #[error("{doing}: {source}")]
     Storage {
@@ -110,6 +113,7 @@ impl Error {
             | Self::KeyReused(_)
             | Self::SecretUnavailable(_)
             | Self::CannotOpen(_)
+            | Self::Busy(_)
             | Self::InvalidPipeline(_) => return ErrorReport { message: self.to_string(), log_id: None },
         };
         let id = Uuid::new_v4();

@@ -236,6 +236,11 @@ fn files_of_a_child_are_read_as_one_pipeline() {
     assert_eq!(names(&read(&of(&["native.yml"], false), None).unwrap()), ["more"]);
     let made = "name: m\ninclude: more.yml\n";
     assert_eq!(read(&of(&["out/made.yml"], false), Some(made)).unwrap().name, "m");
+    for path in ["./out/made.yml", "/out/made.yml"] {
+        let child = of(&[path, "one.yml"], true);
+        let made = "made: { image: i, script: x }\n";
+        assert_eq!(names(&read(&child, Some(made)).unwrap()), ["made", "one"], "{path}");
+    }
     let missing = read(&of(&["none.yml"], false), None).unwrap_err();
     assert!(matches!(missing, ChildError::Unreadable { path, .. } if path == "none.yml"));
     let Err(ChildError::Invalid(errors)) = read(&of(&["out/made.yml"], false), Some("name: m\n")) else {

@@ -1,6 +1,9 @@
 //! State that all services share: stores, settings, caches, and reads that return an error for missing items.
 
-use super::{backoff::Backoff, job_spec::JobSpecs, lru_cache::LruCache, settings::Settings};
+use super::{
+    backoff::Backoff, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
+    settings::Settings,
+};
 use crate::{
     Stores,
     error::{Error, Result},
@@ -44,6 +47,8 @@ pub(crate) struct Context {
     /// Address under which others reach the server to verify ID tokens; without it, none are issued.
     issuer_url: OnceLock<String>,
     executions: LruCache<ExecutionRecord>,
+    /// The executions that streams of events follow.
+    pub(crate) followed: FollowedExecutions,
 }
 
 impl Context {
@@ -58,6 +63,7 @@ impl Context {
             public_url: OnceLock::new(),
             issuer_url: OnceLock::new(),
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
+            followed: FollowedExecutions::default(),
         }
     }
 

@@ -12,11 +12,12 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
-    api::{DeliveryList, DeliveryOutcome, DeliveryView, RejectedDeliveries},
+    api::{DeliveryList, DeliveryOutcome, DeliveryView, RejectedDeliveries, RekeyReply},
     repository::{
         registration::WebhookReply,
         webhook::{Headers, Provider},
     },
+    time::Timestamp,
 };
 
 /// Kind of the documents of deliveries.
@@ -39,6 +40,9 @@ const MAX_KEPT_BODY: usize = 256 << 10;
 /// Maximum number of kept lines of a delivery, and of characters of each.
 const MAX_LINES: usize = 20;
 const MAX_LINE_CHARS: usize = 500;
+/// Number of bodies that one call re-encrypts, and that are read at once.
+const MAX_REKEYED_PER_CALL: usize = 100;
+const REKEY_PAGE_SIZE: usize = 20;
 /// Length of an id: the time and the random part, in hex.
 const ID_LEN: usize = 16 + 32;
 
@@ -223,6 +227,46 @@ impl DeliveryLog {
             .map_err(|error| Error::storage("counting a rejected delivery", error))?;
         let expires_at = Some(now.plus_ms(i64::try_from(RETENTION_MS).unwrap_or(i64::MAX)));
         documents.put(NewDocument { key, value, due_at: None, expires_at }, version).await.map(drop)
+    }
+
+    /// Re-encrypts bodies under the newest key, a limited number per call. Call it again while `more` is set.
+    pub async fn rekey(&self) -> Result<RekeyReply> {
+        let documents = &self.context.stores.documents;
+        let mut reply = RekeyReply { renewed: 0, more: true, unreadable: Vec::new() };
+        let mut after = None::<String>;
+        loop {
+            let (page, more) = documents.list(BODY_KIND, "", after.as_deref(), REKEY_PAGE_SIZE).await?;
+            for document in page {
+                let name = document.key.name.clone();
+                after = Some(name.clone());
+                let sealed =
+                    match self.seal.resealed(&sealing_place(&name), &parse::<String>(&document)?).await {
+                        Ok(Some(sealed)) => sealed,
+                        Ok(None) => continue,
+                        Err(Error::CannotOpen(_)) => {
+                            let repository = name.lines().next().unwrap_or_default();
+                            reply.unreadable.push(format!("a delivery of {repository}"));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                if reply.renewed == MAX_REKEYED_PER_CALL {
+                    return Ok(reply);
+                }
+                let value = serde_json::to_string(&sealed)
+                    .map_err(|error| Error::storage("writing a delivery", error))?;
+                // The name begins with the time, which counts down.
+                let time = name.lines().nth(1).and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok());
+                let received_at = u64::MAX - time.unwrap_or(u64::MAX);
+                let expires_at = i64::try_from(received_at.saturating_add(RETENTION_MS)).ok().map(Timestamp);
+                let new = NewDocument { key: document.key, value, due_at: None, expires_at };
+                // On a conflict it was removed meanwhile.
+                reply.renewed += usize::from(documents.put(new, Some(document.version)).await?);
+            }
+            if !more {
+                return Ok(RekeyReply { more: false, ..reply });
+            }
+        }
     }
 
     /// Removes all deliveries of a repository.

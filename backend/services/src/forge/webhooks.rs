@@ -35,7 +35,7 @@ use tidemill_core::repository::{
     },
 };
 use tidemill_core::{
-    api::{DeliveryList, Trigger},
+    api::{DeliveryList, RekeyReply, Trigger},
     time::Timestamp,
 };
 
@@ -181,6 +181,12 @@ impl WebhookService {
         if let Err(error) = self.deliveries.count_rejected(registered, reason).await {
             tracing::warn!(%error, "cannot count a rejected webhook");
         }
+    }
+
+    /// Re-encrypts kept deliveries of all repositories under the newest key, a limited number per call. Call it again while `more` is
+    /// set.
+    pub async fn rekey(&self) -> Result<RekeyReply> {
+        self.deliveries.rekey().await
     }
 
     /// Removes all kept deliveries of a repository.

@@ -16,6 +16,9 @@ use axum::{
 use std::time::Duration;
 use tidemill_core::{access::Scope, api::Problem};
 
+/// After how many seconds a caller tries again what was too much at the same time.
+const BUSY_RETRY_AFTER_S: u64 = 5;
+
 /// An error reply.
 #[derive(Debug)]
 pub struct ApiError {
@@ -197,6 +200,10 @@ impl ApiError {
             Error::DiskFull(_) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "No space left", detail)
             }
+            Error::Busy(_) => {
+                let reply = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail);
+                Self { retry_after: Some(BUSY_RETRY_AFTER_S), ..reply }
+            }
             Error::Storage { .. } | Error::Damaged(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", "The store failed", detail)
             }
@@ -276,6 +283,7 @@ mod tests {
             13 => Error::TooLarge(detail),
             14 => Error::Unprocessable(detail),
             15 => Error::OverBudget(detail),
+            16 => Error::Busy(detail),
             _ => return None,
         };
         // A new kind of error must be added above.
@@ -295,6 +303,7 @@ mod tests {
             | Error::TooLarge(_)
             | Error::Unprocessable(_)
             | Error::OverBudget(_)
+            | Error::Busy(_)
             | Error::Storage { .. } => Some(error),
         }
     }

@@ -1,29 +1,39 @@
 //! Reads stored archives as a stream: one file of one, or the entries of several. An archive is never unpacked to memory or disk.
 
+mod entries;
+mod reply;
+
 use crate::ports::ByteStream;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use entries::{Entries, EntryHead};
+use reply::{CHUNK_SIZE, ChunkWriter, Pace, PacedReader, reply};
 use std::{
+    cell::RefCell,
     io::{self, BufReader, ErrorKind, Read, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
-use tar::{Archive, Builder, Entry};
+use tar::Builder;
 use tidemill_core::api::ArtifactEncoding;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 /// log2 of the maximum decompression window: the memory that reading takes.
 const MAX_WINDOW_LOG: u32 = 23;
-/// Size of a chunk that is passed on.
-const CHUNK_SIZE: usize = 64 << 10;
-/// Maximum number of chunks that wait for a client.
-const MAX_QUEUED_CHUNKS: usize = 4;
 /// Time limit of the search for a file in an archive.
 const MAX_SEARCH_TIME: Duration = Duration::from_secs(20);
+
+/// What a read of archives holds until it ends.
+pub struct OpenRead {
+    /// One permit for each archive that may be decoded at the same time.
+    pub turns: Arc<Semaphore>,
+    /// Dropped when nothing is read any more.
+    pub held: Box<dyn Send>,
+}
 
 /// How an archive is stored.
 pub struct StoredArchive {
@@ -61,6 +71,11 @@ pub struct FoundFile {
 }
 
 impl StoredArchive {
+    fn into_entries(self, pace: &Rc<RefCell<Pace>>) -> io::Result<Entries<PacedReader<Box<dyn Read>>>> {
+        let reader = self.into_reader()?;
+        Ok(Entries::new(PacedReader { reader, pace: pace.clone() }))
+    }
+
     fn into_reader(self) -> io::Result<Box<dyn Read>> {
         let stored = BufReader::with_capacity(CHUNK_SIZE, SyncIoBridge::new(StreamReader::new(self.bytes)));
         match self.encoding {
@@ -77,62 +92,56 @@ impl StoredArchive {
         }
     }
 
-    /// Searches for the file at `path` with at most `max` bytes. `held` is dropped when nothing is read any more.
-    pub async fn find(
-        self,
-        path: String,
-        max: u64,
-        held: impl Send + 'static,
-    ) -> Result<FoundFile, ReadFailure> {
-        let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
+    /// Searches for the file at `path` with at most `max` bytes.
+    pub async fn find(self, path: String, max: u64, open: OpenRead) -> Result<FoundFile, ReadFailure> {
+        let (sender, body) = reply();
         let (found_sender, found) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            let _held = held;
-            let mut chunks = ChunkWriter::new(sender);
-            let mut found_sender = Some(found_sender);
-            let sent = send_file(self, &path, max, &mut found_sender, &mut chunks);
-            match (sent, found_sender) {
-                // The client learns from the status that there is no file ..
-                (Err(failure), Some(found)) => drop(found.send(Err(failure))),
-                // .. and from an incomplete reply that the rest of one cannot be read.
-                (Err(failure), None) => chunks.fail(io::Error::other(failure)),
-                (Ok(()), _) => {}
-            }
+        let runtime = Handle::current();
+        spawn_blocking(move || {
+            let OpenRead { turns, held: _held } = open;
+            sender.run(turns, runtime, |pace| {
+                let mut found_sender = Some(found_sender);
+                match (send_file(self, &path, max, &mut found_sender, pace), found_sender) {
+                    // The client learns from the status that there is no file ..
+                    (Err(failure), Some(found)) => drop(found.send(Err(failure))),
+                    // .. and from an incomplete reply that the rest of one cannot be read.
+                    (Err(failure), None) => return Err(io::Error::other(failure)),
+                    (Ok(()), _) => {}
+                }
+                Ok(())
+            });
         });
         // If the task panicked, the sender is gone.
         let size = found.await.map_err(|error| ReadFailure::Io(io::Error::other(error)))??;
-        Ok(FoundFile { size, bytes: into_stream(chunks) })
+        Ok(FoundFile { size, bytes: body.into_stream() })
     }
 }
 
-/// Sends the size of the file at `path` to `found`, and its bytes to `chunks`.
+/// Sends the size of the file at `path` to `found`, and its bytes to the client.
 fn send_file(
     archive: StoredArchive,
     path: &str,
     max: u64,
     found: &mut Option<oneshot::Sender<Result<u64, ReadFailure>>>,
-    chunks: &mut ChunkWriter,
+    pace: &Rc<RefCell<Pace>>,
 ) -> Result<(), ReadFailure> {
-    let is_found = Arc::new(AtomicBool::new(false));
-    let reader = archive.into_reader().map_err(ReadFailure::Io)?;
-    let until = Instant::now() + MAX_SEARCH_TIME;
-    let mut archive = Archive::new(TimedReader { reader, until, is_unlimited: is_found.clone() });
-    for entry in archive.entries().map_err(read_failure)? {
-        let mut entry = entry.map_err(read_failure)?;
-        if !entry.header().entry_type().is_file() || name(&entry) != path.as_bytes() {
+    pace.borrow_mut().set_time_limit(Some(MAX_SEARCH_TIME));
+    let mut entries = archive.into_entries(pace).map_err(ReadFailure::Io)?;
+    while let Some(EntryHead { header, path: name, size, .. }) = entries.next_entry().map_err(read_failure)? {
+        if !header.entry_type().is_file() || name != path.as_bytes() {
             continue;
         }
-        let size = entry.size();
         if size > max {
             return Err(ReadFailure::TooLarge(size));
         }
-        is_found.store(true, Ordering::Relaxed);
+        pace.borrow_mut().set_time_limit(None);
         if let Some(found) = found.take()
             && found.send(Ok(size)).is_err()
         {
             return Ok(());
         }
-        let copied = io::copy(&mut entry, chunks).and_then(|_| chunks.flush());
+        let mut chunks = ChunkWriter::new(pace);
+        let copied = io::copy(&mut entries, &mut chunks).and_then(|_| chunks.flush());
         return copied.map_err(ReadFailure::Io);
     }
     Err(ReadFailure::NoFile)
@@ -142,120 +151,128 @@ fn read_failure(error: io::Error) -> ReadFailure {
     if error.kind() == ErrorKind::TimedOut { ReadFailure::TimedOut } else { ReadFailure::Io(error) }
 }
 
-/// Returns the path of an entry without `./` before it.
-fn name<R: Read>(entry: &Entry<'_, R>) -> Vec<u8> {
-    let name = entry.path_bytes();
-    name.strip_prefix(b"./").unwrap_or(&name).to_vec()
-}
-
-/// Returns one tar with the entries of all archives, each below its directory. `open` returns the next archive.
+/// Returns one tar with the entries of all archives, each below its directory. `next` returns the next archive.
 pub fn joined(
-    mut open: impl FnMut() -> Option<io::Result<(String, StoredArchive)>> + Send + 'static,
-    held: impl Send + 'static,
+    mut next: impl FnMut() -> Option<io::Result<(String, StoredArchive)>> + Send + 'static,
+    open: OpenRead,
 ) -> ByteStream {
-    let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
-    tokio::task::spawn_blocking(move || {
-        let _held = held;
-        let mut builder = Builder::new(ChunkWriter::new(sender));
-        let mut join = || {
-            while let Some(next) = open() {
+    let (sender, body) = reply();
+    let runtime = Handle::current();
+    spawn_blocking(move || {
+        let OpenRead { turns, held: _held } = open;
+        sender.run(turns, runtime, |pace| {
+            let mut builder = Builder::new(ChunkWriter::new(pace));
+            while let Some(next) = next() {
                 let (directory, archive) = next?;
-                add_archive(&mut builder, &directory, archive)?;
+                add_archive(&mut builder, &directory, archive.into_entries(pace)?)?;
             }
             builder.finish()?;
             builder.get_mut().flush()
-        };
-        if let Err(error) = join() {
-            builder.get_mut().fail(error);
-        }
+        });
     });
-    into_stream(chunks)
+    body.into_stream()
 }
 
-fn add_archive(
+fn add_archive<R: Read>(
     builder: &mut Builder<ChunkWriter>,
     directory: &str,
-    archive: StoredArchive,
+    mut entries: Entries<R>,
 ) -> io::Result<()> {
-    let mut archive = Archive::new(archive.into_reader()?);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    while let Some(EntryHead { mut header, path, target, size }) = entries.next_entry()? {
         let below = |path: &[u8]| format!("{directory}/{}", String::from_utf8_lossy(path));
-        let path = below(&name(&entry));
-        if path.split('/').any(|part| part == "..") {
+        let leads_out = |path: &str| path.split('/').any(|part| part == "..");
+        let path = below(&path);
+        let kind = header.entry_type();
+        let target = if kind.is_hard_link() {
+            // A path in the archive, as of any other entry.
+            below(target.strip_prefix(b"./").unwrap_or(&target))
+        } else {
+            String::from_utf8_lossy(&target).into_owned()
+        };
+        if leads_out(&path) || (kind.is_hard_link() && leads_out(&target)) {
             continue;
         }
-        let mut header = entry.header().clone();
-        let kind = header.entry_type();
         if kind.is_symlink() || kind.is_hard_link() {
-            let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-            let target = if kind.is_hard_link() {
-                below(&target)
-            } else {
-                String::from_utf8_lossy(&target).into_owned()
-            };
             builder.append_link(&mut header, path, target)?;
         } else if kind.is_file() || kind.is_dir() {
-            // A large file's size is in an extended header, which the entry takes into account.
-            header.set_size(entry.size());
-            builder.append_data(&mut header, path, &mut entry)?;
+            // A large file's size is in an extended header.
+            header.set_size(size);
+            builder.append_data(&mut header, path, &mut entries)?;
         }
     }
     Ok(())
 }
 
-fn into_stream(chunks: mpsc::Receiver<io::Result<Bytes>>) -> ByteStream {
-    stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) }).boxed()
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{FoundFile, OpenRead, StoredArchive};
+    use bytes::Bytes;
+    use futures_util::{StreamExt, TryStreamExt, stream};
+    use std::{iter, sync::Arc, time::Duration};
+    use tar::{Builder, EntryType, Header};
+    use tidemill_core::api::ArtifactEncoding;
+    use tokio::{
+        sync::{Semaphore, oneshot},
+        time::timeout,
+    };
 
-/// A reader that fails when its time is over.
-struct TimedReader<R> {
-    reader: R,
-    until: Instant,
-    is_unlimited: Arc<AtomicBool>,
-}
+    const MAX_TEST_TIME: Duration = Duration::from_secs(15);
 
-impl<R: Read> Read for TimedReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if Instant::now() >= self.until && !self.is_unlimited.load(Ordering::Relaxed) {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        self.reader.read(buffer)
-    }
-}
-
-/// Passes written bytes on in chunks; waits while the client is slower.
-struct ChunkWriter {
-    chunk: Vec<u8>,
-    sender: mpsc::Sender<io::Result<Bytes>>,
-}
-
-impl ChunkWriter {
-    fn new(sender: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        Self { chunk: Vec::with_capacity(CHUNK_SIZE), sender }
+    fn archive(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> StoredArchive {
+        let bytes = stream::iter(chunks.map(Ok)).boxed();
+        StoredArchive { bytes, encoding: ArtifactEncoding::Identity, unpacked_size: 0 }
     }
 
-    /// Ends the stream with an error, unless the client is gone.
-    fn fail(&mut self, error: io::Error) {
-        self.chunk.clear();
-        drop(self.sender.blocking_send(Err(error)));
-    }
-}
-
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= CHUNK_SIZE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
+    fn header(size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_path("other").unwrap();
+        header.set_cksum();
+        header
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_SIZE)));
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| ErrorKind::BrokenPipe.into())
+    async fn find(turns: &Arc<Semaphore>, size: usize) -> FoundFile {
+        let mut builder = Builder::new(Vec::new());
+        let data = vec![7_u8; size];
+        builder.append_data(&mut header(size as u64), "./file", &*data).unwrap();
+        let tar = Bytes::from(builder.into_inner().unwrap());
+        let open = OpenRead { turns: turns.clone(), held: Box::new(()) };
+        archive(iter::once(tar)).find("file".into(), u64::MAX, open).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_read_has_no_turn() {
+        let turns = Arc::new(Semaphore::new(1));
+        let slow = find(&turns, 1_000_000).await;
+        let other = timeout(MAX_TEST_TIME, find(&turns, 10)).await.expect("the turn of the slow one");
+        let chunks: Vec<Bytes> = other.bytes.try_collect().await.unwrap();
+        assert_eq!(chunks.concat(), [7; 10]);
+        let chunks: Vec<Bytes> = slow.bytes.try_collect().await.unwrap();
+        assert_eq!(chunks.concat().len(), 1_000_000, "and the slow one goes on");
+    }
+
+    #[tokio::test]
+    async fn search_ends_with_its_client() {
+        let head = Bytes::copy_from_slice(header(u64::from(u32::MAX) << 20).as_bytes());
+        let endless = archive(iter::once(head).chain(iter::repeat(Bytes::from_static(&[7; 4096]))));
+        let (held, ended) = oneshot::channel::<()>();
+        let open = OpenRead { turns: Arc::new(Semaphore::new(1)), held: Box::new(held) };
+        let search = timeout(Duration::from_millis(1), endless.find("file".into(), u64::MAX, open)).await;
+        assert!(search.is_err(), "it is still searched");
+        timeout(MAX_TEST_TIME, ended).await.expect("the search ends").unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn endless_name_is_an_error() {
+        let mut head = header(1 << 40);
+        head.set_entry_type(EntryType::GNULongName);
+        head.set_cksum();
+        let head = Bytes::copy_from_slice(head.as_bytes());
+        let endless = archive(iter::once(head).chain(iter::repeat(Bytes::from_static(&[7; 4096]))));
+        let open = OpenRead { turns: Arc::new(Semaphore::new(1)), held: Box::new(()) };
+        let found = timeout(MAX_TEST_TIME, endless.find("file".into(), u64::MAX, open)).await.unwrap();
+        assert!(found.err().unwrap().to_string().contains("too long"));
     }
 }

@@ -32,8 +32,8 @@ const MAX_PATH_LEN: usize = 4_096;
 const MAX_DIRECTORY_LEN: usize = 100;
 
 impl ArtifactService {
-    /// Returns one file of an artifact.
-    pub async fn file(&self, id: ArtifactId, path: &str) -> Result<FoundFile> {
+    /// Returns one file of an artifact for `reader`, the name under which reads are counted. It has no spaces.
+    pub async fn file(&self, id: ArtifactId, path: &str, reader: &str) -> Result<FoundFile> {
         let path = checked_path(path)?;
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
         let no_file = || Error::NotFound(format!("artifact {id} has no file `{path}`"));
@@ -42,10 +42,9 @@ impl ArtifactService {
             return Err(no_file());
         }
         let max = self.context.settings.max_file_reply_bytes;
-        // The semaphore is never closed.
-        let permit = self.files.readers.clone().acquire_owned().await.ok();
+        let open = self.files.open(reader).await?;
         let archive = stored_archive(&*self.context.stores.objects, &record).await?;
-        archive.find(path.to_owned(), max, permit).await.map_err(|failure| match failure {
+        archive.find(path.to_owned(), max, open).await.map_err(|failure| match failure {
             ReadFailure::NoFile => no_file(),
             ReadFailure::TooLarge(size) => Error::TooLarge(format!(
                 "`{path}` has {size} bytes, more than the {max} that the server sends of one file; download the whole artifact"
@@ -57,18 +56,19 @@ impl ArtifactService {
         })
     }
 
-    /// Returns an address of the files of an artifact that needs no token for some minutes.
-    pub async fn link(&self, id: ArtifactId) -> Result<ArtifactLink> {
+    /// Returns an address of the files of an artifact that needs no token for some minutes. What is read with it counts as reads of
+    /// `reader`.
+    pub async fn link(&self, id: ArtifactId, reader: &str) -> Result<ArtifactLink> {
         self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
         let expires_at = self.context.now().plus_ms(LINK_TTL_MS);
-        let sealed =
-            self.files.sealer.seal(TICKET_PLACE, format!("{id} {}", expires_at.0).as_bytes()).await?;
+        let ticket = format!("{id} {} {reader}", expires_at.0);
+        let sealed = self.files.sealer.seal(TICKET_PLACE, ticket.as_bytes()).await?;
         let ticket = BASE64URL_NOPAD.encode(sealed.as_bytes());
         Ok(ArtifactLink { path: format!("/{ARTIFACT_FILES}/{ticket}/"), expires_at })
     }
 
-    /// Returns the artifact that a link leads to.
-    pub async fn linked(&self, ticket: &str) -> Result<ArtifactId> {
+    /// Returns the artifact that a link leads to, and its reader.
+    pub async fn linked(&self, ticket: &str) -> Result<(ArtifactId, String)> {
         let invalid = || Error::NotFound("this link is not valid any more; open the artifact again".into());
         if ticket.len() > MAX_TICKET_LEN {
             return Err(invalid());
@@ -80,16 +80,18 @@ impl ArtifactService {
             opened => opened?,
         };
         let text = String::from_utf8(opened).map_err(|_| invalid())?;
-        let (id, expires_at) = text.split_once(' ').ok_or_else(invalid)?;
+        let mut parts = text.split(' ');
+        let mut part = || parts.next().ok_or_else(invalid);
+        let (id, expires_at, reader) = (part()?, part()?, part()?);
         let expires_at = expires_at.parse().map(Timestamp).map_err(|_| invalid())?;
         if self.context.now() >= expires_at {
             return Err(invalid());
         }
-        id.parse().map_err(|_| invalid())
+        Ok((id.parse().map_err(|_| invalid())?, reader.to_owned()))
     }
 
     /// Returns all artifacts of an execution as one tar; `None` if the store serves them itself, or replies are limited.
-    pub async fn archive(&self, execution: ExecutionId) -> Result<Option<ByteStream>> {
+    pub async fn archive(&self, execution: ExecutionId, reader: &str) -> Result<Option<ByteStream>> {
         let records: Vec<ArtifactRecord> =
             self.records(execution).await?.into_iter().map(|(_, record)| record).collect();
         let objects = self.context.stores.objects.clone();
@@ -104,13 +106,13 @@ impl ArtifactService {
         let directories = directories(&records);
         let mut archives: VecDeque<_> = directories.into_iter().zip(records).collect();
         let runtime = Handle::current();
-        let permit = self.files.readers.clone().acquire_owned().await.ok();
-        let open = move || {
+        let open = self.files.open(reader).await?;
+        let next = move || {
             let (directory, record) = archives.pop_front()?;
             let archive = runtime.block_on(stored_archive(&*objects, &record));
             Some(archive.map(|archive| (directory, archive)).map_err(io::Error::other))
         };
-        Ok(Some(joined(open, permit)))
+        Ok(Some(joined(next, open)))
     }
 }
 

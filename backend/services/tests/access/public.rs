@@ -116,6 +116,54 @@ async fn anyone_reads_executions_and_logs_of_public_repositories_and_nothing_els
     assert_eq!(server.call(None, "GET", &status, Value::Null).await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Authors without a name, texts below the first line of a message, addresses of environments, and names of workers.
+#[tokio::test]
+async fn less_obvious_facts_of_public_executions_are_hidden() {
+    let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(0));
+    register(&server, PUBLIC, Some(true)).await;
+    let pipeline = "
+name: p
+jobs:
+  one: { image: i, script: [a], environment: { name: \"to-${LEVEL}\", url: \"https://${LEVEL}.example.org\" } }
+";
+    let body = json!({
+        "pipeline": pipeline, "repo": PUBLIC, "source": { "kind": "none" },
+        "variables": { "LEVEL": "a-value-of-a-variable" },
+        "commit_details": { "message": "Faster\n\nReviewed-by: a-person", "author": "ada@example.org" }
+    });
+    let id = text(&server.ok(BOOT, "POST", path::EXECUTE, body).await["execution_id"]);
+    let worker = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "a-worker" } });
+    let claimed = server.ok(BOOT, "POST", path::JOB_EXECUTE, worker).await;
+    let assignment = &claimed["assignment"];
+    let failure = json!({ "kind": "given_back", "message": "worker `a-worker` is stopping" });
+    let end = json!({
+        "job_id": assignment["preparation"]["job_id"], "lease": assignment["lease"]["token"],
+        "end": { "failure": failure, "exit_code": null }
+    });
+    server.ok(BOOT, "POST", path::JOB_STATUS, end).await;
+
+    let status = path::STATUS.replace("{executionId}", &id);
+    let list = |text: &str| format!("{}?repo={PUBLIC}&text={text}", path::EXECUTIONS);
+    let all = server.ok(BOOT, "GET", &status, Value::Null).await.to_string();
+    let hidden = ["ada@example.org", "a-value-of-a-variable", "a-worker"];
+    for fact in hidden {
+        assert!(all.contains(fact), "members see {fact}: {all}");
+    }
+    for url in [status, list("faster")] {
+        let shown = server.call(None, "GET", &url, Value::Null).await;
+        assert_eq!(shown.status, StatusCode::OK, "{url}: {}", shown.body);
+        let shown = shown.body.to_string();
+        assert!(shown.contains(&id), "{url}: {shown}");
+        for fact in hidden {
+            assert!(!shown.contains(fact), "{url} shows {fact}: {shown}");
+        }
+    }
+    for (token, number) in [(None, 0), (Some(BOOT), 1)] {
+        let found = server.call(token, "GET", &list("reviewed"), Value::Null).await;
+        assert_eq!(found.body["executions"].as_array().unwrap().len(), number, "{}", found.body);
+    }
+}
+
 #[tokio::test]
 async fn discoveries_of_public_repositories_are_hidden() {
     let server = Server::start();

@@ -9,8 +9,11 @@ use data_encoding::HEXLOWER;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, io::Read};
-use tidemill_services::Settings;
+use std::{collections::BTreeMap, io::Read, time::Duration};
+use tidemill_core::access::{Scope, TokenRequest};
+use tidemill_services::http::{ClientAddress, TokenVerifier, router};
+use tidemill_services::{Caller, Settings};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 const PIPELINE: &str =
@@ -27,10 +30,16 @@ fn tar() -> Vec<u8> {
         header.set_mode(0o644);
         tar.append_data(&mut header, path, bytes).unwrap();
     }
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Symlink);
-    header.set_size(0);
-    tar.append_link(&mut header, "out/link", "/etc/passwd").unwrap();
+    for (kind, path, target) in [
+        (tar::EntryType::Symlink, "out/link", "/etc/passwd"),
+        (tar::EntryType::Link, "out/same", "out/data.bin"),
+        (tar::EntryType::Link, "out/above", "../../other"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        tar.append_link(&mut header, path, target).unwrap();
+    }
     tar.into_inner().unwrap()
 }
 
@@ -108,6 +117,84 @@ async fn file_over_the_limit_of_a_reply_is_an_error_with_the_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_block_nobody_else() {
+    let server = Server::start(30_000);
+    let (_, artifact) = upload(&server, "zstd").await;
+    let path = format!("/api/artifact/file/{artifact}?path=out/data.bin");
+    let mut unread = Vec::new();
+    // More than there ever were readers.
+    for _ in 0..7 {
+        let request =
+            TokenRequest { name: "t".into(), scopes: [Scope::Read].into(), repo: None, expire_in_s: None };
+        let token = server.services.tokens.create(request, &Caller::bootstrap(Scope::Admin)).await.unwrap();
+        for _ in 0..3 {
+            let reply = timeout(Duration::from_secs(60), server.reply_with(&path, &token.token)).await;
+            let reply = reply.expect("a reply although others do not read theirs");
+            assert_eq!(reply.status(), StatusCode::OK);
+            unread.push(reply);
+        }
+    }
+    assert_eq!(server.call(Method::GET, &path, None).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_no_scripts_of_the_servers_own_pages() {
+    let server = Server::start(30_000);
+    let (_, artifact) = upload(&server, "zstd").await;
+    let link = server.post(&format!("/api/artifact/link/{artifact}"), json!({})).await.1;
+    let linked = format!("{}out/index.html", link["path"].as_str().unwrap());
+    let direct = format!("/api/artifact/file/{artifact}?path=out/index.html");
+    for (site, destination, is_shown) in [
+        ("same-origin", "iframe", true),
+        ("same-origin", "empty", true),
+        ("same-origin", "image", true),
+        ("same-origin", "script", false),
+        ("same-origin", "style", false),
+        ("same-origin", "worker", false),
+        ("same-site", "serviceworker", false),
+        // A report in its sandbox.
+        ("cross-site", "script", true),
+        ("none", "document", true),
+    ] {
+        for path in [&linked, &direct] {
+            let request = Request::get(path)
+                .header("authorization", "Bearer secret")
+                .header("sec-fetch-site", site)
+                .header("sec-fetch-dest", destination);
+            let reply = server.api.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let expected = if is_shown { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(reply.status(), expected, "{site} {destination} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_with_links_are_limited() {
+    let server = Server::start(30_000);
+    let (_, artifact) = upload(&server, "zstd").await;
+    let link = server.post(&format!("/api/artifact/link/{artifact}"), json!({})).await.1;
+    let verifier = TokenVerifier::from_token("secret").with_rate_limit(1);
+    let api = router(server.services.clone(), verifier);
+    let call = async |path: String| {
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ClientAddress([192, 0, 2, 1].into()));
+        api.clone().oneshot(request).await.unwrap().status()
+    };
+    let limited = async |path: &str| {
+        for _ in 0..1_000 {
+            match call(path.to_owned()).await {
+                StatusCode::TOO_MANY_REQUESTS => return true,
+                status => assert_eq!(status, StatusCode::NOT_FOUND),
+            }
+        }
+        false
+    };
+    // The path is not one of a file, so that nothing is searched.
+    assert!(limited(&format!("{}none", link["path"].as_str().unwrap())).await, "with a valid link");
+    assert!(limited("/artifact-files/invalid/none").await, "with an invalid link");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damaged_archive_is_an_error() {
     let server = Server::start(30_000);
     let (_, artifact) = upload(&server, "unheard-of").await;
@@ -154,7 +241,8 @@ async fn all_artifacts_of_an_execution_are_one_tar_with_a_directory_for_each() {
     }
     // The name of a job is no path.
     let directory = "unit_.._tests";
-    let expected = [("out/data.bin", 300_000), ("out/index.html", PAGE.len()), ("out/link", 0)];
+    let expected =
+        [("out/data.bin", 300_000), ("out/index.html", PAGE.len()), ("out/link", 0), ("out/same", 0)];
     assert_eq!(files, expected.map(|(path, size)| (format!("{directory}/{path}"), size)).into());
 
     let limited = Server::start_with(Settings { max_wait_ms: 0, ..Settings::default() });

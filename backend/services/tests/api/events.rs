@@ -93,6 +93,41 @@ async fn streams_are_bounded_and_end_when_asked() {
     assert_eq!(server.call(Method::GET, missing, None).await.0, StatusCode::NOT_FOUND);
 }
 
+/// A change of one job is a number for each stream, however many jobs there are: they are not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_read_no_jobs() {
+    let server = Server::start(30_000);
+    let (path, status) = start(&server).await;
+    let job = server.claim().await.unwrap();
+    let database = rusqlite::Connection::open(server.dir.path().join("tidemill.db")).unwrap();
+    let damaged = |is_damaged: bool| {
+        let (from, to) = if is_damaged { ("nodes", "hidden_nodes") } else { ("hidden_nodes", "nodes") };
+        database.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    let mut streams = Vec::new();
+    damaged(true);
+    assert_eq!(server.call(Method::GET, &status, None).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    for _ in 0..3 {
+        let mut events = server.reply(&path).await.into_body();
+        let created = next(&mut events).await.unwrap();
+        streams.push((events, created));
+    }
+    damaged(false);
+    let current = version(&server, &status).await;
+    for (_, created) in &streams {
+        assert_eq!(created, &("changed".to_owned(), current.clone()));
+    }
+    server.finish(&job, 0).await;
+    for (events, _) in &mut streams {
+        let mut last = next(events).await.unwrap();
+        while last.0 == "changed" {
+            last = next(events).await.unwrap();
+        }
+        assert_eq!(last, ("end".to_owned(), version(&server, &status).await));
+        assert_eq!(next(events).await, None);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stream_ends_when_its_token_is_revoked() {
     let server = Server::start(30_000);

@@ -2,8 +2,11 @@
 
 use super::server::Server;
 use axum::http::{Method, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tidemill_core::access::{Scope, TokenRequest};
 use tidemill_core::api::path;
+use tidemill_services::Caller;
 
 const FILE: &str = "name: many
 jobs:
@@ -62,6 +65,44 @@ async fn pipeline_file_is_shown_as_planned_without_masked_values() {
     );
     let unknown = uuid::Uuid::now_v7().to_string();
     assert_eq!(get(&server, path::PIPELINE_FILE, &unknown).await.0, StatusCode::NOT_FOUND);
+}
+
+/// A read token, and with it any job's token, may not learn the value of a protected variable.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_the_repositorys_variables_are_only_for_who_may_start_executions() {
+    let server = Server::start(30_000);
+    let repo = "https://git.example.org/team/app";
+    let options = json!({ "masked": false, "protected": true, "file": false, "forks": false });
+    let body = json!({ "repo": repo, "name": "REGION", "value": "a-protected-value", "variable": options });
+    assert!(server.post(path::SECRETS, body).await.0.is_success());
+    let request = json!({
+        "pipeline": file(3), "repo": repo, "source": { "kind": "none" }, "variables": { "LEVEL": "high" },
+        "branch": "main", "default_branch": "main"
+    });
+    let (status, created) = server.post(path::EXECUTE, request).await;
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    let url = path::PIPELINE_FILE.replace("{executionId}", created["execution_id"].as_str().unwrap());
+    for (scope, value) in [
+        (Scope::Read, Value::Null),
+        (Scope::Run, json!("a-protected-value")),
+        (Scope::Admin, json!("a-protected-value")),
+    ] {
+        let request = TokenRequest {
+            name: "t".into(),
+            scopes: [scope].into(),
+            repo: Some(repo.into()),
+            expire_in_s: None,
+        };
+        let token = server.services.tokens.create(request, &Caller::bootstrap(Scope::Admin)).await.unwrap();
+        let reply = server.reply_with(&url, &token.token).await;
+        let shown = reply.into_body().collect().await.unwrap().to_bytes();
+        let shown: Value = serde_json::from_slice(&shown).unwrap();
+        let of = |name: &str| {
+            let all = shown["variables"].as_array().unwrap();
+            all.iter().find(|one| one["name"] == name).unwrap()["value"].clone()
+        };
+        assert_eq!((of("REGION"), of("LEVEL")), (value, json!("high")), "{scope:?}: {shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

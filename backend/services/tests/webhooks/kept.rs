@@ -6,8 +6,22 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tidemill_core::api::path;
 use tidemill_core::repository::webhook::sign;
+use tidemill_services::ports::{Key, KeyStore, Keys};
+use tidemill_services::{Services, Settings, Stores};
+use tokio_util::sync::CancellationToken;
+
+/// Keys of a deployment.
+struct FixedKeys(Keys);
+
+#[async_trait::async_trait]
+impl KeyStore for FixedKeys {
+    async fn keys(&self) -> tidemill_services::Result<Keys> {
+        Ok(self.0.clone())
+    }
+}
 
 const DAY: i64 = 86_400_000;
 
@@ -79,6 +93,55 @@ async fn deliveries_are_listed_with_outcome_and_redelivered_once_per_key() {
         assert_eq!(list(&server, URL).await["deliveries"], json!([]));
         assert_eq!(redeliver(&server, &id, "k-3").await.0, StatusCode::NOT_FOUND, "after 7 days");
     }
+}
+
+#[tokio::test]
+async fn kept_bodies_are_sealed_again_under_the_newest_key() {
+    let server = Server::memory();
+    server.add_repository(URL, "github", json!({})).await;
+    let key = |byte: u8| Keys::from(Key([byte; 32])).to_text();
+    let under = |keys: String| {
+        let keys = Arc::new(FixedKeys(Keys::parse(&keys).unwrap()));
+        let stores = Stores { keys, ..server.stores.clone() };
+        Services::new(stores, Settings::default(), CancellationToken::new())
+    };
+    assert_eq!(server.github("push", "d-1", &push("main")).await.0, StatusCode::ACCEPTED);
+    let bodies = async || server.stores.documents.all("webhook-body", "").await.unwrap();
+    let first = bodies().await;
+    // A key is lost: nothing is changed.
+    let reply = under(key(1)).webhooks.rekey().await.unwrap();
+    assert_eq!(
+        (reply.renewed, reply.unreadable),
+        (0, vec!["a delivery of git.example.org/team/app".to_owned()])
+    );
+    assert_eq!(bodies().await, first);
+
+    // Under a newer key, the delivery can be repeated without the older one.
+    let both = under(key(2) + &server.stores.keys.keys().await.unwrap().to_text());
+    assert_eq!(both.webhooks.rekey().await.unwrap().renewed, 1);
+    let again = both.webhooks.rekey().await.unwrap();
+    assert_eq!((again.renewed, again.more, again.unreadable.len()), (0, false, 0));
+    assert_ne!(bodies().await, first);
+    let id = list(&server, URL).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    let newer = under(key(2));
+    assert_eq!(newer.webhooks.redeliver(URL, &id, None).await.unwrap().executions.len(), 1);
+    // An administrator's call reaches them as well.
+    let reply = server.with_services(both).ok(Method::POST, path::REKEY_SECRETS, Value::Null).await;
+    assert_eq!(reply["more"], json!(false), "{reply}");
+}
+
+#[tokio::test]
+async fn failed_redelivery_is_in_the_audit_log() {
+    let server = Server::memory();
+    server.add_repository(URL, "github", json!({})).await;
+    assert_eq!(server.github("push", "d-1", &push("main")).await.0, StatusCode::ACCEPTED);
+    let id = list(&server, URL).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    server.add_repository(URL, "gitea", json!({})).await;
+    assert_eq!(redeliver(&server, &id, "k").await.0, StatusCode::CONFLICT);
+    let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await;
+    let entries = audit["entries"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["action"] == "webhook.redeliver").expect("an entry");
+    assert_eq!((&entry["target"], &entry["outcome"]), (&json!(id), &json!("failed")), "{audit}");
 }
 
 #[tokio::test]

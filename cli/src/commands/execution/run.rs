@@ -319,8 +319,10 @@ async fn prepare(
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) =
-        tokio::join!(search.finish(), workers::open(settings, slots, labels, args.include.templates.as_deref()));
+    let (sources, worker) = tokio::join!(
+        search.finish(),
+        workers::open(settings, slots, labels, args.include.templates.as_deref())
+    );
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {

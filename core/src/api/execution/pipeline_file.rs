@@ -26,8 +26,10 @@ pub struct PipelineFileView {
 pub struct PlannedVariable {
     /// Its name.
     pub name: String,
-    /// Its value when the execution was planned.
-    pub value: String,
+    /// Its value when the execution was planned. Values of the repository's variables, which may be protected, are only for callers
+    /// who may start executions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// Where it is from.
     pub source: VariableSource,
 }

@@ -1,6 +1,7 @@
 //! What anyone may see of an execution of a public repository.
 
 use super::{ExecutionSummary, ExecutionView};
+use crate::execution::failure::{FailureKind, FailureReason};
 
 impl ExecutionSummary {
     /// Returns the execution without what only members of the repository may see: values of inputs, addresses of people, and
@@ -10,10 +11,18 @@ impl ExecutionSummary {
         self.inputs.clear();
         self.requested_by = None;
         self.parent = None;
-        // `Name <address>`
+        // `Name <address>`, or an address alone.
         let name = |author: String| author.split('<').next().unwrap_or_default().trim().to_owned();
-        self.commit_details.author = self.commit_details.author.map(name);
+        let author = self.commit_details.author.map(name);
+        self.commit_details.author = author.filter(|name| !name.is_empty() && !name.contains('@'));
         self
+    }
+}
+
+/// Replaces the message of a failure that names a worker.
+fn hide_worker(failure: &mut Option<FailureReason>) {
+    if let Some(failure) = failure.as_mut().filter(|failure| failure.kind == FailureKind::GivenBack) {
+        "the worker gave the job back".clone_into(&mut failure.message);
     }
 }
 
@@ -26,8 +35,12 @@ impl ExecutionView {
             job.runs_on.clear();
             job.waits_for_place = None;
             job.child = None;
+            // Its name and address may have values of variables.
+            job.environment = None;
+            hide_worker(&mut job.failure_reason);
             for attempt in &mut job.attempts {
                 attempt.worker = None;
+                hide_worker(&mut attempt.failure);
             }
         }
         view

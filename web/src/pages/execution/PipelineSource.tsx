@@ -42,7 +42,7 @@ function Variables({ variables }: { variables: NonNullable<PipelineFileView["var
           {
             name: "Value",
             cell: (one) =>
-              one.value == null ? <span class="dim">masked</span> : <span class="mono">{one.value}</span>,
+              one.value == null ? <span class="dim">hidden</span> : <span class="mono">{one.value}</span>,
           },
           {
             name: "From",

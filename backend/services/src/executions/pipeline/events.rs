@@ -1,12 +1,18 @@
 //! Follows the changes of an execution.
 
 use super::service::PipelineExecutionService;
-use crate::{error::Result, executions::children::ChildStatuses};
-use std::time::Duration;
+use crate::{
+    context::followed::FollowedExecution,
+    error::{Error, Result},
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tidemill_core::ids::ExecutionId;
 use tokio::time::{Instant, sleep_until};
 
-/// Minimum time between two checks for a change: further changes until then are one.
+/// Minimum time between two reads of an execution for all that follow it: further changes until then are one.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A change of an execution, or of a job or a log of it, with the new revision of its view.
@@ -23,11 +29,10 @@ pub enum ExecutionChange {
 pub struct ExecutionWatch {
     service: PipelineExecutionService,
     id: ExecutionId,
+    execution: Arc<FollowedExecution>,
     known: Option<u64>,
-    statuses: ChildStatuses,
     /// The last change of the records that was seen.
     seen: u64,
-    checked: Option<Instant>,
     has_ended: bool,
 }
 
@@ -38,12 +43,34 @@ impl PipelineExecutionService {
         (self.context.settings.max_wait_ms > 0).then(|| ExecutionWatch {
             service: self.clone(),
             id,
+            execution: self.context.followed.get(id),
             known: None,
-            statuses: ChildStatuses::default(),
             seen: 0,
-            checked: None,
             has_ended: false,
         })
+    }
+
+    /// Returns the revision of an execution's view and whether the execution has ended, as they are now or later. Jobs are not read,
+    /// except those that start executions.
+    async fn followed_revision(&self, id: ExecutionId, of: &FollowedExecution) -> Result<(u64, bool)> {
+        let asked = of.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut last = of.last.lock().await;
+        if last.covers < asked {
+            if let Some(at) = last.at {
+                sleep_until(at + MIN_INTERVAL).await;
+            }
+            let covers = of.asked.load(Ordering::SeqCst);
+            let missing = || Error::NotFound(format!("there is no execution {id}"));
+            // The state is read first: the revision of an execution that has ended is then the one of its end.
+            let (state, _) = self.context.stores.records.execution_state(id).await?.ok_or_else(missing)?;
+            let of_children = self.context.children_revision(id, &mut last.statuses).await?;
+            let revision = self.context.stores.records.revision(id).await?.ok_or_else(missing)?;
+            last.revision = revision ^ of_children;
+            last.has_ended = state.status.is_terminal();
+            last.at = Some(Instant::now());
+            last.covers = covers;
+        }
+        Ok((last.revision, last.has_ended))
     }
 }
 
@@ -51,15 +78,11 @@ impl ExecutionWatch {
     /// Waits for the next change; `None` if there is none any more, or the server stops. The caller may stop waiting and ask again.
     pub async fn next(&mut self) -> Result<Option<ExecutionChange>> {
         while !self.has_ended {
-            if let Some(checked) = self.checked {
-                sleep_until(checked + MIN_INTERVAL).await;
-            }
-            let (revision, content) = self.service.current(self.id, self.known, &mut self.statuses).await?;
-            self.checked = Some(Instant::now());
-            if let Some(content) = content {
+            let (revision, has_ended) = self.service.followed_revision(self.id, &self.execution).await?;
+            if has_ended || self.known != Some(revision) {
                 self.known = Some(revision);
-                self.has_ended = content.execution.state.status.is_terminal();
-                let change = if self.has_ended { ExecutionChange::Ended } else { ExecutionChange::Changed };
+                self.has_ended = has_ended;
+                let change = if has_ended { ExecutionChange::Ended } else { ExecutionChange::Changed };
                 return Ok(Some(change(revision)));
             }
             let context = &self.service.context;

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     ports::{ExecutionRecord, list_cursor},
 };
-use tidemill_core::api::{ExecutionKind, ExecutionList, ListQuery, Trigger};
+use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ListQuery, Trigger};
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::ids::ExecutionId;
 
@@ -58,32 +58,52 @@ impl Search {
         Ok((search != none).then_some(search))
     }
 
-    fn matches(&self, execution: &ExecutionRecord) -> bool {
+    /// Whether an execution matches. `is_public`: the text is searched in what anyone sees of the message.
+    fn matches(&self, execution: &ExecutionRecord, is_public: bool) -> bool {
         let spec = &execution.spec;
         let details = &spec.facts.details;
         let contains =
-            |text: Option<&String>, part: &str| text.is_some_and(|text| text.to_lowercase().contains(part));
+            |text: Option<&str>, part: &str| text.is_some_and(|text| text.to_lowercase().contains(part));
+        let message = if is_public { details.title() } else { details.message.as_deref() };
         self.event.is_none_or(|event| event == spec.trigger)
             && (self.kind.is_none_or(|kind| kind == spec.task.kind())
                 || self.failed_discoveries && execution.state.status == ExecutionStatus::Failed)
             && self.author.as_ref().is_none_or(|author| {
-                contains(details.author.as_ref(), author) || contains(spec.requested_by.as_ref(), author)
+                contains(details.author.as_deref(), author) || contains(spec.requested_by.as_deref(), author)
             })
             && self.commit.as_ref().is_none_or(|prefix| {
                 spec.commit.as_ref().is_some_and(|commit| commit.to_lowercase().starts_with(prefix))
             })
-            && self.text.as_ref().is_none_or(|text| contains(details.message.as_ref(), text))
+            && self.text.as_ref().is_none_or(|text| contains(message, text))
     }
 }
 
 impl PipelineExecutionService {
     /// Returns a page of executions, newest first.
     pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
+        self.list_as(query, false).await
+    }
+
+    /// Returns a page of executions, newest first, without what only members of the repository may see.
+    pub async fn list_for_anyone(&self, query: ListQuery) -> Result<ExecutionList> {
+        // A discovery tells about files and settings of the repository. Filters by people would tell their addresses.
+        let query = ListQuery {
+            kind: Some(ExecutionKind::RunPipeline),
+            failed_discoveries: None,
+            author: None,
+            ..query
+        };
+        let mut list = self.list_as(query, true).await?;
+        list.executions = list.executions.into_iter().map(ExecutionSummary::for_anyone).collect();
+        Ok(list)
+    }
+
+    async fn list_as(&self, query: ListQuery, is_public: bool) -> Result<ExecutionList> {
         list_cursor(&query)?;
         let limit = page_size(query.limit)?;
         let filter = ListQuery { limit: Some(limit), ..query };
         let (executions, next) = if let Some(search) = Search::of(&filter)? {
-            self.search(&filter, &search, limit as usize).await?
+            self.search(&filter, (&search, is_public), limit as usize).await?
         } else {
             let (executions, more) = self.context.stores.records.executions(&filter).await?;
             let next = executions.last().filter(|_| more).map(|last| last.spec.id);
@@ -100,7 +120,7 @@ impl PipelineExecutionService {
     async fn search(
         &self,
         filter: &ListQuery,
-        search: &Search,
+        (search, is_public): (&Search, bool),
         limit: usize,
     ) -> Result<(Vec<ExecutionRecord>, Option<ExecutionId>)> {
         let batch = limit.max(MIN_BATCH);
@@ -112,7 +132,7 @@ impl PipelineExecutionService {
             let number = executions.len();
             let last = executions.last().map(|last| last.spec.id);
             for (position, execution) in executions.into_iter().enumerate() {
-                if !search.matches(&execution) {
+                if !search.matches(&execution, is_public) {
                     continue;
                 }
                 let id = execution.spec.id;

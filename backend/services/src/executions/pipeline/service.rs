@@ -1,7 +1,7 @@
 //! The service for executions, and its read operations.
 
 use crate::{
-    access::variables::VariableService,
+    access::{caller::Caller, variables::VariableService},
     context::service_context::Context,
     error::{Error, Result},
     executions::{
@@ -16,6 +16,7 @@ use crate::{
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::execution::cost::Usage;
 use tidemill_core::{
+    access::Scope,
     api::{ExcludedJobList, ExecutionView, PipelineFileView},
     ids::ExecutionId,
 };
@@ -115,9 +116,10 @@ impl PipelineExecutionService {
         }
     }
 
-    /// Returns the pipeline file of an execution, as it was planned.
-    pub async fn pipeline_file(&self, id: ExecutionId) -> Result<PipelineFileView> {
-        view::pipeline_file(&self.context.cached_execution(id).await?.spec)
+    /// Returns the pipeline file of an execution, as it was planned. Values of the repository's variables are only for those who may
+    /// start executions, who read them in the list of variables as well.
+    pub async fn pipeline_file(&self, id: ExecutionId, caller: &Caller) -> Result<PipelineFileView> {
+        view::pipeline_file(&self.context.cached_execution(id).await?.spec, caller.has_scope(Scope::Run))
     }
 
     /// Returns the jobs of the pipeline file that take no part in an execution. They are planned again, as the others are.

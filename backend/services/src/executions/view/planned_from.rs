@@ -12,8 +12,8 @@ use tidemill_core::{
 /// Maximum number of listed jobs.
 const MAX_EXCLUDED_JOBS: usize = 500;
 
-/// Converts the pipeline file of an execution.
-pub fn pipeline_file(spec: &ExecutionSpec) -> Result<PipelineFileView> {
+/// Converts the pipeline file of an execution. `shows_values`: with the values of the repository's variables.
+pub fn pipeline_file(spec: &ExecutionSpec, shows_values: bool) -> Result<PipelineFileView> {
     let content = match &spec.task {
         ExecutionTask::RunPipeline { file } => file.clone(),
         ExecutionTask::DiscoverPipelines(_) => {
@@ -27,10 +27,10 @@ pub fn pipeline_file(spec: &ExecutionSpec) -> Result<PipelineFileView> {
         true => VariableSource::Repository,
         false => VariableSource::Request,
     };
-    let variables = spec.variables.iter().map(|(name, value)| PlannedVariable {
-        name: name.clone(),
-        value: value.clone(),
-        source: source(name),
+    let variables = spec.variables.iter().map(|(name, value)| {
+        let source = source(name);
+        let is_shown = shows_values || source == VariableSource::Request;
+        PlannedVariable { name: name.clone(), value: is_shown.then(|| value.clone()), source }
     });
     Ok(PipelineFileView {
         path: spec.facts.path.clone(),

@@ -150,13 +150,7 @@ pub async fn list(
         page.executions.retain(|execution| caller.can_read(&execution.repo));
         return Ok(json_reply(page));
     }
-    // A discovery tells about files and settings of the repository. Filters by people would tell their addresses.
-    query.kind = Some(ExecutionKind::RunPipeline);
-    query.failed_discoveries = None;
-    query.author = None;
-    let mut list = api.services.pipelines.list(query).await?;
-    list.executions = list.executions.into_iter().map(ExecutionSummary::for_anyone).collect();
-    Ok(json_reply(list))
+    Ok(json_reply(api.services.pipelines.list_for_anyone(query).await?))
 }
 
 pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
@@ -181,8 +175,12 @@ pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Repl
     Ok(json_reply(api.services.test_reports.for_execution(id).await?))
 }
 
-pub async fn pipeline_file(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json_reply(api.services.pipelines.pipeline_file(id).await?))
+pub async fn pipeline_file(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+) -> Reply {
+    Ok(json_reply(api.services.pipelines.pipeline_file(id, &caller).await?))
 }
 
 pub async fn excluded_jobs(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {

@@ -73,6 +73,7 @@ pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Cal
             api.services.repositories.rekey().await?,
             api.services.registries.rekey().await?,
             api.services.id_tokens.rekey().await?,
+            api.services.webhooks.rekey().await?,
         ];
         for other in others {
             reply.renewed += other.renewed;

@@ -1,8 +1,10 @@
 //! Files inside of artifacts. Jobs wrote them, so a browser shows them in a sandbox only, and only if their type is a known one.
 
 use crate::{
+    access::caller::Caller,
+    error::Error,
     http::{
-        client::AuthenticatedFlag,
+        client::{AuthenticatedFlag, ClientAddress},
         extractors::{Id, QueryParams},
         problem::ApiError,
         reply::{Reply, json_reply},
@@ -15,7 +17,7 @@ use axum::{
     body::Body,
     extract::{Path, State},
     http::{
-        HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue,
         header::{
             CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
             REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -24,7 +26,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use tidemill_core::ids::{ArtifactId, ExecutionId};
+use std::time::Instant;
+use tidemill_core::ids::{ArtifactId, ExecutionId, digest::sha256_hex};
 
 /// What a shown file may do. Its scripts run without the server's origin: they reach neither the page's token nor the API.
 const FILE_POLICY: &str = "sandbox allow-scripts; default-src 'self' 'unsafe-inline' data: blob:; connect-src 'none'; \
@@ -62,38 +65,80 @@ pub struct FileQuery {
 
 pub async fn file(
     State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id<ArtifactId>,
     QueryParams(query): QueryParams<FileQuery>,
+    headers: HeaderMap,
 ) -> Reply {
-    let found = api.services.artifacts.file(id, &query.path).await?;
+    check_destination(&headers)?;
+    let found = api.services.artifacts.file(id, &query.path, &reader_of(&caller)).await?;
     Ok(file_reply(found, &query.path, query.download))
 }
 
-pub async fn link(State(api): State<ApiState>, Id(id): Id<ArtifactId>) -> Reply {
-    Ok(json_reply(api.services.artifacts.link(id).await?))
+pub async fn link(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ArtifactId>,
+) -> Reply {
+    Ok(json_reply(api.services.artifacts.link(id, &reader_of(&caller)).await?))
 }
 
-/// Serves a file to the holder of a link, who has no token.
+/// Serves a file to the holder of a link, who has no token. It counts as a call of who asked for the link.
 pub async fn linked(
     State(api): State<ApiState>,
     proof: Option<Extension<AuthenticatedFlag>>,
+    client: Option<Extension<ClientAddress>>,
     Path((ticket, path)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Reply {
-    let id = api.services.artifacts.linked(&ticket).await?;
+    check_destination(&headers)?;
+    let limits = &api.token_verifier.limits;
+    let linked = api.services.artifacts.linked(&ticket).await;
+    if let (Err(Error::NotFound(_)), Some(Extension(client))) = (&linked, client) {
+        let counted = limits.count_invalid(client.network(), Instant::now());
+        counted.map_err(ApiError::too_many_requests)?;
+    }
+    let (id, reader) = linked?;
     if let Some(Extension(proof)) = proof {
         proof.set();
     }
-    let found = api.services.artifacts.file(id, &path).await?;
+    let counted = limits.count_valid(&format!("link {reader}"), false, Instant::now());
+    counted.map_err(ApiError::too_many_requests)?;
+    let found = api.services.artifacts.file(id, &path, &reader).await?;
     Ok(file_reply(found, &path, false))
 }
 
-pub async fn archive(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
-    let bytes = api.services.artifacts.archive(id).await?.ok_or_else(ApiError::no_archive)?;
+pub async fn archive(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+) -> Reply {
+    let bytes = api.services.artifacts.archive(id, &reader_of(&caller)).await?;
+    let bytes = bytes.ok_or_else(ApiError::no_archive)?;
     let headers = [
         (CONTENT_TYPE, "application/x-tar".to_owned()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"artifacts-{id}.tar\"")),
     ];
     Ok((headers, Body::from_stream(bytes)).into_response())
+}
+
+/// Returns the name under which reads of a caller are counted.
+fn reader_of(caller: &Caller) -> String {
+    sha256_hex(format!("{} {}", caller.id, caller.name).as_bytes())
+}
+
+/// Rejects a request of a page of the server itself for anything but a document, an image or a download: what jobs wrote must not
+/// become a script or a style of the UI. A sandboxed report is no page of the server for the browser.
+fn check_destination(headers: &HeaderMap) -> Result<(), Error> {
+    let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_own = matches!(value("sec-fetch-site"), Some("same-origin" | "same-site"));
+    let is_shown = |destination| ["document", "empty", "iframe", "image"].contains(&destination);
+    match value("sec-fetch-dest") {
+        Some(destination) if is_own && !is_shown(destination) => Err(Error::Forbidden(
+            "files of artifacts are no scripts, styles or fonts of the server's own pages".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn file_reply(found: FoundFile, path: &str, is_saved: bool) -> Response {

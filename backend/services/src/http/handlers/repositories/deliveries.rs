@@ -2,6 +2,7 @@
 
 use crate::{
     access::caller::Caller,
+    error::Error,
     http::{
         extractors::{JsonBody, QueryParams},
         handlers::executions::key,
@@ -35,9 +36,17 @@ pub async fn redeliver(
     let RedeliverRequest { repo, id } = request;
     caller.check_repository(&repo)?;
     let key = key(&caller, &headers)?;
-    let reply = api.services.webhooks.redeliver(&repo, &id, key.as_ref()).await?;
-    let outcome = format!("started {}", reply.executions.len());
-    api.services.audit.record(&caller, "webhook.redeliver", &id, Some(&repo), &outcome).await;
+    let result = api.services.webhooks.redeliver(&repo, &id, key.as_ref()).await;
+    let outcome = match &result {
+        Ok(reply) => Some(format!("started {}", reply.executions.len())),
+        // There is no such delivery.
+        Err(Error::NotFound(_)) => None,
+        Err(_) => Some("failed".to_owned()),
+    };
+    if let Some(outcome) = outcome {
+        api.services.audit.record(&caller, "webhook.redeliver", &id, Some(&repo), &outcome).await;
+    }
+    let reply = result?;
     let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(reply)).into_response())
 }
