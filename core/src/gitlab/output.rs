@@ -102,7 +102,9 @@ fn write_with(
         let _ = writeln!(out, "  {}", header.strip_suffix("null").unwrap_or(header).trim_end());
         for (key, value) in own {
             let name = key.as_str().unwrap_or_default();
-            match shared.reference(value).filter(|_| !comments.has_parts(Some(ix), name)) {
+            // A value with comments in it is written as it is, and no anchor.
+            let is_plain = !comments.has_parts(Some(ix), name);
+            match is_plain.then(|| shared.reference(value)).flatten() {
                 Some(reference) => {
                     lines(&comments.take(Some(ix), Some(name), None), 2, &mut out);
                     let _ = writeln!(out, "    {name}: {reference}");

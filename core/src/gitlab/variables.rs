@@ -22,9 +22,8 @@ use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
 
-pub(crate) use pieces::{Piece, pieces, push_reference};
+pub(crate) use pieces::{Piece, WithoutUnset, pieces, push_reference};
 use pieces::{literal_text, nested_reference, quote_for_shell};
-pub(crate) use unset::WithoutUnset;
 
 /// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;

@@ -1,6 +1,6 @@
 //! Translates `needs` and `dependencies`.
 
-mod variants;
+mod of_variants;
 
 use std::rc::Rc;
 

@@ -72,6 +72,9 @@ pub(crate) fn report_unset(unset: &[String], location: Location, path: &Path, lo
 /// Returns the name of an image like [`reference_or_empty`], which may also refer to outputs of other jobs. A variable that nobody
 /// sets is an error if no name of an image is left.
 fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    if let Ok(name) = scope.due_references(text) {
+        return Some(name);
+    }
     match scope.without_unset(text, Scope::due_references) {
         Ok(WithoutUnset { text: name, unset }) if unset.is_empty() || is_image_name(&name) => {
             report_unset(&unset, node.location, path, log);

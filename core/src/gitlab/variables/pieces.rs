@@ -11,6 +11,12 @@ pub(crate) enum Piece {
     Name(String),
 }
 
+/// A text in which variables that nobody sets are empty, and those.
+pub(crate) struct WithoutUnset {
+    pub(crate) text: String,
+    pub(crate) unset: Vec<String>,
+}
+
 /// Splits a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.
 pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();

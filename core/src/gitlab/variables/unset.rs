@@ -3,17 +3,12 @@
 use std::rc::Rc;
 
 use super::Scope;
+use super::pieces::WithoutUnset;
 use crate::execution::predefined;
 use crate::gitlab::predefined_names::is_never_set;
 
 /// Maximum number of variables of a text that nobody sets.
 const MAX_UNSET: usize = 16;
-
-/// A text in which variables that nobody sets are empty, and those.
-pub(crate) struct WithoutUnset {
-    pub(crate) text: String,
-    pub(crate) unset: Vec<String>,
-}
 
 impl Scope {
     /// Whether nobody sets `name`, so that it is empty: not even a job that hands variables to others.
@@ -29,7 +24,7 @@ impl Scope {
         text: &str,
         translate: impl Fn(&Self, &str) -> Result<String, String>,
     ) -> Result<WithoutUnset, String> {
-        let (mut scope, mut unset) = (self.clone(), Vec::new());
+        let (mut scope, mut unset) = (Self { accepts_unset: false, ..self.clone() }, Vec::new());
         loop {
             match translate(&scope, text) {
                 Ok(text) => return Ok(WithoutUnset { text, unset }),
