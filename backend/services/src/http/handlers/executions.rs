@@ -24,8 +24,7 @@ use axum::{
 use serde::Deserialize;
 use tidemill_core::{
     api::{
-        ExecuteRequest, ExecutionKind, ExecutionSummary, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest,
-        ListQuery, RetryRequest, TRACEPARENT,
+        ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest, ListQuery, RetryRequest, TRACEPARENT,
     },
     execution::assignment::Source,
     ids::ExecutionId,
