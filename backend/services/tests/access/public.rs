@@ -123,6 +123,7 @@ async fn less_obvious_facts_of_public_executions_are_hidden() {
     register(&server, PUBLIC, Some(true)).await;
     let pipeline = "
 name: p
+variables: { LEVEL: low }
 jobs:
   one: { image: i, script: [a], environment: { name: \"to-${LEVEL}\", url: \"https://${LEVEL}.example.org\" } }
 ";

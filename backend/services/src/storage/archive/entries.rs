@@ -81,11 +81,11 @@ impl<R: Read> Entries<R> {
     fn header(&mut self) -> io::Result<Option<Header>> {
         let mut block = Vec::with_capacity(BLOCK_SIZE);
         self.reader.by_ref().take(BLOCK_SIZE as u64).read_to_end(&mut block)?;
+        if !block.is_empty() && block.len() < BLOCK_SIZE {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
-        }
-        if block.len() < BLOCK_SIZE {
-            return Err(ErrorKind::UnexpectedEof.into());
         }
         self.headers += 1;
         if self.headers > MAX_HEADERS {
