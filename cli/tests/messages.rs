@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 35] = [
     "run",
     "check",
     "plan",
@@ -37,6 +37,8 @@ const COMMANDS: [&str; 33] = [
     "workers",
     "server",
     "worker",
+    "roles",
+    "sessions",
     "login",
     "logout",
     "init",

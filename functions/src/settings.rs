@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_aws::ResourceNames;
-use tidemill_core::access::sign_in::ProviderKind;
+use tidemill_core::access::provider::ProviderKind;
 use tidemill_core::pipeline::labels;
 use tidemill_core::repository::AddressPolicy;
 use tidemill_services::{ProviderOptions, ProviderSettings};

@@ -378,7 +378,7 @@ fn status_is_as_clean_as_outside_with_hidden_files_and_line_endings() {
 }
 
 #[test]
-fn repository_with_sha_256_names_is_refused_in_words() {
+fn repository_with_sha_256_names_is_refused() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = home.path().join("app");
     fs::create_dir(&dir).unwrap();

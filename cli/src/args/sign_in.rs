@@ -3,7 +3,7 @@
 use crate::env_vars;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use tidemill_core::access::sign_in::ProviderKind;
+use tidemill_core::access::provider::ProviderKind;
 
 /// The providers with which people sign in.
 #[derive(Debug, Clone, Default, Args)]

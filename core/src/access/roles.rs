@@ -2,7 +2,7 @@
 //!
 //! A role is a scope of tokens, for the repositories that its rule names. So whatever holds for a token holds for a person, too.
 
-use super::{Scope, sign_in::ProviderKind};
+use super::{Scope, provider::ProviderKind};
 use crate::repository::canonical_name;
 use crate::text::is_control;
 use crate::time::Timestamp;

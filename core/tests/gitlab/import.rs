@@ -109,7 +109,11 @@ fn unset_variables_are_comments_of_their_jobs_and_errors_where_they_must_be_know
     };
     let import = |text: &str| translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options);
     let imported = import("j: { image: x, script: ['echo $PROD_TOKEN'] }\n").unwrap();
-    assert!(imported.text.contains("\n  # nothing in this file sets `$PROD_TOKEN`"), "{}", imported.text);
+    assert!(
+        imported.text.contains("\n  # line 1: nothing in this file sets `$PROD_TOKEN`"),
+        "{}",
+        imported.text
+    );
     let errors = import("j: { image: $GROUP/x, script: [x] }\n").unwrap_err().render(false);
     assert!(errors.contains("`GROUP`, which nobody sets"), "{errors}");
 }

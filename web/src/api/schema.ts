@@ -687,7 +687,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The pipeline file of an execution as it was planned */
+        /** The pipeline file of an execution */
         get: operations["pipeline-file"];
         put?: never;
         post?: never;
@@ -877,7 +877,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The last deliveries of a repository's webhook */
+        /** The last deliveries of a webhook */
         get: operations["repository-deliveries"];
         put?: never;
         post?: never;
@@ -896,7 +896,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Process a kept delivery again */
+        /** Process a delivery again */
         post: operations["repository-deliveries-redeliver"];
         delete?: never;
         options?: never;
@@ -1121,8 +1121,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End one of the caller's sessions */
-        delete: operations["session-end-one"];
+        /** End a session */
+        delete: operations["session-end-end-one"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1135,7 +1135,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions */
+        /** The caller's sessions, or those of others */
         get: operations["session-list"];
         put?: never;
         post?: never;
@@ -1712,7 +1712,7 @@ export interface components {
             repo?: string | null;
             /** @description The target of the action: an id or a name. */
             target: string;
-            /** @description Id of the token: a UUID, or `bootstrap` for a token of the deployment itself. */
+            /** @description Id of the token: a UUID, or `bootstrap` for a token of the deployment itself; of a person: the provider and their id there. */
             token: string;
             /** @description Name of the token. */
             who: string;
@@ -1762,6 +1762,8 @@ export interface components {
              * @default pull-push
              */
             policy?: components["schemas"]["CachePolicy"];
+            /** @description The reference, `${NAME}`, whose value is the policy instead; not in a plan. */
+            policy_reference?: string | null;
             /**
              * @description After which outcomes of the job it is uploaded.
              * @default on_success
@@ -1793,20 +1795,20 @@ export interface components {
         CachePolicy: "pull-push" | "pull" | "push";
         /** @description The caller of a request. */
         CallerView: {
-            /** @description Name of the person or of the token. */
-            name: string;
-            /** @description The person's id, with its provider; absent for tokens of machines. */
-            person?: string | null;
-            /** @description The names by which rules of roles can select the person. */
-            names?: string[];
             /** @description The person's groups, as of the last sign-in. */
             groups?: string[];
+            /** @description Name of the person or of the token. */
+            name: string;
+            /** @description The names by which rules of roles can select the person. */
+            names?: string[];
+            /** @description The person's id, with its provider; absent for tokens of machines. */
+            person?: string | null;
+            /** @description The only repository of the token. */
+            repo?: string | null;
             /** @description The person's roles. */
             roles?: components["schemas"]["RoleGrant"][];
             /** @description The scopes of the token, or the highest one of the person's roles. */
             scopes: components["schemas"]["Scope"][];
-            /** @description The only repository of the token. */
-            repo?: string | null;
             /**
              * Format: uuid
              * @description Id of the session, if the caller is a browser that is signed in.
@@ -1889,6 +1891,11 @@ export interface components {
             address: string;
             /** @constant */
             kind: "component";
+        } | {
+            /** @constant */
+            kind: "artifact";
+            /** @description The path. */
+            path: string;
         });
         /** @description A pipeline that a job starts instead of running a script. The execution of it is a child of the job's execution. */
         ChildPipeline: {
@@ -1980,16 +1987,16 @@ export interface components {
             /** @description Status. */
             status: components["schemas"]["ExecutionStatus"];
         };
-        /** @description Exchanges a code for a token. */
+        /** @description Exchanges a code for a personal token. */
         CodeExchange: {
             /** @description The code. */
             code: string;
-            /** @description The text whose SHA-256 was sent for the code. */
-            verifier: string;
-            /** @description Name of the machine, for the name of the token. */
+            /** @description Name of the machine, for the list of tokens: no control characters. */
             machine: string;
+            /** @description The text of which the challenge is the SHA-256. */
+            verifier: string;
         };
-        /** @description A code for the command line. */
+        /** @description The reply with a code, which is valid for two minutes and once. */
         CodeReply: {
             /** @description The code. */
             code: string;
@@ -2311,6 +2318,11 @@ export interface components {
              * @default null
              */
             paths?: string[] | null;
+            /**
+             * @description Whether the commit's message asks that the push starts nothing. Then no file was read, and nothing follows from their absence.
+             * @default false
+             */
+            skipped?: boolean;
         };
         /** @description The reply to a dismissal. */
         DismissReply: {
@@ -2336,6 +2348,8 @@ export interface components {
         Environment: {
             /** @description What the job does with it. */
             action?: components["schemas"]["EnvironmentAction"];
+            /** @description A text with references, whose value is `auto_stop_in` instead; not in a plan. */
+            auto_stop_in_reference?: string | null;
             /**
              * Format: uint64
              * @description How long after the deployment it is stopped, in seconds.
@@ -3106,6 +3120,8 @@ export interface components {
              * @description Number of bytes before compression.
              */
             length: number;
+            /** @description Times of positions in the log, in order. They may be of bytes that earlier reports had. */
+            marks?: components["schemas"]["LogMark"][];
             /**
              * Format: uint64
              * @description Offset of the first byte in this attempt's log. Bytes that are already stored are skipped; a gap is rejected
@@ -3247,7 +3263,10 @@ export interface components {
             includes?: components["schemas"]["PinnedInclude"][];
             /** @description Its path in the repository, if the request named it. */
             path?: string | null;
-            /** @description The variables that the execution got besides those of the file, in their order. */
+            /**
+             * @description The variables that the execution got besides those of the file, in their order. Masked ones, which only jobs get, are not
+             *     among them.
+             */
             variables?: components["schemas"]["PlannedVariable"][];
         };
         /** @description Statistics of a pipeline. */
@@ -3293,7 +3312,10 @@ export interface components {
             name: string;
             /** @description Where it is from. */
             source: components["schemas"]["VariableSource"];
-            /** @description Its value when the execution was planned; absent: it is masked, so only jobs get it. */
+            /**
+             * @description Its value when the execution was planned. Values of the repository's variables, which may be protected, are only for callers
+             *     who may start executions.
+             */
             value?: string | null;
         };
         /** @description What a worker can prepare for a job before it holds the lease: enough to create a standby container. */
@@ -3621,7 +3643,7 @@ export interface components {
             credential?: components["schemas"]["CredentialChange"] | null;
             /** @description Its default branch; empty or never set: as reported by webhooks. */
             default_branch?: string | null;
-            /** @description The receivers of notifications; absent: unchanged. */
+            /** @description The receivers of notifications, which replace those of the same kind; empty: none of any kind; absent: unchanged. */
             notify?: components["schemas"]["Notify"][] | null;
             /** @description The git provider. */
             provider: components["schemas"]["Provider"];
@@ -3720,12 +3742,12 @@ export interface components {
         };
         /** @description What a person may do. */
         Role: "viewer" | "developer" | "maintainer" | "admin";
-        /** @description A role of a person. */
+        /** @description A role of the caller. */
         RoleGrant: {
-            /** @description The role. */
-            role: components["schemas"]["Role"];
             /** @description Its repositories; `*` stands for any characters. */
             repo: string;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
         };
         /** @description The rules of a deployment. */
         RoleList: {
@@ -3734,38 +3756,47 @@ export interface components {
         };
         /** @description A rule that gives a role; sent to add it, or to change the role of an existing one. */
         RoleRequest: {
-            /** @description The role. */
-            role: components["schemas"]["Role"];
-            /** @description A person, with the provider. */
-            user?: string | null;
-            /** @description A group, with the provider. */
+            /**
+             * @description A group, with the provider: `oidc:developers`, `github:acme/backend`. Without user and group the rule is for everyone who signs
+             *     in.
+             */
             group?: string | null;
             /** @description The repository; `*` stands for any characters. Absent: all. */
             repo?: string | null;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+            /** @description A person, with the provider: `oidc:alice@example.org`, `github:alice`. */
+            user?: string | null;
         };
         /** @description A rule that gives a role. */
         RoleRule: {
-            /** @description The role. */
-            role: components["schemas"]["Role"];
-            /** @description A person, with the provider. */
-            user?: string | null;
-            /** @description A group, with the provider. */
+            /**
+             * @description A group, with the provider: `oidc:developers`, `github:acme/backend`. Without user and group the rule is for everyone who signs
+             *     in.
+             */
             group?: string | null;
             /** @description The repository; `*` stands for any characters. Absent: all. */
             repo?: string | null;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
             /** @description When it was set. */
             set_at: components["schemas"]["Timestamp"];
             /** @description Name of who set it. */
             set_by: string;
-        };
-        /** @description For whom a rule is, and in which repositories it applies. */
-        RoleTarget: {
-            /** @description A person, with the provider. */
+            /** @description A person, with the provider: `oidc:alice@example.org`, `github:alice`. */
             user?: string | null;
-            /** @description A group, with the provider. */
+        };
+        /** @description For whom a rule is, and in which repositories it applies. A deployment has one rule for each. */
+        RoleTarget: {
+            /**
+             * @description A group, with the provider: `oidc:developers`, `github:acme/backend`. Without user and group the rule is for everyone who signs
+             *     in.
+             */
             group?: string | null;
             /** @description The repository; `*` stands for any characters. Absent: all. */
             repo?: string | null;
+            /** @description A person, with the provider: `oidc:alice@example.org`, `github:alice`. */
+            user?: string | null;
         };
         /** @description Starts a schedule now; its next time stays. */
         RunScheduleRequest: {
@@ -3908,41 +3939,41 @@ export interface components {
         };
         /** @description Who the caller is, and how one can sign in. */
         SessionInfo: {
-            /** @description Ways to sign in; none: only tokens. */
-            providers: components["schemas"]["ProviderView"][];
             /** @description The caller; absent if there is no valid token or session. */
             caller?: components["schemas"]["CallerView"] | null;
+            /** @description Ways to sign in; none: only tokens. */
+            providers: components["schemas"]["ProviderView"][];
         };
-        /** @description The sessions of the caller. */
+        /** @description Sessions. */
         SessionList: {
             /** @description The newest first. */
             sessions: components["schemas"]["SessionView"][];
-            /** @description Whether there are more. */
+            /** @description Whether there are more, which are not listed. */
             truncated?: boolean;
         };
-        /** @description A session of the caller. */
+        /** @description A session of a person. */
         SessionView: {
+            /** @description The browser's description of itself. */
+            browser?: string | null;
+            /** @description When the person signed in. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description Whether it is the session of this request. */
+            current: boolean;
+            /** @description When it ends if it is not used before. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description The address from which the person signed in, if known. */
+            from?: string | null;
             /**
              * Format: uuid
              * @description Its id.
              */
             id: string;
-            /** @description When the person signed in. */
-            created_at: components["schemas"]["Timestamp"];
+            /** @description The person's name, in lists of the sessions of others. */
+            name?: string | null;
+            /** @description The person's id, in lists of the sessions of others. */
+            person?: string | null;
             /** @description When it was last used, to the day. */
             used_at: components["schemas"]["Timestamp"];
-            /** @description When it ends if it is not used before. */
-            expires_at: components["schemas"]["Timestamp"];
-            /** @description The browser's description of itself. */
-            browser?: string | null;
-            /** @description The address from which the person signed in, if known. */
-            from?: string | null;
-            /** @description Whether it is the session of this request. */
-            current: boolean;
-            /** @description The person's id; only in lists of other people's sessions. */
-            person?: string | null;
-            /** @description The person's name; only in lists of other people's sessions. */
-            name?: string | null;
         };
         /** @description Stores a login. No reply of the API contains its password except an assignment. */
         SetRegistryRequest: {
@@ -4085,6 +4116,13 @@ export interface components {
              * @description Position in the script, from 0.
              */
             index: number;
+            /**
+             * Format: uint64
+             * @description Offset of its first line in the attempt's log, which shows the command. Absent if the log was cut before it.
+             */
+            log_offset?: number | null;
+            /** @description When it started, by the clock of the worker. */
+            started_at?: components["schemas"]["Timestamp"] | null;
         };
         /** @description The reply to a request to stop an environment. */
         StopEnvironmentReply: {
@@ -4316,15 +4354,15 @@ export interface components {
             last_used_at?: components["schemas"]["Timestamp"] | null;
             /** @description Its name. */
             name: string;
+            /** @description Id of the person whose roles it has, instead of scopes. */
+            person?: string | null;
             /**
              * @description The only repository that it applies to.
              * @default null
              */
             repo?: string | null;
-            /** @description Its scopes. */
+            /** @description Its scopes; none if it has the roles of a person. */
             scopes: components["schemas"]["Scope"][];
-            /** @description Id of the person whose roles it has, instead of scopes. */
-            person?: string | null;
         };
         /** @description What started an execution. */
         Trigger: "manual" | "retry" | "push" | "pull_request" | "schedule" | "parent_pipeline" | "merge_group" | "release" | "comment" | "pipeline";
@@ -6590,7 +6628,7 @@ export interface operations {
     schedule: {
         parameters: {
             query?: {
-                /** @description Repository; default all */
+                /** @description Repository */
                 repo?: string;
             };
             header?: never;
@@ -6906,10 +6944,10 @@ export interface operations {
             };
         };
     };
-    "session-end-one": {
+    "session-end-end-one": {
         parameters: {
             query?: {
-                /** @description The person whose session it is, for administrators */
+                /** @description The id of the session's person, if it is another one; needs an administrator */
                 person?: string;
             };
             header?: never;
@@ -6943,10 +6981,10 @@ export interface operations {
     "session-list": {
         parameters: {
             query?: {
-                /** @description Those of every person, for administrators; default false */
-                all?: boolean;
-                /** @description Those of this person, for administrators */
+                /** @description The id of a person; others need an administrator */
                 person?: string;
+                /** @description The sessions of all people; needs an administrator */
+                all?: boolean;
             };
             header?: never;
             path?: never;

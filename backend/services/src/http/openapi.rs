@@ -1,30 +1,28 @@
 //! The OpenAPI document, generated from the types and paths of the router.
 
+mod document;
 mod sessions;
 
-use schemars::{
-    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
-};
+use document::{Document, Kind, QueryParameters};
+use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
-use tidemill_core::access::sign_in::ProviderKind;
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
     BadgeReply, BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList,
     DeliveryList, DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList,
-    ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health,
+    ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health,
     InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
+    LogTimes, Overview, PipelineFileView, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
     RevokeBadgeReply, RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest,
     SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
-    Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
+    WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
     cost::Usage,
-    status::ExecutionStatus,
     test_report::{ExecutionTests, TestsReply, TestsRequest},
 };
 use tidemill_core::repository::registration::{
@@ -32,32 +30,6 @@ use tidemill_core::repository::registration::{
     RepositoryRequest, WebhookReply,
 };
 use tidemill_core::summary::view::{SummaryList, SummaryReply, SummaryRequest};
-
-struct Document {
-    schemas: SchemaGenerator,
-    paths: Map<String, Value>,
-}
-
-/// Type of a query parameter.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Id,
-    Status,
-    /// What started an execution.
-    Event,
-    /// What an execution does.
-    Task,
-    /// A provider of sign-ins.
-    Provider,
-    /// `true` or `false`.
-    Flag,
-    /// An integer between two bounds, inclusive.
-    Number(u64, u64),
-}
-
-/// Query parameters: name, type, description.
-type QueryParameters = &'static [(&'static str, Kind, &'static str)];
 
 const ANY_NUMBER: Kind = Kind::Number(0, u64::MAX);
 const PAGE_SIZE: Kind = Kind::Number(1, 200);
@@ -143,113 +115,6 @@ const UPLOAD_PARAMS: QueryParameters = &[
     ("lease", Kind::Id, "Its lease"),
     ("cache", Kind::Text, "For a cache: its key, as in the upload URL"),
 ];
-
-impl Document {
-    fn reference<T: JsonSchema>(&mut self) -> Value {
-        json!({ "content": { "application/json": { "schema": self.schemas.subschema_for::<T>() } } })
-    }
-
-    fn add(
-        &mut self,
-        path: &str,
-        method: &str,
-        summary: &str,
-        query: QueryParameters,
-        body: Option<Value>,
-        reply: Value,
-    ) {
-        let problem = self.schemas.subschema_for::<Problem>();
-        let mut reply = reply;
-        reply["description"] = json!("Done");
-        let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
-            let schema = match name {
-                "badgeKey" => json!({ "type": "string" }),
-                "provider" => json!({ "type": "string", "enum": ["github", "gitlab", "gitea", "bitbucket"] }),
-                "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{96}$" }),
-                "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
-                _ => json!({ "type": "string", "format": "uuid" }),
-            };
-            json!({ "name": name, "in": "path", "required": true, "schema": schema })
-        });
-        let status = self.schemas.subschema_for::<ExecutionStatus>();
-        let event = self.schemas.subschema_for::<Trigger>();
-        let provider = self.schemas.subschema_for::<ProviderKind>();
-        let kind_of_execution = self.schemas.subschema_for::<ExecutionKind>();
-        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days", "download"];
-        // Parameters are required only for these operations.
-        let required = [
-            path::ARTIFACT_CONTENT,
-            path::CACHE_CONTENT,
-            path::VARIABLES,
-            path::ENVIRONMENTS,
-            path::SECRETS,
-            path::REGISTRIES,
-            path::REPOSITORIES,
-            path::INSIGHTS,
-            path::ARTIFACT_FILE,
-            path::DELIVERIES,
-        ]
-        .contains(&path);
-        let in_query = query.iter().map(|(name, kind, meaning)| {
-            let schema = match kind {
-                Kind::Text => json!({ "type": "string" }),
-                Kind::Flag => json!({ "type": "boolean" }),
-                Kind::Id => json!({ "type": "string", "format": "uuid" }),
-                Kind::Status => json!(status),
-                Kind::Event => json!(event),
-                Kind::Provider => json!(provider),
-                Kind::Task => json!(kind_of_execution),
-                Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-            };
-            let required = *name == "provider" || required && !optional.contains(name);
-            json!({ "name": name, "in": "query", "required": required, "description": meaning,
-                    "schema": schema })
-        });
-        let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
-        let id = match (path, method) {
-            (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
-            (path::REPOSITORIES, "delete") => format!("{id}-remove"),
-            (path::BADGE, _) => format!("{id}-image"),
-            (path::TOKEN, _) => format!("{id}-revoke"),
-            (path::SESSION, "delete") => format!("{id}-end"),
-            (path::OWN_SESSION, _) => format!("{id}-end-one"),
-            (path::ROLES, "post") => format!("{id}-set"),
-            (path::OIDC_CONFIGURATION, _) => "oidc-configuration".to_owned(),
-            _ => id,
-        };
-        let mut operation = json!({
-            "operationId": id.trim_end_matches(".json"),
-            "summary": summary,
-            "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
-            "responses": {
-                "2XX": reply,
-                "default": {
-                    "description": "Error",
-                    "content": { "application/problem+json": { "schema": problem } },
-                },
-            },
-        });
-        if let Some(mut body) = body {
-            // A retry needs no body.
-            body["required"] = json!(path != path::RETRY);
-            operation["requestBody"] = body;
-        }
-        let public = [
-            path::HEALTH,
-            path::OPENAPI,
-            path::WEBHOOK,
-            path::BADGE,
-            path::OIDC_CONFIGURATION,
-            path::OIDC_KEYS,
-        ];
-        if public.contains(&path) || sessions::PUBLIC.contains(&path) {
-            operation["security"] = json!([]);
-        }
-        let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
-        of_path[method] = operation;
-    }
-}
 
 /// Links from a new execution to operations on it.
 fn links() -> Value {

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::{
     access::{
+        provider::ProviderKind,
         roles::{Person, Role, RoleRequest, RoleTarget},
         sessions::CSRF_HEADER,
-        sign_in::ProviderKind,
     },
     api::path,
 };

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::{
-    access::{sessions::challenge_of, sign_in::ProviderKind},
+    access::{provider::ProviderKind, sessions::challenge_of},
     api::path,
 };
 use tidemill_services::{HttpMessenger, ProviderOptions, ProviderSettings};

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tidemill_core::{
     access::{
+        provider::ProviderKind,
         roles::{Role, RoleTarget},
-        sign_in::{MAX_SIGN_IN_MS, ProviderKind},
+        sign_in::MAX_SIGN_IN_MS,
     },
     api::path,
 };

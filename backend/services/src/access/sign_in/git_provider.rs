@@ -8,10 +8,7 @@ use super::{
 use crate::ports::{ProviderClient, ProviderRequest};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use tidemill_core::access::{
-    roles::Person,
-    sign_in::{PendingSignIn, ProviderKind},
-};
+use tidemill_core::access::{provider::ProviderKind, roles::Person, sign_in::PendingSignIn};
 
 const PAGE_LEN: usize = 100;
 /// Maximum number of pages of groups.

@@ -18,9 +18,10 @@ use std::{
 use subtle::ConstantTimeEq;
 use tidemill_core::{
     access::{
+        provider::ProviderKind,
         roles::Person,
         sessions::challenge_of,
-        sign_in::{PendingSignIn, ProviderKind, ProviderView, SignInFailure, return_path},
+        sign_in::{PendingSignIn, ProviderView, SignInFailure, return_path},
     },
     api::path,
     text::printable,

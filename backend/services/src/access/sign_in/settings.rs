@@ -2,7 +2,7 @@
 
 use crate::ports::is_provider_address;
 use std::fmt;
-use tidemill_core::access::sign_in::ProviderKind;
+use tidemill_core::access::provider::ProviderKind;
 use url::Url;
 
 /// The claim in which OpenID providers usually list groups.
@@ -109,7 +109,7 @@ impl ProviderSettings {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{ProviderOptions, ProviderSettings, ProviderSettingsError};
-    use tidemill_core::access::sign_in::ProviderKind;
+    use tidemill_core::access::provider::ProviderKind;
 
     fn options(url: &str, secret: &str) -> ProviderOptions {
         let text = |text: &str| Some(text.to_owned());

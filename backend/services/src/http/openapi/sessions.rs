@@ -1,6 +1,6 @@
 //! Operations on sessions and roles, for the OpenAPI document.
 
-use super::{Document, Kind, QueryParameters};
+use super::document::{Document, Kind, QueryParameters};
 use serde_json::json;
 use tidemill_core::access::{
     TokenReply,
@@ -8,17 +8,6 @@ use tidemill_core::access::{
     sessions::{CodeExchange, CodeReply, CodeRequest, EndSessionReply, SessionInfo, SessionList},
 };
 use tidemill_core::api::path;
-
-/// Operations without a token: they authenticate the caller themselves, or authenticate nobody.
-pub const PUBLIC: [&str; 7] = [
-    path::SESSION,
-    path::SIGN_IN,
-    path::SIGN_IN_REPLY,
-    path::SESSIONS,
-    path::OWN_SESSION,
-    path::SESSION_CODE,
-    path::SESSION_TOKEN,
-];
 
 const SIGN_IN_PARAMS: QueryParameters = &[
     ("provider", Kind::Provider, "The provider"),

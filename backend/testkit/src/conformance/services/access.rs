@@ -3,9 +3,9 @@
 use crate::conformance::StoresUnderTest;
 use tidemill_core::access::{
     AuditQuery, Scope, TokenRequest,
+    provider::ProviderKind,
     roles::{Person, Role, RoleRequest, RoleTarget},
     sessions::{CodeExchange, MAX_IDLE_MS, SessionQuery, challenge_of},
-    sign_in::ProviderKind,
 };
 use tidemill_services::{Caller, Services, Settings};
 use tokio_util::sync::CancellationToken;

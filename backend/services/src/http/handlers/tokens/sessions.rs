@@ -27,10 +27,11 @@ use axum::{
 use serde::Deserialize;
 use std::{net::IpAddr, time::Instant};
 use tidemill_core::access::{
+    provider::ProviderKind,
     sessions::{
         CallerView, CodeExchange, CodeReply, CodeRequest, EndSessionReply, SessionInfo, SessionQuery,
     },
-    sign_in::{ProviderKind, SignInFailure},
+    sign_in::SignInFailure,
 };
 use tidemill_core::api::page;
 use uuid::Uuid;
