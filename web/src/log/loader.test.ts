@@ -48,7 +48,7 @@ function logOf(blocks: number): Uint8Array {
 describe("a loader", () => {
   beforeEach(() => {
     vi.useFakeTimers();
-    vi.stubGlobal("document", { hidden: false });
+    vi.stubGlobal("document", Object.assign(new EventTarget(), { hidden: false }));
   });
   afterEach(() => {
     vi.useRealTimers();

@@ -239,8 +239,8 @@ async fn nobody_sees_less_of_public_repositories_than_anyone() {
             browser.clone().call(&server, "POST", &cancel, Value::Null).await.status.is_client_error(),
             "{who}"
         );
-        let tests = path::TESTS.replace("{executionId}", &public);
-        assert!(browser.clone().get(&server, &tests).await.status.is_client_error(), "{who}");
+        let file = path::PIPELINE_FILE.replace("{executionId}", &public);
+        assert!(browser.clone().get(&server, &file).await.status.is_client_error(), "{who}");
         let reply = browser.clone().get(&server, &status(&private)).await;
         assert_eq!(reply.status.is_success(), who == "other", "{who}: {}", reply.body);
     }

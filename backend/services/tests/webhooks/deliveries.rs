@@ -267,8 +267,10 @@ async fn fork_is_held_by_approval_policy() {
             server.add_repository(URL, "github", json!({ "approval": approval })).await;
             server.github("pull_request", "d", &pull_request(7, from_fork)).await;
             let claimed = server.claim().await.unwrap();
-            let expected = json!({ "fetch_ref": "refs/pull/7/head", "target_branch": "main" });
-            assert_eq!(claimed.discovery(), &expected);
+            let discovery = claimed.discovery();
+            let source = (&discovery["fetch_ref"], &discovery["target_branch"]);
+            assert_eq!(source, (&json!("refs/pull/7/head"), &json!("main")));
+            assert_eq!(discovery["event"]["pull_request"]["from_fork"], from_fork);
             let messages =
                 lines(&server.report_discovery(&claimed, &[("p/pull.yml", PULL), ("p/ci.yml", CI)]).await);
             let case = format!("{approval}, from a fork: {from_fork}: {messages:?}");

@@ -43,6 +43,14 @@ async fn discoveries(server: &Server) -> usize {
         .count()
 }
 
+/// The discovery that a schedule of the default branch starts.
+fn discovery_of_schedule() -> Value {
+    json!({
+        "fetch_ref": "refs/heads/main", "only": ["p/n.yml"],
+        "event": { "branch": "main", "default_branch": "main", "trigger": "schedule" }
+    })
+}
+
 #[tokio::test]
 async fn schedule_starts_pipeline_and_missed_times_once() {
     for server in Server::for_each_store() {
@@ -57,7 +65,7 @@ async fn schedule_starts_pipeline_and_missed_times_once() {
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
         let claimed = server.claim().await.unwrap();
-        assert_eq!(claimed.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
+        assert_eq!(claimed.discovery(), &discovery_of_schedule());
         server.report_discovery(&claimed, &[("p/n.yml", NIGHTLY)]).await;
         server.finish(&claimed, true).await;
         let started = server.executions().await.pop().unwrap();
@@ -275,7 +283,7 @@ async fn schedules_are_listed_and_run_on_request() {
         let request = json!({ "repo": URL, "path": "p/n.yml" });
         let started = server.ok(Method::POST, path::RUN_SCHEDULE, request.clone()).await;
         let claimed = server.claim().await.unwrap();
-        assert_eq!(claimed.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
+        assert_eq!(claimed.discovery(), &discovery_of_schedule());
         server.finish(&claimed, true).await;
         let after = &list().await["schedules"][0];
         assert_eq!(after["last_execution"], started["execution_id"]);
