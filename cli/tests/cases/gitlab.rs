@@ -30,7 +30,9 @@ fn case_gitlab_29_after_script_runs_after_a_timeout() {
     let project = Project::new(&[(".gitlab-ci.yml", file)]);
     project.run(".gitlab-ci.yml", 1);
     let log = project.log("job");
-    assert!(log.ends_with("\ncleaning up: failed\n"), "{log}");
+    let end =
+        "\ncleaning up: failed\nthe job exceeded its timeout of 2 s; raise `timeout`, or split the job\n";
+    assert!(log.ends_with(end), "{log}");
 }
 
 #[test]
