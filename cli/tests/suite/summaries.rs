@@ -92,7 +92,7 @@ pub fn summary_and_annotations_are_reported(on: &Backend) {
     let log = env.log("scan");
     assert!(log.contains("warning: reports: broken.sarif: line 1, column"), "{log}");
     let log = env.log("lint");
-    assert!(!log.contains("# Attempt"), "the summary is not part of the log: {log}");
+    assert!(!log.contains("\n# Attempt"), "the summary is not part of the log: {log}");
 
     let retry = env.on_latest(&["retry"]);
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");

@@ -91,7 +91,9 @@ impl Report {
         let all = list.annotations.into_iter();
         let annotations: Vec<JobAnnotation> = all.filter(|one| is_shown(one.job_id)).collect();
         let mut counts = AnnotationCounts { left_out: list.counts.left_out, ..AnnotationCounts::default() };
-        annotations.iter().for_each(|one| counts.count(one.annotation.level));
+        for one in &annotations {
+            counts.count(one.annotation.level);
+        }
         (self.summaries, self.annotations, self.annotation_counts) = (summaries, annotations, counts);
     }
 }

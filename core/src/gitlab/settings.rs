@@ -8,6 +8,7 @@ pub const DEFAULT_IMAGE: &str = "ruby:3.1";
 
 /// Options of a translation, in addition to the GitLab files.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct TranslateOptions {
     /// The pipeline's name, unless `workflow: name` sets one.
     pub name: String,

@@ -152,7 +152,9 @@ impl AnnotationSet {
     /// Adds the annotations of another set.
     pub fn merge(&mut self, other: Self) {
         let (all, left_out) = other.into_parts();
-        all.into_iter().for_each(|annotation| self.add(annotation));
+        for annotation in all {
+            self.add(annotation);
+        }
         self.leave_out(left_out);
     }
 

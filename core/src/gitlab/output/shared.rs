@@ -70,13 +70,11 @@ impl SharedValues {
             return None;
         }
         let anchor = self.anchors.get_mut(&text_of(value)?)?;
-        Some(match anchor {
-            Some(number) => Reference::Alias(*number),
-            None => {
-                self.count += 1;
-                *anchor = Some(self.count);
-                Reference::First(self.count)
-            }
-        })
+        if let Some(number) = anchor {
+            return Some(Reference::Alias(*number));
+        }
+        self.count += 1;
+        *anchor = Some(self.count);
+        Some(Reference::First(self.count))
     }
 }
