@@ -41,6 +41,7 @@ pub(super) fn variables(address: &RepositoryAddress) -> [(&'static str, String);
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::variables;
     use crate::repository::RepositoryAddress;
