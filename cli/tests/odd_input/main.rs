@@ -221,7 +221,7 @@ fn commands_that_change_something_print_their_result_as_json() {
     let retried = json(&["dead-letters", "--retry", "--profile", "ci"]);
     assert_eq!(retried, json!([]));
     let logout = json(&["logout", "--profile", "ci"]);
-    assert_eq!(logout, json!({ "removed": "ci", "server": server.url }));
+    assert_eq!(logout, json!({ "removed": "ci", "server": server.url, "revoked": false }));
 }
 
 #[test]

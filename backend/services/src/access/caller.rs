@@ -49,11 +49,8 @@ impl Caller {
     /// Creates the caller for a person. Until [`Self::grants`] is set, they may do nothing.
     #[must_use]
     pub fn person(person: Person) -> Self {
-        Self {
-            id: person.id.as_str().into(),
-            person: Some(Arc::new(person.clone())),
-            ..Self::internal(&person.name)
-        }
+        let caller = Self::internal(&person.name);
+        Self { id: person.id.as_str().into(), person: Some(Arc::new(person)), ..caller }
     }
 
     /// Creates the caller for actions that no user requested, such as those of a schedule or a webhook.

@@ -287,10 +287,8 @@ fn outcome(
 ) -> (DeliveryOutcome, Vec<String>, Vec<tidemill_core::ids::ExecutionId>) {
     match result {
         Ok(reply) => {
-            let outcome = match reply.executions.is_empty() {
-                true => DeliveryOutcome::Skipped,
-                false => DeliveryOutcome::Started,
-            };
+            let outcome =
+                if reply.executions.is_empty() { DeliveryOutcome::Skipped } else { DeliveryOutcome::Started };
             (outcome, reply.lines.clone(), reply.executions.clone())
         }
         Err(Error::Invalid(why)) => (DeliveryOutcome::Refused, vec![why.clone()], Vec::new()),

@@ -164,11 +164,10 @@ impl Check {
             return Ok(caller);
         }
         match self.route.within {
-            Within::None | Within::Itself => {}
             Within::Forbidden if !caller.may_call_for_deployment(accepted) => {
                 return Err(ApiError::deployment_forbidden(&caller));
             }
-            Within::Forbidden => {}
+            Within::None | Within::Itself | Within::Forbidden => {}
             Within::Path => {
                 for (name, value) in params {
                     services.check_repository(name, value, &caller).await?;

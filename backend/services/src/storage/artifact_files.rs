@@ -148,7 +148,7 @@ fn directories(records: &[ArtifactRecord]) -> Vec<String> {
         let plain = plain.trim_start_matches('.').trim().to_owned();
         let plain = if plain.is_empty() { "artifact".to_owned() } else { plain };
         let unique = |number: usize| if number == 1 { plain.clone() } else { format!("{plain}-{number}") };
-        let unique = (1..).map(unique).find(|name| !taken.contains(name)).unwrap_or_default();
+        let unique = (1..=records.len()).map(unique).find(|name| !taken.contains(name)).unwrap_or_default();
         taken.insert(unique.clone());
         unique
     };

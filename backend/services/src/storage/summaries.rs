@@ -71,7 +71,9 @@ impl SummaryService {
             return Err(Error::Invalid(format!("a summary has at most {MAX_SUMMARY_BYTES} bytes")));
         }
         let mut bounds = AnnotationSet::default();
-        annotations.into_iter().for_each(|annotation| bounds.add(annotation));
+        for annotation in annotations {
+            bounds.add(annotation);
+        }
         bounds.leave_out(left_out);
         let (annotations, left_out) = bounds.into_parts();
         let markdown = Some(bounded(&markdown, false)).filter(|text| !text.trim().is_empty());
@@ -122,22 +124,19 @@ impl SummaryService {
         if record.size == 0 {
             return Err(none());
         }
-        let packed = match record.text {
-            Some(text) => {
-                STANDARD.decode(text).map_err(|error| Error::storage("reading a summary", error))?
-            }
-            None => {
-                let stored = self.context.stores.objects.get(&object_key(execution, of)).await;
-                let bytes = stored.map_err(|error| match error {
-                    Error::NotFound(_) => Error::NotFound(format!("the summary of job {job} has expired")),
-                    error => error,
-                })?;
-                let read = bytes.try_fold(Vec::new(), |mut all, part| async move {
-                    all.extend_from_slice(&part);
-                    Ok(all)
-                });
-                read.await.map_err(|error| Error::io("reading a summary", error))?
-            }
+        let packed = if let Some(text) = record.text {
+            STANDARD.decode(text).map_err(|error| Error::storage("reading a summary", error))?
+        } else {
+            let stored = self.context.stores.objects.get(&object_key(execution, of)).await;
+            let bytes = stored.map_err(|error| match error {
+                Error::NotFound(_) => Error::NotFound(format!("the summary of job {job} has expired")),
+                error => error,
+            })?;
+            let read = bytes.try_fold(Vec::new(), |mut all, part| async move {
+                all.extend_from_slice(&part);
+                Ok(all)
+            });
+            read.await.map_err(|error| Error::io("reading a summary", error))?
         };
         let mut text = String::new();
         zstd::stream::read::Decoder::new(packed.as_slice())

@@ -23,9 +23,8 @@ pub fn pipeline_file(spec: &ExecutionSpec, shows_values: bool) -> Result<Pipelin
             )));
         }
     };
-    let source = |name: &str| match spec.facts.external.contains(name) {
-        true => VariableSource::Repository,
-        false => VariableSource::Request,
+    let source = |name: &str| {
+        if spec.facts.external.contains(name) { VariableSource::Repository } else { VariableSource::Request }
     };
     let variables = spec.variables.iter().map(|(name, value)| {
         let source = source(name);

@@ -99,17 +99,15 @@ async fn repository(
 
 /// Returns the repository of the execution or job that the path names, if it runs a pipeline.
 async fn repository_of_path(api: &ApiState, params: &RawPathParams) -> Result<Option<String>, Error> {
-    for (name, value) in params {
-        let execution = match execution_of(api, name, value).await {
-            Ok(Some(execution)) => execution,
-            Ok(None) | Err(Error::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // A discovery tells about files and settings of the repository.
-        let is_shown = execution.spec.task.kind() == ExecutionKind::RunPipeline;
-        return Ok(is_shown.then(|| execution.spec.repo.clone()));
-    }
-    Ok(None)
+    let Some((name, value)) = params.into_iter().next() else { return Ok(None) };
+    let execution = match execution_of(api, name, value).await {
+        Ok(Some(execution)) => execution,
+        Ok(None) | Err(Error::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // A discovery tells about files and settings of the repository.
+    let is_shown = execution.spec.task.kind() == ExecutionKind::RunPipeline;
+    Ok(is_shown.then(|| execution.spec.repo.clone()))
 }
 
 async fn execution_of(

@@ -101,13 +101,14 @@ impl Document {
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
             (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
+            (path::SECRETS | path::REGISTRIES | path::ROLES, "post") | (path::REPOSITORIES, "put") => {
+                format!("{id}-set")
+            }
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::BADGE, _) => format!("{id}-image"),
             (path::TOKEN, _) => format!("{id}-revoke"),
             (path::SESSION, "delete") => format!("{id}-end"),
             (path::OWN_SESSION, _) => format!("{id}-end-one"),
-            (path::ROLES, "post") => format!("{id}-set"),
             (path::OIDC_CONFIGURATION, _) => "oidc-configuration".to_owned(),
             _ => id,
         };

@@ -71,7 +71,7 @@ impl<R: Read> Entries<R> {
                     };
                     let own_target = || header.link_name_bytes().unwrap_or_default().into_owned();
                     let target = extensions.target.unwrap_or_else(own_target);
-                    return Ok(Some(EntryHead { path, target, size, header }));
+                    return Ok(Some(EntryHead { header, path, target, size }));
                 }
             }
         }

@@ -149,7 +149,9 @@ fn view(caller: &Caller) -> CallerView {
         groups: person.map(|person| person.groups.iter().cloned().collect()).unwrap_or_default(),
         roles: caller.grants.listed(),
         scopes: match person {
-            Some(_) => caller.grants.highest().map(|role| role.scope()).into_iter().collect(),
+            Some(_) => {
+                caller.grants.highest().map(tidemill_core::access::roles::Role::scope).into_iter().collect()
+            }
             None => (*caller.scopes).clone(),
         },
         repo: caller.repo.as_deref().map(str::to_owned),
