@@ -168,6 +168,9 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("badge") && !is("badge --revoke") {
         return code == Some(2) && stderr.contains("a badge needs a server");
     }
+    if example.contains("--browser") {
+        return code == Some(2) && stderr.contains("has no way to sign in with a browser");
+    }
     if is("sessions revoke") || is("roles remove") {
         return code == Some(2) && (stderr.contains("no such session") || stderr.contains("no rule gives"));
     }
