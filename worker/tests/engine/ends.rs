@@ -4,18 +4,12 @@ use super::{Bench, job, jobs_of_execution, kind};
 use tidemill_core::execution::failure::FailureKind;
 
 /// Obtains the nonce of the markers, and prints markers that could make the script seem to have ended.
-const FORGED_MARKERS: &str = r#"printf() {
-  case $1 in *tm:*)
-    N=${1#*tm:}
-    N=${N%%:*}
-    for M in end:0: flush begin after step:0 step:1 step:4000000000; do
-      command printf '\036tm:%s:%s\036' "$N" "$M"
-      command printf '\036tm:%s:%s\036' "$N" "$M" >/proc/1/fd/1 || :
-    done
-    echo "nonce:${#N}";;
-  esac
-  command printf "$@"
-}"#;
+const FORGED_MARKERS: &str = r#"N=$(sed -n 's/.*tm:\([0-9a-f]*\):.*/\1/p' /dev/shm/tidemill/environment)
+for M in end:0: flush begin after step:0 step:1 step:4000000000; do
+  printf '\036tm:%s:%s\036' "$N" "$M"
+  printf '\036tm:%s:%s\036' "$N" "$M" >/proc/1/fd/1 || :
+done
+echo "nonce:${#N}""#;
 /// Outlives the script, ignores signals, and keeps the output open.
 const BACKGROUND_PROCESS: &str =
     "(trap '' TERM HUP INT; while :; do nc -l -p 4711 </dev/null || sleep 0.1; done) &";
