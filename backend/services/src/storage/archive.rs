@@ -246,7 +246,7 @@ mod tests {
     async fn client_that_does_not_read_has_no_turn() {
         let turns = Arc::new(Semaphore::new(1));
         let slow = find(&turns, 1_000_000).await;
-        let other = timeout(MAX_TEST_TIME, find(&turns, 10)).await.expect("the turn of the slow one");
+        let other = timeout(MAX_TEST_TIME, find(&turns, 10)).await.unwrap();
         let chunks: Vec<Bytes> = other.bytes.try_collect().await.unwrap();
         assert_eq!(chunks.concat(), [7; 10]);
         let chunks: Vec<Bytes> = slow.bytes.try_collect().await.unwrap();
@@ -261,7 +261,7 @@ mod tests {
         let open = OpenRead { turns: Arc::new(Semaphore::new(1)), held: Box::new(held) };
         let search = timeout(Duration::from_millis(1), endless.find("file".into(), u64::MAX, open)).await;
         assert!(search.is_err(), "it is still searched");
-        timeout(MAX_TEST_TIME, ended).await.expect("the search ends").unwrap_err();
+        timeout(MAX_TEST_TIME, ended).await.unwrap().unwrap_err();
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ async fn provider() -> String {
     url
 }
 
-async fn server(kind: ProviderKind, url: &str) -> Server {
+fn server(kind: ProviderKind, url: &str) -> Server {
     let server = Server::start();
     server.services.set_public_url(ORIGIN);
     let text = |text: &str| Some(text.to_owned());
@@ -120,7 +120,7 @@ async fn people_of_git_providers_have_their_names_and_groups() {
         (ProviderKind::Gitlab, "/oauth/authorize", "openid profile", &["team", "team/backend"]),
         (ProviderKind::Gitea, "/login/oauth/authorize", "openid profile groups", &["team", "team/backend"]),
     ] {
-        let server = server(kind, &url).await;
+        let server = server(kind, &url);
         let mut browser = Browser::default();
         let (path, query) = begin(&mut browser, &server, kind).await;
         assert_eq!((path.as_str(), query["scope"].as_str()), (page, scope));
@@ -144,7 +144,7 @@ async fn people_of_git_providers_have_their_names_and_groups() {
 async fn invalid_code_of_a_git_provider_creates_no_session() {
     let url = provider().await;
     for kind in [ProviderKind::Github, ProviderKind::Gitlab, ProviderKind::Gitea] {
-        let server = server(kind, &url).await;
+        let server = server(kind, &url);
         let mut browser = Browser::default();
         let (_, query) = begin(&mut browser, &server, kind).await;
         let answer = [("code".to_owned(), "stolen".to_owned()), ("state".to_owned(), query["state"].clone())];

@@ -68,10 +68,7 @@ async fn anyone_reads_executions_and_logs_of_public_repositories_and_nothing_els
     for route in ROUTES.iter().filter(|route| !route.need.is_empty()) {
         for (execution, ids, repo) in [(&public, &public_ids, PUBLIC), (&private, &private_ids, PRIVATE)] {
             let url = route_url(route, execution, ids, &victim).replace("repo=ours", &format!("repo={repo}"));
-            let named = match url.contains('?') {
-                true => url.clone(),
-                false => format!("{url}?repo={repo}"),
-            };
+            let named = if url.contains('?') { url.clone() } else { format!("{url}?repo={repo}") };
             for url in [url, named] {
                 let case = format!("{} {url}", route.method);
                 let reply = server.call(None, route.method, &url, route_body(route, repo, ids)).await;

@@ -118,7 +118,7 @@ async fn excluded_jobs_are_listed_with_reasons_and_bounded() {
     assert_eq!(shown["jobs"][1]["job_name"], "wide [n=1]", "{shown}");
     let text = file(256);
     let (_, wide) = text.split_once("  wide:").unwrap();
-    let more: String = ["wider", "widest"].iter().map(|name| format!("  {name}:{wide}")).collect();
+    let more = format!("  wider:{wide}  widest:{wide}");
     let id = start(&server, &(text.clone() + &more)).await;
     let (_, shown) = get(&server, path::EXCLUDED_JOBS, &id).await;
     assert_eq!((shown["jobs"].as_array().unwrap().len(), &shown["total"]), (500, &json!(1 + 3 * 255)));

@@ -45,8 +45,8 @@ async fn start(services: &Services) -> ExecutionId {
     services.pipelines.execute(execute, None, None).await.unwrap().execution_id
 }
 
-fn failed() -> Option<FailureReason> {
-    Some(FailureReason::new(FailureKind::ScriptFailed, "exit code 1"))
+fn failed() -> FailureReason {
+    FailureReason::new(FailureKind::ScriptFailed, "exit code 1")
 }
 
 /// A summary requires the lease and replaces an earlier one, large and small ones are read as they were written, and a retry of the job
@@ -68,7 +68,7 @@ pub async fn summary_requires_lease_and_is_that_of_newest_attempt(subject: &Stor
     summaries.store(request(&bad, "# First <b>try</b>", &["of the first attempt"])).await.unwrap();
     assert_eq!(summaries.text(good_id, None).await.unwrap(), large);
     end(&services, &good, None).await;
-    end(&services, &bad, failed()).await;
+    end(&services, &bad, Some(failed())).await;
     assert!(matches!(summaries.store(request(&good, "late", &[])).await, Err(Error::LeaseLost(_))));
 
     let again = claim_at(&services, first, 1).await.unwrap();
@@ -76,7 +76,7 @@ pub async fn summary_requires_lease_and_is_that_of_newest_attempt(subject: &Stor
     let list = summaries.list(first).await.unwrap();
     assert_eq!((list.summaries.len(), list.annotations.len()), (1, 1), "of `a` only");
     summaries.store(request(&again, "# Second", &["same", "new"])).await.unwrap();
-    end(&services, &again, failed()).await;
+    end(&services, &again, Some(failed())).await;
     assert_eq!(summaries.text(bad_id, None).await.unwrap(), "# Second");
     assert_eq!(summaries.text(bad_id, Some(1)).await.unwrap(), "# First <b>try</b>");
     let list = summaries.list(first).await.unwrap();
