@@ -32,7 +32,8 @@ impl Reply {
 fn send(url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let host = url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(host).unwrap();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
         body.len()
@@ -117,8 +118,8 @@ impl SignInFixture {
         let path = format!("/api/session/callback?code=c&state={state}");
         let back = send(&self.url, "GET", &path, &[("cookie", &cookie)], "");
         assert_eq!((back.0, back.header("location")), (303, format!("{}/", self.url)), "{}", back.2);
-        let set = back.1.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
-        let set = set.filter(|value| value.starts_with("tidemill-session=")).next_back().unwrap();
+        let mut set = back.1.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+        let set = set.rfind(|value| value.starts_with("tidemill-session=")).unwrap();
         set.split(';').next().unwrap().to_owned()
     }
 

@@ -115,5 +115,5 @@ pub(super) async fn watch_started(
         deployment.close().await;
         watch::exit_outcome(&last)
     };
-    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
+    or_exit_on_interrupt(Box::pin(end), Exit::Canceled as i32).await?
 }
