@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    Backend, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,
+    Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,
 };
 
 /// A proxy proxy client and server that records status requests, disables long polls, and can cut its connections.
@@ -103,13 +103,14 @@ fn server_without_long_poll_is_polled_once_a_second_at_most() {
 
 #[test]
 fn watch_tolerates_a_short_outage() {
-    let env = Backend::Server.test_env(&TWO_JOBS.replace("sleep 3", "sleep 8"));
+    let env = Backend::Server.test_env(&TWO_JOBS.replace("sleep 3", GATED));
     let proxy = RecordingProxy::start(&env);
     let mut run = env.spawn(&["run", "--server", &proxy.url]);
     env.wait_until_started();
     proxy.cut();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("is unreachable; retrying")), "the outage is reported");
+    env.open_gate();
     env.wait_for("the execution ends during the outage", has_ended);
     proxy.restore();
     let rest: Vec<String> = lines.collect();

@@ -254,14 +254,17 @@ impl TestEnv {
         text(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Lets the slow job of [`GATED`](super::GATED) end: makes the file that it waits for.
+    /// Lets the slow job of [`GATED`](super::GATED) end, once its script runs: makes the file that it waits for.
     pub fn open_gate(&self) {
+        // Before that, the only container could be another one of the job.
+        self.wait_until_started();
         let open = |container: &String| {
             let touched =
                 Command::new("docker").args(["exec", container, "touch", "/tmp/go"]).output().unwrap();
             touched.status.success()
         };
-        wait_until(|| self.containers().iter().any(open)).expect("a container runs");
+        let opened = self.containers().iter().filter(|container| open(container)).count();
+        assert!(opened > 0, "no container runs");
     }
 
     /// Returns the ids of the networks of this environment's workers.

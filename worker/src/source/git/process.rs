@@ -70,8 +70,11 @@ pub fn supervise(
     let mut stderr_tail = StderrTail::default();
     let mut buffer = vec![0; BUFFER_SIZE];
     while output.is_some() || errors.is_some() {
+        // Asked before the pipes are: what a process wrote before it ended is then read to its last byte.
+        let has_ended = group.has_ended();
         let fds = [output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
-        let [output_ready, errors_ready] = wait_readable(fds)?;
+        let wait = if has_ended { Duration::ZERO } else { POLL_INTERVAL };
+        let [output_ready, errors_ready] = wait_readable(fds, wait)?;
         if output_ready {
             match read(output.as_mut(), &mut buffer)? {
                 0 => output = None,
@@ -94,7 +97,7 @@ pub fn supervise(
         }
         monitor.check()?;
         // Background processes, such as those of ssh, may keep the pipes open.
-        if !output_ready && !errors_ready && group.has_ended() {
+        if !output_ready && !errors_ready && has_ended {
             break;
         }
     }
@@ -160,7 +163,7 @@ impl QueryProcess {
     fn receive(&mut self) -> Result<(), SourceError> {
         let mut buffer = [0; 8 << 10];
         loop {
-            let [ready, _] = wait_readable([Some(self.output.as_fd()), None])?;
+            let [ready, _] = wait_readable([Some(self.output.as_fd()), None], POLL_INTERVAL)?;
             if ready {
                 let count = read(Some(&mut self.output), &mut buffer)?;
                 if count == 0 {
@@ -325,9 +328,9 @@ pub fn size_of(directory: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
-/// Waits up to [`POLL_INTERVAL`] until one of `fds` is readable or closed, and returns which of them are.
-fn wait_readable(fds: [Option<BorrowedFd<'_>>; 2]) -> Result<[bool; 2], SourceError> {
-    let timeout = Timespec::try_from(POLL_INTERVAL).map_err(|error| SourceError::new(error.to_string()))?;
+/// Waits up to `timeout` until one of `fds` is readable or closed, and returns which of them are.
+fn wait_readable(fds: [Option<BorrowedFd<'_>>; 2], timeout: Duration) -> Result<[bool; 2], SourceError> {
+    let timeout = Timespec::try_from(timeout).map_err(|error| SourceError::new(error.to_string()))?;
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&timeout)) {
@@ -371,8 +374,31 @@ impl StderrTail {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_STDERR_BYTES, StderrTail};
+    use super::{MAX_STDERR_BYTES, ProcessLimits, StderrTail, supervise};
+    use std::{
+        ops::ControlFlow,
+        process::{Command, Stdio},
+        time::{Duration, Instant},
+    };
+
+    #[test]
+    fn output_is_complete_although_another_process_keeps_the_pipes_open() {
+        let started = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & head -c 100000 /dev/zero; echo end >&2"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut count = 0;
+        let outcome = supervise(&mut command, ProcessLimits::default(), &mut |bytes| {
+            count += bytes.len();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(outcome.status.unwrap().success(), "{outcome:?}");
+        assert_eq!((count, outcome.stderr.as_str()), (100_000, "end"));
+        assert!(started.elapsed() < Duration::from_secs(50), "it waits for the process in the background");
+    }
 
     #[test]
     fn stderr_is_bounded_without_progress_lines() {
