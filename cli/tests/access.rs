@@ -1,7 +1,7 @@
 //! Tokens, TLS and the audit log on the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{TestEnv, binary, json, stop, text, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
 use std::{
@@ -10,7 +10,6 @@ use std::{
     path::PathBuf,
     process::{Child, Output, Stdio},
 };
-use support::{TestEnv, binary, json, stop, text, wait_until};
 
 const ONE: &str = "name: one\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 

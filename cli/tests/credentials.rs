@@ -1,18 +1,14 @@
 //! Private repositories on a server: the credential of the registration reaches the worker, and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "../../worker/tests/support/http_git.rs"]
-mod http_git;
-mod support;
-
+use crate::http_git::{HttpGit, ServerOptions};
+use crate::support::{TestEnv, binary, finish, git::git, serve_with, stop, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http_git::{HttpGit, ServerOptions};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Output, Stdio},
 };
-use support::{TestEnv, binary, finish, git::git, serve_with, stop, text};
 
 const TOKEN: &str = "token-of-the-private-repository";
 const KEY: &str = "bGluZSBvZiB0aGUgcHJpdmF0ZSBrZXk";

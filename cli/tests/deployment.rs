@@ -1,9 +1,6 @@
 //! The suite on deployments: a server on this machine, and one in the cloud.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod suite;
-mod support;
-
 mod server {
     crate::suite!(Some(crate::support::Backend::Server));
 }

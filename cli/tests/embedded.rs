@@ -1,13 +1,11 @@
 //! The suite with the embedded server, and tests that apply only to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod suite;
-mod support;
+use crate::support::{Backend, TestEnv, json, text};
 use serde_json::Value;
 use std::fs;
-use support::{Backend, TestEnv, json, text};
 
-suite!(Some(Backend::Embedded));
+crate::suite!(Some(Backend::Embedded));
 
 #[test]
 fn invalid_files_and_usage_errors_exit_with_2() {
@@ -44,7 +42,7 @@ fn id_token_fails_a_run_without_a_server() {
     );
     let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert_eq!(support::failure_kind(&env.latest(), "asks"), "secret_unavailable");
+    assert_eq!(crate::support::failure_kind(&env.latest(), "asks"), "secret_unavailable");
     let shown = format!("{}{}", text(&run.stdout), text(&run.stderr));
     assert!(shown.contains("which only a server signs"), "{shown}");
     env.wait_until_clean();
@@ -77,7 +75,7 @@ jobs:
     assert!(env.log("uses").ends_with("[masked]\n"), "{}", env.log("uses"));
     // Another process does not have the passed secrets.
     assert_eq!(run(&["--secret", "FROM_HERE"]).status.code(), Some(1));
-    assert_eq!(support::failure_kind(&env.latest(), "uses"), "secret_unavailable");
+    assert_eq!(crate::support::failure_kind(&env.latest(), "uses"), "secret_unavailable");
     for invalid in ["FROM_HERE=plain-value", "NOT_SET_HERE", "FROM_FILE=@/no/such/file", "A-B=@/dev/null"] {
         let output = run(&["--secret", invalid]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -134,7 +132,7 @@ jobs:
     assert!(env.log("unit [os=x]").contains("made in 1"), "the artifact is of the first run");
     assert_eq!(env.tidemill(&["retry", "unit [os=y]"]).status.code(), Some(0));
     let view = env.latest();
-    let is_carried = |name: &str| support::job(&view, name)["carried_from"].is_string();
+    let is_carried = |name: &str| crate::support::job(&view, name)["carried_from"].is_string();
     assert!(
         is_carried("make") && is_carried("unit [os=x]") && !is_carried("unit [os=y]") && !is_carried("end")
     );
@@ -368,7 +366,7 @@ fn blocks(page: &str, language: &str) -> String {
 
 #[test]
 fn commands_of_the_monorepo_guide_run() {
-    let page = suite::example("../../docs/monorepo.md");
+    let page = crate::suite::example("../../docs/monorepo.md");
     let page = fs::read_to_string(page).unwrap();
     let env = TestEnv::new("name: unused\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
@@ -376,8 +374,10 @@ fn commands_of_the_monorepo_guide_run() {
     let script = blocks(&page, "sh").replace("/tmp/monorepo", &copy).replace("8418", &port);
     let (set_up, run) = script.split_once("tidemill plan\n").unwrap();
     // The files with the image and the port of this test; and the server may need a moment.
-    let files =
-        format!("cd {copy}\ngrep -rl . . | xargs sed -i 's|busybox|{}|; s|8418|{port}|'\n", support::image());
+    let files = format!(
+        "cd {copy}\ngrep -rl . . | xargs sed -i 's|busybox|{}|; s|8418|{port}|'\n",
+        crate::support::image()
+    );
     let set_up = set_up.replacen(&format!("cd {copy}\n"), &files, 1);
     let wait =
         format!("until git ls-remote -q http://127.0.0.1:{port}/group/app.git >&2; do sleep 0.1; done\n");
@@ -388,13 +388,13 @@ fn commands_of_the_monorepo_guide_run() {
     );
     let mut bash = std::process::Command::new("timeout");
     let path = std::path::Path::new(env!("CARGO_BIN_EXE_tidemill")).parent().unwrap().display().to_string();
-    bash.args(["-k", "5", "80", "bash", "-c", &script]).current_dir(suite::example("../.."));
+    bash.args(["-k", "5", "80", "bash", "-c", &script]).current_dir(crate::suite::example("../.."));
     bash.envs(env.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     bash.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap()));
     let output = bash.output().unwrap();
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}\n{}", text(&output.stderr));
-    let plan = blocks(&page, "text").replace("busybox", &support::image());
+    let plan = blocks(&page, "text").replace("busybox", &crate::support::image());
     assert!(shown.starts_with(&format!("{plan}---\n")), "{shown}");
     for line in
         ["monorepo #1 succeeded", "services started services #1 success", "staging  available  monorepo #1"]

@@ -2,14 +2,12 @@
 //! of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
+use crate::support::{TestEnv, json, serve, stop, text};
 use std::{
     fs,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{TestEnv, json, serve, stop, text};
 
 /// Time after which a command that does not end by itself is stopped.
 const LONG_RUNNING: Duration = Duration::from_secs(4);
@@ -120,7 +118,7 @@ fn every_example_of_every_help_text_runs() {
         let (start, mut is_stopped) = (Instant::now(), false);
         let is_server =
             ["server", "worker", "watch"].iter().any(|word| example.contains(&format!("tidemill {word}")));
-        while child.try_wait().unwrap().is_none() && start.elapsed() < support::TIMEOUT {
+        while child.try_wait().unwrap().is_none() && start.elapsed() < crate::support::TIMEOUT {
             if is_server && !is_stopped && start.elapsed() > LONG_RUNNING {
                 // A second signal would end it at once.
                 is_stopped = true;
@@ -128,7 +126,7 @@ fn every_example_of_every_help_text_runs() {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let output = support::finish(child);
+        let output = crate::support::finish(child);
         if is_new_file {
             for entry in fs::read_dir(repo.join(".pipelines")).unwrap() {
                 fs::remove_file(entry.unwrap().path()).unwrap();

@@ -1,7 +1,10 @@
 //! Faults: runs must not hang or lose log bytes when servers, workers, engines or disks fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{
+    IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,
+    wait_until,
+};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -14,10 +17,6 @@ use std::{
     },
     thread,
     time::Duration,
-};
-use support::{
-    IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,
-    wait_until,
 };
 
 /// Starts a server on the environment's data directory.
@@ -260,7 +259,7 @@ fn silent_worker_does_not_delay_a_cancel() {
     let token = std::fs::read_to_string(env.data.join("token")).unwrap();
     let env = env;
     let other = env.dir.path().join("worker");
-    let mut worker = support::binary(&env, &other)
+    let mut worker = crate::support::binary(&env, &other)
         .args(["worker", "--name", "silent", "--server", &url, "--token", &token])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,10 +1,8 @@
 //! GitLab CI files: checked, planned, run and imported.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
+use crate::support::image;
 use std::{fs, path::Path, process::Command};
-use support::image;
 
 const FILE: &str = r#"
 stages: [build, check]

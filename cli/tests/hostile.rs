@@ -2,8 +2,7 @@
 //! text, in a pipe with forced colours and on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
+use crate::support::TestEnv;
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
@@ -15,7 +14,6 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
 };
-use support::TestEnv;
 
 const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 /// Sets a title, clears the screen, uses a colour that Tidemill never uses, an 8-bit sequence and reversed text, and adds a line.

@@ -1,17 +1,15 @@
 //! Jobs that build images: with secrets, from the cache, pushed to a private registry.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
-mod support;
-
+use crate::support::{
+    Backend, TestEnv, failure_kind, finish, image, job, registry::Registry, signal, text, wait_until,
+};
 use std::{
     fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
-};
-use support::{
-    Backend, TestEnv, failure_kind, finish, image, job, registry::Registry, signal, text, wait_until,
 };
 
 /// Writes a file of the repository.

@@ -1,8 +1,6 @@
 //! Files that the commands of this machine include from elsewhere: from a git server, the web and a directory of templates.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod tls;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -99,7 +97,7 @@ impl Bench {
 /// Serves the files below `site` with TLS; the certificate is `certificate.pem` in `dir`.
 fn serve(dir: &Path, site: &Path) -> (u16, tokio::runtime::Runtime) {
     let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let acceptor = tls::self_signed(&dir.join("certificate.pem"), &parameters);
+    let acceptor = crate::tls::self_signed(&dir.join("certificate.pem"), &parameters);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
     let port = listener.local_addr().unwrap().port();

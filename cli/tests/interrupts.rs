@@ -1,14 +1,13 @@
 //! `tidemill server` exits within its limit after a signal even if its threads are blocked, and reports it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{TWO_JOBS, TestEnv, binary, finish, signal, text, wait_until};
 use std::{
     io::{PipeReader, PipeWriter, Read, Write, pipe},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
-use support::{TWO_JOBS, TestEnv, binary, finish, signal, text, wait_until};
 
 /// The limit is 10 s, plus a margin for a loaded machine.
 const MAX_DURATION: Duration = Duration::from_secs(20);

@@ -1,9 +1,7 @@
 //! Profiles of deployments: login, logout, storage and selection.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-mod tls;
-
+use crate::support::{TestEnv, finish, serve, stop, text};
 use std::{
     fs,
     io::Write,
@@ -11,7 +9,6 @@ use std::{
     path::PathBuf,
     process::{Child, Output, Stdio},
 };
-use support::{TestEnv, finish, serve, stop, text};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -160,7 +157,7 @@ impl TlsProxy {
     /// Starts a proxy whose certificate is made with these parameters.
     fn start(fixture: &LoginFixture, parameters: &rcgen::CertificateParams) -> Self {
         let path = fixture.env.dir.path().join("certificate.pem");
-        let acceptor = tls::self_signed(&path, parameters);
+        let acceptor = crate::tls::self_signed(&path, parameters);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -334,7 +331,7 @@ fn repo_add_beside_a_server_prints_the_address_of_the_server() {
     let data = fixture.env.dir.path().join("server");
     let add = |fixture: &LoginFixture| {
         let args = ["repo", "add", "https://github.com/team/app.git", "--provider", "github"];
-        let output = support::binary(&fixture.env, &data).args(args).output().unwrap();
+        let output = crate::support::binary(&fixture.env, &data).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         text(&output.stdout)
     };
@@ -352,7 +349,7 @@ fn open_prints_the_page_of_a_server_and_beside_it() {
     assert_eq!(fixture.login(&["--profile", "ci"]).status.code(), Some(0));
     let data = fixture.env.dir.path().join("server");
     let here = |fixture: &LoginFixture, args: &[&str]| {
-        support::binary(&fixture.env, &data).args(args).output().unwrap()
+        crate::support::binary(&fixture.env, &data).args(args).output().unwrap()
     };
     let request = serde_json::json!({
         "pipeline": fs::read_to_string(fixture.env.repo().join(".pipelines/ci.yml")).unwrap(),

@@ -1,7 +1,7 @@
 //! Lost replies: a repeated request must not take effect twice.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{Backend, TestEnv, finish, text};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
@@ -11,7 +11,6 @@ use std::{
     },
     thread,
 };
-use support::{Backend, TestEnv, finish, text};
 
 const ONE: &str = "name: one\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n";
 

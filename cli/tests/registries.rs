@@ -1,8 +1,11 @@
 //! Images of private registries: logins, failures and pulls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
-mod support;
-
+use crate::support::{
+    Backend, TestEnv, failure_kind, finish, job,
+    registry::{PASSWORD, Registry, USER, auths_of},
+    text,
+};
 use std::{
     fs,
     io::{Read, Write},
@@ -12,11 +15,6 @@ use std::{
     process::{Output, Stdio},
     thread,
     time::Duration,
-};
-use support::{
-    Backend, TestEnv, failure_kind, finish, job,
-    registry::{PASSWORD, Registry, USER, auths_of},
-    text,
 };
 
 /// A job in `image` with a service in it, too.

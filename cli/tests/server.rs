@@ -1,7 +1,7 @@
 //! `tidemill server` as a process: unauthenticated requests, shutdown, and lost records or disk space.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{TWO_JOBS, TestEnv, finish, has_ended, job, serve, signal, stop, text, wait_until};
 use serde_json::Value;
 use std::{
     fs,
@@ -17,7 +17,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{TWO_JOBS, TestEnv, finish, has_ended, job, serve, signal, stop, text, wait_until};
 
 fn connect(url: &str) -> TcpStream {
     TcpStream::connect(url.trim_start_matches("http://")).unwrap()

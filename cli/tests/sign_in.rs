@@ -1,8 +1,7 @@
 //! Signing in the command line with a browser, roles and sessions, against a server with a provider on this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
+use crate::support::{TestEnv, finish, json as parsed, serve, serve_with, stop, text, wait_until};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -13,7 +12,6 @@ use std::{
     process::{Child, Output, Stdio},
     thread,
 };
-use support::{TestEnv, finish, json as parsed, serve, serve_with, stop, text, wait_until};
 
 const ONE: &str = "name: one\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 

@@ -1,16 +1,12 @@
 //! Sources from `--repo` and the current directory, and what of their addresses is stored.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "../../worker/tests/support/http_git.rs"]
-mod http_git;
-mod support;
-
-use http_git::{HttpGit, ServerOptions};
+use crate::http_git::{HttpGit, ServerOptions};
+use crate::support::{Backend, TestEnv, finish, git::git, text};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use support::{Backend, TestEnv, finish, git::git, text};
 
 const SHOW: &str = r#"
 name: show

@@ -1,13 +1,12 @@
 //! Upload of sources to a server, for workers that cannot read the local disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-use std::fs;
-use support::{
+use crate::support::{
     Backend, TestEnv, failure_kind,
     git::{GitServer, git},
     job, text,
 };
+use std::fs;
 
 const SHOW: &str = r#"
 name: show

@@ -1,7 +1,9 @@
 //! Watching executions on a deployment: polling, interrupts and outages.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{
+    Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,
+};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
@@ -12,9 +14,6 @@ use std::{
     },
     thread,
     time::{Duration, Instant},
-};
-use support::{
-    Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,
 };
 
 /// A proxy proxy client and server that records status requests, disables long polls, and can cut its connections.

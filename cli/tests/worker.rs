@@ -1,7 +1,7 @@
 //! `tidemill worker`: shutdown, resources, job sources, logging and metadata blocking.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+use crate::support::{IGNORES_SIGTERM, TestEnv, finish, has_ended, job, signal, text, wait_until};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,7 +10,6 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
-use support::{IGNORES_SIGTERM, TestEnv, finish, has_ended, job, signal, text, wait_until};
 
 /// A server without workers on the environment's data directory; it is killed on drop.
 struct Server {

@@ -1,10 +1,7 @@
 //! The fuzzers' kept inputs, replayed without a fuzzer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../../fuzz/replay.rs"]
-mod replay;
-
-use replay::replay;
+use crate::replay::replay;
 
 #[test]
 fn stored_inputs_of_pipeline_hold() {

@@ -1,9 +1,7 @@
 //! Files that a pipeline file includes from other repositories, and their inputs.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod elsewhere;
-
-use elsewhere::{Elsewhere, commit, texts};
+use crate::elsewhere::{Elsewhere, commit, texts};
 use tidemill_core::child::read_child;
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{ChildPipeline, PipelineErrors, PipelineWithSources, assemble_from, parse};

@@ -1,8 +1,6 @@
 //! Files that are right: fixtures, the examples, and every example of the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod reference;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +45,7 @@ fn examples_and_reference_are_valid() {
     let mut examples = yaml_files(root().join("examples"));
     examples.extend(yaml_files(root().join(".pipelines")));
     assert!(examples.len() >= 5);
-    let reference = reference::examples();
+    let reference = crate::reference::examples();
     assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
     for (name, source) in examples.iter().chain(&reference) {
         let pipeline = good(name, &without_include(source));
@@ -99,7 +97,7 @@ fn reference_has_entry_and_example_of_each_key_of_schema() {
     // Those marked `yml` need files from elsewhere.
     let fragments =
         text.split("```yml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned);
-    for source in reference::examples().into_iter().map(|(_, source)| source).chain(fragments) {
+    for source in crate::reference::examples().into_iter().map(|(_, source)| source).chain(fragments) {
         let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
         yaml.apply_merge().unwrap();
         mark(&serde_json::to_value(&yaml).unwrap(), &schema, &schema, &mut used);
@@ -132,7 +130,7 @@ fn reference_has_entry_and_example_of_each_key_of_schema() {
 #[test]
 fn schema_matches_reader() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
-    let files = yaml_files(root().join("examples")).into_iter().chain(reference::examples());
+    let files = yaml_files(root().join("examples")).into_iter().chain(crate::reference::examples());
     for (name, source) in files.chain(yaml_files(root().join("core/tests/fixtures/good"))) {
         let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
         yaml.apply_merge().unwrap();

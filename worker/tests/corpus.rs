@@ -1,10 +1,7 @@
 //! Replays the fuzzers' corpora without a fuzzer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../../fuzz/replay.rs"]
-mod replay;
-
-use replay::replay;
+use crate::replay::replay;
 
 #[test]
 fn artifact_corpus_passes() {

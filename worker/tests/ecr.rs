@@ -2,9 +2,7 @@
 #![cfg(all(feature = "ecr", feature = "sqs"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
-use support::ministack::MiniStack;
+use crate::support::ministack::MiniStack;
 use tidemill_worker::engine::{JobLogins, RegistrySettings};
 
 const IMAGE: &str = "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/app:1";

@@ -1,17 +1,10 @@
 //! Runs jobs in real containers against a fake server that returns one assignment at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
-#[path = "engine/ends.rs"]
 mod ends;
-#[path = "engine/evidence.rs"]
 mod evidence;
-#[path = "engine/git.rs"]
 mod git;
-#[path = "engine/harness.rs"]
 mod harness;
-#[path = "engine/isolation.rs"]
 mod isolation;
 
 use harness::{Bench, HELD, NETWORK, Server, docker, job, kind, network};
@@ -27,23 +20,14 @@ use tidemill_core::{
 };
 use tidemill_worker::source::snapshot;
 
-#[path = "engine/images.rs"]
 mod images;
-#[path = "engine/limits.rs"]
 mod limits;
-#[path = "engine/losses.rs"]
 mod losses;
-#[path = "engine/messages.rs"]
 mod messages;
-#[path = "engine/networks.rs"]
 mod networks;
-#[path = "engine/options.rs"]
 mod options;
-#[path = "engine/services.rs"]
 mod services;
-#[path = "engine/sharing.rs"]
 mod sharing;
-#[path = "engine/shells.rs"]
 mod shells;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +182,7 @@ async fn failed_job_reports_reason() {
 
 /// Creates a job whose sources are on a git server that accepts connections and sends nothing.
 fn job_of_silent_server() -> (Assignment, String) {
-    let url = support::git_server::silent_server();
+    let url = crate::support::git_server::silent_server();
     let mut waiting = job(&["true"]);
     waiting.preparation.source = Source::Git {
         url: url.clone(),

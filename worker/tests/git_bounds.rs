@@ -1,15 +1,13 @@
 //! Git operations end in time and leave no processes, locks or files, whatever the git server does.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::git_server::{
+    GitServer, git, job_with, output, silent_server, slow_server, source, truncating_server,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
-};
-use support::git_server::{
-    GitServer, git, job_with, output, silent_server, slow_server, source, truncating_server,
 };
 use tidemill_core::execution::discovery::Discovery;
 use tidemill_worker::{

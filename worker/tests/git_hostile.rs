@@ -1,15 +1,13 @@
 //! The worker runs no program that a repository configures, whether it is read in place or fetched.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::git_server::{GitServer, job_with, output, source};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use support::git_server::{GitServer, job_with, output, source};
 use tidemill_core::execution::{assignment::Source, discovery::Discovery};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, Revision, SourceCache, SourceSettings, resolve};

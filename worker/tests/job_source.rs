@@ -1,9 +1,6 @@
 //! A conformance suite for every `JobSource`, against a fake of the server's API.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[cfg(feature = "sqs")]
-mod support;
-
 use async_trait::async_trait;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use std::{

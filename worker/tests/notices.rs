@@ -1,11 +1,9 @@
 //! Reads EC2 notices from a fake metadata service, as the real one exists only on EC2.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::metadata::Metadata;
 use axum::http::StatusCode;
 use std::time::Duration;
-use support::metadata::Metadata;
 use tidemill_core::time::Timestamp;
 use tidemill_worker::notices::{TerminationNotice, TerminationNotices};
 

@@ -1,13 +1,11 @@
 //! Fetches and uploads sources with a git server on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::git_server::{GitServer, git, output};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
-use support::git_server::{GitServer, git, output};
 use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
     discovery::Discovery,

@@ -1,6 +1,6 @@
 //! Cases of the group `everyday`.
 
-use crate::project::Project;
+use crate::cases::project::Project;
 
 const AND_LISTS: &str = r#"
 guarded:

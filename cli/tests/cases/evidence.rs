@@ -1,6 +1,6 @@
 //! Cases about what jobs leave: artifacts and the variables that they hand on.
 
-use crate::project::Project;
+use crate::cases::project::Project;
 use std::fs;
 
 const EXCLUDE: &str = r#"

@@ -1,6 +1,6 @@
 //! Cases about GitLab files.
 
-use crate::project::Project;
+use crate::cases::project::Project;
 
 #[test]
 fn case_gitlab_13_fallback_key_of_a_variable_finds_a_cache() {

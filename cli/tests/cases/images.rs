@@ -1,6 +1,6 @@
 //! Cases about the users of images.
 
-use crate::{project::Project, support::image};
+use crate::{cases::project::Project, support::image};
 use std::{
     io::Write,
     process::{Command, Stdio},

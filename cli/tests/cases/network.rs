@@ -1,7 +1,7 @@
 //! Cases about the network of a company, and what jobs may ask for.
 
 use crate::{
-    project::{Ended, Project},
+    cases::project::{Ended, Project},
     support::{finish, text},
 };
 

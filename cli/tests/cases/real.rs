@@ -1,6 +1,6 @@
 //! Cases of the group `real`.
 
-use crate::project::Project;
+use crate::cases::project::Project;
 
 #[test]
 fn case_real_15_shell_errors_name_the_line_of_the_script() {

@@ -1,7 +1,7 @@
 //! Cases about services.
 
 use crate::{
-    project::Project,
+    cases::project::Project,
     support::{engine_proxy::EngineProxy, finish, image},
 };
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Cases about the sources that a job gets.
 
-use crate::{project::Project, support::git::git};
+use crate::{cases::project::Project, support::git::git};
 use std::fs;
 
 const LOOK: &str = "name: look\njobs: { look: { image: \"IMAGE\", script: [SCRIPT] } }\n";

@@ -1,6 +1,6 @@
 //! Names of executions and jobs that several fit are refused with the choices.
 
-use crate::{ALPHA, BETA, RepositoriesFixture};
+use crate::repositories::{ALPHA, BETA, RepositoriesFixture};
 
 #[test]
 fn dead_letters_accept_numbers_and_starts_of_ids_and_refuse_ambiguous_ones() {

@@ -1,7 +1,7 @@
 //! `repo add --public`, `repo deliveries` and `repo schedules`.
 
 use crate::{
-    ALPHA, BETA, RepositoriesFixture,
+    repositories::{ALPHA, BETA, RepositoriesFixture},
     support::{json as printed, text},
 };
 use serde_json::{Value, json};

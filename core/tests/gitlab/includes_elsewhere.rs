@@ -1,7 +1,7 @@
 //! Files that are included from other projects, the web, components and templates.
 
-use super::elsewhere::{Elsewhere, commit, texts};
 use super::on_push;
+use crate::elsewhere::{Elsewhere, commit, texts};
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 use tidemill_core::execution::facts::ExternalVariables;

@@ -1,7 +1,7 @@
 //! Translation of `trigger`, and the files of child pipelines.
 
-use super::elsewhere::{Elsewhere, commit};
 use super::{diagnostics, on_push, pipeline, translate_fixture};
+use crate::elsewhere::{Elsewhere, commit};
 use indexmap::IndexMap;
 use tidemill_core::api::Trigger;
 use tidemill_core::child::{ChildError, read_child};

@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cases;
-#[path = "../elsewhere/mod.rs"]
-mod elsewhere;
 mod import;
 mod includes;
 mod includes_elsewhere;

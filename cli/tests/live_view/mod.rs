@@ -2,14 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod server;
-#[path = "../support/mod.rs"]
-mod support;
 mod terminal;
 
+use crate::support::{Backend, TestEnv, signal};
 use serde_json::{Value, json};
 use server::{ExecutionServer, ID, ago, execution, job};
 use std::{process::Command, thread, time::Duration};
-use support::{Backend, TestEnv, signal};
 use terminal::Terminal;
 use unicode_width::UnicodeWidthStr;
 

@@ -4,14 +4,12 @@
 
 mod git_server;
 mod provider;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::support::{Backend, TestEnv, text, wait_until};
 use git_server::GitServer;
 use provider::Provider;
 use serde_json::Value;
 use std::{fs, process::Command, time::Instant};
-use support::{Backend, TestEnv, text, wait_until};
 
 const SECRET: &str = "a secret of the hook";
 const PIPELINE: &str = r#"
@@ -88,7 +86,7 @@ fn push_runs_pipelines_and_sends_statuses(on: &Backend, provider: &str) {
     let accepted = git(&env, &["push", "-q", "origin", "main"]);
     assert!(accepted.contains("202"), "{accepted}");
 
-    let view = env.wait_for("the pushed commit's pipeline ends", support::has_ended);
+    let view = env.wait_for("the pushed commit's pipeline ends", crate::support::has_ended);
     let ended = start.elapsed();
     assert_eq!(
         (&view["execution"]["status"], &view["execution"]["commit"]),

@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod server;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::support::{TestEnv, finish, signal, text, wait_until};
 use serde_json::{Value, json};
 use server::{FakeServer, ID, Reply, execution, ok};
 use std::{
@@ -18,7 +17,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use support::{TestEnv, finish, signal, text, wait_until};
 
 const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 /// A job with two artifacts, and one with one.

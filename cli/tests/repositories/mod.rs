@@ -3,9 +3,8 @@
 
 mod choices;
 mod hooks;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::support::{TestEnv, git::git, json as printed, serve, stop, text};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -13,7 +12,6 @@ use std::{
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
-use support::{TestEnv, git::git, json as printed, serve, stop, text};
 use tidemill_core::{
     api::{ExecuteReply, path},
     ids::ExecutionId,
@@ -118,7 +116,7 @@ impl RepositoriesFixture {
     }
 
     fn is_approved(&self, id: ExecutionId) -> bool {
-        support::job(&self.view(id), "deploy")["approval"] == "given"
+        crate::support::job(&self.view(id), "deploy")["approval"] == "given"
     }
 }
 
@@ -421,7 +419,7 @@ fn server_rejects_a_change_to_an_unexpected_repository() {
     let fixture = RepositoriesFixture::new();
     let beta = fixture.start(BETA, "ci", "main");
     let view = fixture.view(beta.execution_id);
-    let job = support::job(&view, "deploy")["id"].as_str().unwrap();
+    let job = crate::support::job(&view, "deploy")["id"].as_str().unwrap();
     let id = beta.execution_id.to_string();
     let paths = [
         path::CANCEL_EXECUTION.replace("{executionId}", &id),

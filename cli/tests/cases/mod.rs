@@ -11,5 +11,3 @@ mod project;
 mod real;
 mod services;
 mod sources;
-#[path = "../support/mod.rs"]
-mod support;

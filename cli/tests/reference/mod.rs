@@ -2,18 +2,13 @@
 //! replaced by stubs, because tests must not need a registry.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "../../../core/tests/reference/mod.rs"]
-mod reference;
-#[path = "../support/mod.rs"]
-mod support;
-
+use crate::support::{TestEnv, failure_kind, has_ended, image, text};
 use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
     sync::Mutex,
 };
-use support::{TestEnv, failure_kind, has_ended, image, text};
 
 /// Source files of the examples.
 const SOURCES: [(&str, &str); 13] = [
@@ -134,7 +129,7 @@ fn check_example(name: &str, example: &str, images: &Images) {
     args.extend(secrets.iter().flat_map(|secret| ["--secret", secret]));
     let run = env.spawn(&args);
     let run = std::thread::scope(|scope| {
-        let run = scope.spawn(move || support::finish(run));
+        let run = scope.spawn(move || crate::support::finish(run));
         while example.contains("when: manual") && !run.is_finished() {
             let waits = |job: &serde_json::Value| job["approval"] == "awaited";
             let view = env.latest();
@@ -167,7 +162,7 @@ fn check_example(name: &str, example: &str, images: &Images) {
 #[test]
 fn every_reference_example_runs_as_documented() {
     let images = Images::build();
-    let examples = reference::examples();
+    let examples = crate::reference_page::examples();
     assert!(examples.len() >= 35, "only {} examples were found", examples.len());
     let remaining = Mutex::new(examples.iter());
     std::thread::scope(|scope| {
