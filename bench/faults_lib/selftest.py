@@ -227,6 +227,21 @@ def _refuses_without_words(copy: Copy) -> None:
 
 
 def _ran_two_attempts_at_once(copy: Copy) -> None:
+    events = read(copy.case / "events.jsonl")
+    names = {
+        note["name"]: note["container"] for note in events if note["what"] == "volume" and note["action"] == "mount"
+    }
+    uppers = {note["upper"]: note["name"] for note in events if note["what"] == "volume" and note["upper"]}
+
+    def container_of_an_earlier_attempt(job: dict) -> str | None:
+        # The engine may have removed a container before its volume was read: any attempt but the last will do.
+        mounts = [copy.log(job, number).read_bytes() for number in range(1, job["attempt"])]
+        for name, container in names.items():
+            known = [name.encode(), *(upper.encode() for upper, of in uppers.items() if of == name)]
+            if any(one in mount for one in known for mount in mounts):
+                return container
+        return None
+
     job = copy.job(
         lambda job: (
             any(one["failure"] == "worker_lost" for one in job["attempts"])
@@ -234,24 +249,10 @@ def _ran_two_attempts_at_once(copy: Copy) -> None:
                 copy.log(job, number).exists() and b"@ begin" in copy.log(job, number).read_bytes()
                 for number in range(1, job["attempt"] + 1)
             )
+            and container_of_an_earlier_attempt(job) is not None
         )
     )
-    # The engine may have removed a container before its volume was read: any attempt but the last will do.
-    mounts = [copy.log(job, number).read_bytes() for number in range(1, job["attempt"])]
-    events = read(copy.case / "events.jsonl")
-    names = {
-        note["name"]: note["container"] for note in events if note["what"] == "volume" and note["action"] == "mount"
-    }
-    uppers = {note["upper"]: note["name"] for note in events if note["what"] == "volume" and note["upper"]}
-    container = next(
-        container
-        for name, container in names.items()
-        if any(
-            name.encode() in mount or any(upper.encode() in mount for upper, of in uppers.items() if of == name)
-            for mount in mounts
-        )
-    )
-    note = {"what": "ran", "at": 1.0, "until": 4e9, "container": container}
+    note = {"what": "ran", "at": 1.0, "until": 4e9, "container": container_of_an_earlier_attempt(job)}
     path = copy.case / "events.jsonl"
     path.write_text(path.read_text() + json.dumps(note) + "\n")
 

@@ -210,7 +210,7 @@ async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_users_own_file_includes_with_the_users_credential() {
-    const NAME: &str = "only_a_users_own_file_includes_with_the_users_credential";
+    const NAME: &str = "includes::only_a_users_own_file_includes_with_the_users_credential";
     const HAS_SETTINGS: &str = "TEST_HAS_GIT_SETTINGS_OF_A_USER";
     if env::var_os(HAS_SETTINGS).is_none() {
         // The settings of a user come from the environment of the process, so another one tests with them.

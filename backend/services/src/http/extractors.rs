@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// Larger bodies, in bytes, are parsed on the compute pool instead of the threads that serve requests.
 const MAX_INLINE_PARSE: usize = 64 << 10;
 
-/// A JSON body.
+/// A JSON body, which is an object.
 pub struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T> {
@@ -25,6 +25,10 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         let Json(IgnoredAny) = Json::from_request(probe, api).await?;
         // Reads the whole body before parsing: a slow sender does not occupy a compute thread.
         let bytes = Bytes::from_request(request, api).await.map_err(JsonRejection::from)?;
+        // serde reads a list as the fields of a struct in their order, which no document of the API says.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(ApiError::invalid("the body is a JSON array, and an object is expected"));
+        }
         let is_small = bytes.len() <= MAX_INLINE_PARSE;
         let parse = move || Json::<T>::from_bytes(&bytes);
         let parsed =

@@ -55,6 +55,8 @@ async fn bad_requests_return_problem_documents() {
     let (status, _) = server.call(Method::GET, &format!("/api/pipeline/status/{id}"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(server.call(Method::GET, "/nothing", None).await.1["type"], "tidemill:not-found");
+    let (status, problem) = server.post("/api/role/remove", json!([null, null])).await;
+    assert_eq!((status, &problem["type"]), (StatusCode::BAD_REQUEST, &json!("tidemill:invalid-request")));
     let large = json!({ "pipeline": "x".repeat(17 << 20), "repo": "r", "source": { "kind": "none" } });
     assert_eq!(server.post("/api/pipeline/execute", large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let request = Request::get("/api/pipeline/executions").body(Body::empty()).unwrap();
