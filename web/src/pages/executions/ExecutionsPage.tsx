@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ErrorNote } from "../../components/ErrorNote";
 import { ExecutionRow } from "../../components/ExecutionRow";
 import { useWindowRows } from "../../components/useWindowRows";
@@ -34,7 +34,8 @@ export function ExecutionsPage(): JSX.Element {
     if (more && readsOn && !loading && nearEnd) loadMore();
   }, [more, readsOn, loading, nearEnd, loadMore]);
 
-  useEffect(() => {
+  // Before the rows are on the screen: the next key may come with the next event.
+  useLayoutEffect(() => {
     const select = (step: number) => () => {
       const next = Math.min(shown.length - 1, Math.max(0, selected + step));
       setSelected(next);
