@@ -10,7 +10,8 @@
   // Without a token or a session there is nothing to ask for.
   if (token !== null || stored("tidemill-session") !== null) {
     if (place === "") paths.push("/api/overview");
-    if (place === "executions") paths.push("/api/pipeline/executions?kind=run_pipeline&failed_discoveries=true&limit=100");
+    if (place === "executions")
+      paths.push("/api/pipeline/executions?kind=run_pipeline&failed_discoveries=true&limit=100");
     if (execution !== undefined) paths.push(`/api/pipeline/status/${execution}`);
   }
   const replies = new Map<string, Promise<Response>>();
