@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::document::ExpandedDocument;
 use super::job::{matrix, services};
 use super::settings::TranslateOptions;
 use super::values;
@@ -41,9 +42,9 @@ pub(crate) struct TranslatedJob {
     pub(crate) body: Mapping,
 }
 
-/// Translates a document in which everything is expanded.
+/// Translates a document in which everything is expanded. Of incomplete jobs, only their own keys are checked.
 pub(crate) fn translate(
-    root: &Rc<Node>,
+    ExpandedDocument { root, incomplete }: &ExpandedDocument,
     settings: &TranslateOptions,
     for_pull_requests: bool,
     conditions: HashMap<String, Rc<CelExpr>>,
@@ -56,7 +57,7 @@ pub(crate) fn translate(
     }
     schema::check_top(root, log);
     let jobs = jobs(root, log);
-    schema::check_stops(&jobs, log);
+    schema::check_stops(&jobs, incomplete, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let mut globals = globals.unwrap_or_default();
@@ -96,7 +97,7 @@ pub(crate) fn translate(
     let Some(stages) = stages(root, log) else { return native };
     let variants = |job: &&MapEntry| matrix::read(job.value.get("parallel"), &path, &mut Log::default());
     let default = default(root, log);
-    let stage_of = jobs.iter().filter_map(|job| {
+    let stage_of = jobs.iter().filter(|job| !incomplete.contains(&job.key)).filter_map(|job| {
         let stage = job.value.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
         Some((job.key.clone(), stages.iter().position(|known| known == stage)?))
     });
@@ -114,6 +115,7 @@ pub(crate) fn translate(
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
+        incomplete: incomplete.clone(),
         output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
         default,
     };
@@ -132,7 +134,9 @@ pub(crate) fn translate(
     }
     let mut native = native;
     for entry in &jobs {
-        if let Some(body) = job::translate(entry, &context, log) {
+        if incomplete.contains(&entry.key) {
+            job::check_own_keys(entry, log);
+        } else if let Some(body) = job::translate(entry, &context, log) {
             native.jobs.push(TranslatedJob { name: entry.key.clone(), body });
         }
     }
