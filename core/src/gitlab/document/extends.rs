@@ -40,9 +40,10 @@ pub(crate) fn expand(root: &Rc<Node>, log: &mut Log) -> Option<ExpandedDocument>
     let mut all = Vec::new();
     for entry in values::entries(&extended) {
         let before = resolver.log.findings.len();
-        let value = resolver.walk(&entry.value, &Path::default().key(&entry.key), 0);
+        let mut value = resolver.walk(&entry.value, &Path::default().key(&entry.key), 0);
         if resolver.log.findings.len() > before {
             incomplete.insert(entry.key.clone());
+            value = without_keys_of(&value, resolver.log.findings.get(before..).unwrap_or_default());
         }
         all.push(MapEntry { value, ..entry.clone() });
     }
@@ -59,6 +60,15 @@ pub(crate) fn expand(root: &Rc<Node>, log: &mut Log) -> Option<ExpandedDocument>
 fn without_extends(job: &Node) -> Rc<Node> {
     let own = values::entries(job).iter().filter(|entry| entry.key != "extends").cloned().collect();
     Rc::new(Node::mapping(own, job.location))
+}
+
+/// Returns a job without the keys that findings are about.
+fn without_keys_of(job: &Rc<Node>, findings: &[Finding]) -> Rc<Node> {
+    let is_kept = |entry: &&MapEntry| !findings.iter().any(|finding| finding.path().has_key(&entry.key));
+    if !values::is_mapping(job) {
+        return Rc::clone(job);
+    }
+    Rc::new(Node::mapping(values::entries(job).iter().filter(is_kept).cloned().collect(), job.location))
 }
 
 struct Extender<'a> {
