@@ -9,6 +9,7 @@ use super::document::ExpandedDocument;
 use super::job::{matrix, services};
 use super::settings::TranslateOptions;
 use super::values;
+use crate::execution::facts::{Facts, Trigger};
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::{Log, synonyms};
@@ -244,6 +245,23 @@ fn triggers(for_pull_requests: bool) -> Value {
         on.insert("pull_request".into(), Value::Null);
     }
     Value::Mapping(on)
+}
+
+/// Returns the native `on` of a pipeline that starts on one event only. Schedules, which have no cron expression here, are left to
+/// users.
+pub(crate) fn trigger_of(event: &Facts) -> Value {
+    let key = match event.trigger {
+        Trigger::PullRequest => "pull_request",
+        Trigger::Push if event.tag.is_some() => "tag",
+        Trigger::Push => "push",
+        _ => "manual",
+    };
+    let branch = event.branch.as_ref().filter(|_| key == "push");
+    let filter = branch.map(|branch| {
+        let branches = Value::Sequence(vec![branch.as_str().into()]);
+        Value::Mapping(Mapping::from_iter([("branches".into(), branches)]))
+    });
+    Value::Mapping(Mapping::from_iter([(key.into(), filter.unwrap_or(Value::Null))]))
 }
 
 /// Returns the stages in order; `None` if they are invalid, which is reported.

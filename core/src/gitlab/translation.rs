@@ -41,7 +41,8 @@ pub fn translate(
     }
     let source = without_byte_order_mark(source);
     let mut merged = document::read(name, source, read, settings, IncludeMode::AllEvents, &mut log);
-    if merged.depends_on_event {
+    let depends_on_event = merged.depends_on_event;
+    if depends_on_event {
         log = Log::default();
         merged = document::read(name, source, read, settings, IncludeMode::OneEvent, &mut log);
     }
@@ -68,6 +69,9 @@ pub fn translate(
     let for_pull_requests =
         files.iter().any(|file| mentions_pull_requests(&file.text)) || requests::may_have_jobs(root);
     let mut native = file::translate(&expanded, settings, for_pull_requests, conditions, &mut log);
+    if let Some(event) = settings.event.as_deref().filter(|_| depends_on_event && settings.is_for_event) {
+        native.top.insert("on".into(), file::trigger_of(event));
+    }
     if expanded.incomplete.is_empty() {
         usage::report(root, settings, &mut log);
     }
