@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use super::conditions::requests;
 use super::document::IncludeMode;
+use super::file::NativeFile;
 use super::findings::Log;
 use super::settings::TranslateOptions;
-use super::file::NativeFile;
 use super::{document, file, keys, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};

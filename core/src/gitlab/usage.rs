@@ -19,8 +19,7 @@ use crate::text::diagnostics::Location;
 const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];
 
 /// Variables of the login at a registry that the server stores for a repository.
-const REGISTRY: [&str; 4] =
-    ["CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_PASSWORD", "CI_REGISTRY_USER"];
+const REGISTRY: [&str; 4] = ["CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_PASSWORD", "CI_REGISTRY_USER"];
 
 /// Variables that shells, images and workers set.
 const ENVIRONMENT: [&str; 46] = [
@@ -184,7 +183,7 @@ impl Usage {
         match &node.kind {
             Kind::Mapping(mapping) => {
                 for entry in &mapping.entries {
-                    if key == "variables" || key == "matrix" {
+                    if ["variables", "matrix", "id_tokens"].contains(&key) {
                         self.set.insert(entry.key.clone());
                     }
                     // The parts of a variable are not variables.

@@ -389,7 +389,8 @@ fn no_rule_holds(job: &Job) -> String {
     let numbered = job.rules.iter().filter_map(|rule| rule.number).max();
     let count = numbered.map_or(job.rules.len(), |number| number as usize);
     // The rules with numbers are those that the job was written with, each once or in several cases.
-    let mut own = job.rules.iter().filter(|rule| numbered.is_none() || rule.number.is_some_and(|number| number > 0));
+    let mut own =
+        job.rules.iter().filter(|rule| numbered.is_none() || rule.number.is_some_and(|number| number > 0));
     match (count, own.next(), own.next()) {
         (1, Some(Rule { condition: Some(text), changes, exists, .. }), None)
             if changes.is_empty() && exists.is_empty() =>

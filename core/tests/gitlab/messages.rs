@@ -24,12 +24,18 @@ fn errors_that_do_not_follow_from_an_unknown_base_are_reported_with_it() {
                 stops: {stage: test, script: x, environment: {name: a, on_stop: broken}}\n\
                 image: {stage: build, image: 'Not An Image', script: x}\n\
                 stage: {stage: deploy, script: x}\n";
-    let text = text.replace("\nimage: {", "\npicture: {").replace("\nneeds: {", "\nlast: {").replace("\nstage: {", "\nlate: {");
+    let text = text
+        .replace("\nimage: {", "\npicture: {")
+        .replace("\nneeds: {", "\nlast: {")
+        .replace("\nstage: {", "\nlate: {");
     let found = errors(&text);
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
     // `.missing`, `timeout`, `scirpt`, `rules`, `.gone`, `absent`, the image and the stage.
     assert_eq!(lines, [5, 6, 7, 8, 10, 11, 13, 14], "{found:#?}");
-    assert!(found[0].1.contains("unknown job `.missing`") && found[6].1.contains("Not An Image"), "{found:#?}");
+    assert!(
+        found[0].1.contains("unknown job `.missing`") && found[6].1.contains("Not An Image"),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -53,12 +59,16 @@ fn reason(text: &str, facts: &Facts, job: &str) -> String {
 #[test]
 fn reasons_count_the_rules_of_the_file_only() {
     let job = "j: {script: x, rules: [{if: $CI_COMMIT_TAG}]}\n";
-    let two = "j: {script: x, rules: [{if: $CI_COMMIT_BRANCH == \"old\", when: never}, {if: $CI_COMMIT_TAG}]}\n";
+    let two =
+        "j: {script: x, rules: [{if: $CI_COMMIT_BRANCH == \"old\", when: never}, {if: $CI_COMMIT_TAG}]}\n";
     let workflow = "workflow: {rules: [{if: $CI_MERGE_REQUEST_IID, when: never}, {when: always}]}\n";
     let sets = "workflow: {rules: [{if: $CI_COMMIT_TAG, variables: {A: t}}, {if: $CI_COMMIT_BRANCH, variables: {A: b}}]}\n";
     for workflow in ["", workflow] {
         let with = |job: &str| format!("{workflow}{job}");
-        assert_eq!(reason(&with(job), &on_push("main"), "j"), "`env(\"CI_COMMIT_TAG\") != \"\"` does not hold");
+        assert_eq!(
+            reason(&with(job), &on_push("main"), "j"),
+            "`env(\"CI_COMMIT_TAG\") != \"\"` does not hold"
+        );
         assert_eq!(reason(&with(two), &on_push("main"), "j"), "none of its 2 rules holds");
         let excluded = reason(&with(two), &on_push("old"), "j");
         assert!(excluded.starts_with("rule 1 excludes the job: if "), "{excluded}");
@@ -71,8 +81,19 @@ fn reasons_count_the_rules_of_the_file_only() {
     assert_eq!(reason(&with(two), &on_push("main"), "j"), "none of its 2 rules holds");
     assert!(reason(&with(two), &on_push("old"), "j").starts_with("rule 1 excludes the job: if "));
     assert!(reason(&with(job), &on_request(), "j").contains("the rules of the pipeline"));
-    assert!(!translate_fixture(".gitlab-ci.yml", &format!("default: {{image: x}}\n{two}")).unwrap().text.contains("number:"));
-    assert_eq!(Plan::for_facts(&pipeline(&format!("default: {{image: x}}\n{}", with(two))), &on_tag("v1")).unwrap().jobs.len(), 1);
+    assert!(
+        !translate_fixture(".gitlab-ci.yml", &format!("default: {{image: x}}\n{two}"))
+            .unwrap()
+            .text
+            .contains("number:")
+    );
+    assert_eq!(
+        Plan::for_facts(&pipeline(&format!("default: {{image: x}}\n{}", with(two))), &on_tag("v1"))
+            .unwrap()
+            .jobs
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -90,15 +111,26 @@ fn variables_of_a_registry_are_a_warning_without_a_login() {
     let all = found(ExternalVariables::default(), true);
     assert_eq!(all.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4, 4], "{all:?}");
     assert!(all[0].1.contains("`$CI_REGISTRY` is that of the repository's login"), "{all:?}");
-    let login = ExternalVariables { registry: Some("registry.example.org".into()), ..ExternalVariables::default() };
+    let login =
+        ExternalVariables { registry: Some("registry.example.org".into()), ..ExternalVariables::default() };
     assert_eq!(found(login, true), []);
     assert_eq!(found(ExternalVariables::default(), false), []);
-    let values = ["CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_PASSWORD"].map(|name| (name.into(), "r".into()));
-    assert_eq!(found(ExternalVariables { values: values.into_iter().collect(), ..ExternalVariables::default() }, true), []);
+    let values =
+        ["CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_PASSWORD"].map(|name| (name.into(), "r".into()));
+    assert_eq!(
+        found(
+            ExternalVariables { values: values.into_iter().collect(), ..ExternalVariables::default() },
+            true
+        ),
+        []
+    );
 }
 
 #[test]
 fn job_without_a_stage_is_told_the_default() {
     let found = diagnostics("stages: [build]\nj: {image: x, script: x}\n");
-    assert!(found[0].contains("the job `j` has no `stage`, and the default, `test`, is not one"), "{found:?}");
+    assert!(
+        found[0].contains("the job `j` has no `stage`, and the default, `test`, is not one"),
+        "{found:?}"
+    );
 }

@@ -143,8 +143,7 @@ pub async fn child_variables(
     }
     if child.forwards_job {
         let declared = declared_variables(context, &parent.spec, &job.base_name).await?;
-        let of_job =
-            job.variables.iter().filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
+        let of_job = job.variables.iter().filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
         variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
     }
     for (name, template) in &child.variables {

@@ -69,12 +69,8 @@ pub fn check(args: &Check) -> Outcome {
         let mut children = Vec::new();
         let (diagnostics, sources) = match file::assemble(path, &text, kind, &context) {
             Ok(assembled) => {
-                children = children::check(
-                    path,
-                    &assembled.parsed.pipeline,
-                    &context,
-                    &push_to_default_branch,
-                );
+                children =
+                    children::check(path, &assembled.parsed.pipeline, &context, &push_to_default_branch);
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));
                 if let (Some(directory), Some(file)) = (directory, path.file_name()) {

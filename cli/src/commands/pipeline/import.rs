@@ -49,8 +49,12 @@ fn event(args: &Import) -> Outcome<Option<Box<Facts>>> {
     if args.event.is_none() {
         return Ok(None);
     }
-    let facts =
-        FactArgs { event: args.event, branch: args.branch.clone(), tag: args.tag.clone(), ..FactArgs::default() };
+    let facts = FactArgs {
+        event: args.event,
+        branch: args.branch.clone(),
+        tag: args.tag.clone(),
+        ..FactArgs::default()
+    };
     let here = Path::new(".");
     let of_tree = git_facts::WorkingTree::read(here).facts(git_facts::RequiredFacts::ALL);
     let of_event = git_facts::override_with(&facts, here, of_tree)?;

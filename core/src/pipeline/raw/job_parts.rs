@@ -8,8 +8,7 @@ use super::needs::NeedList;
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
     ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
-    ForwardValue, Port, PullPolicyValue, RuleNumber, RuleThenValue,
-    Text,
+    ForwardValue, Port, PullPolicyValue, RuleNumber, RuleThenValue, Text,
 };
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;

@@ -315,7 +315,8 @@ impl Builder<'_> {
 
     /// Returns the finding about a condition on a line of a native file that begins with `!` and is not between quotes.
     fn unquoted_condition(&self, line: usize) -> Option<Finding> {
-        let condition = unquoted::condition(self.lines.line(line)).filter(|_| self.dialect == Dialect::Native)?;
+        let condition =
+            unquoted::condition(self.lines.line(line)).filter(|_| self.dialect == Dialect::Native)?;
         Some(condition.finding(self.original(condition.location(line))))
     }
 

@@ -22,7 +22,8 @@ pub(super) fn condition(line: &str) -> Option<UnquotedCondition<'_>> {
     let written = rest.trim_start();
     // A comment and the end of a mapping in braces are not part of it.
     let text = written.split(" #").next().unwrap_or_default();
-    let text = if line[..at].contains('{') { text.split([',', '}']).next().unwrap_or_default() } else { text };
+    let text =
+        if line[..at].contains('{') { text.split([',', '}']).next().unwrap_or_default() } else { text };
     let text = text.trim_end();
     let is_condition = rest.len() > written.len() && text.starts_with('!') && !text.starts_with("!!");
     let column = line[..line.len() - written.len()].chars().count() + 1;

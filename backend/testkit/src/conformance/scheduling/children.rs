@@ -267,7 +267,10 @@ pub async fn child_gets_variables_of_its_job(subject: &StoresUnderTest) {
     let id = start_execution(server, &request(&repo, "", keys)).await;
     let assignment = claim(server, job(server, id, "go").await.id).await.unwrap();
     let child = assignment.extras.child.unwrap();
-    assert_eq!((child.external.values["LEVEL"].as_str(), &child.external.values["OF"]), ("1", &format!("id {id}")));
+    assert_eq!(
+        (child.external.values["LEVEL"].as_str(), &child.external.values["OF"]),
+        ("1", &format!("id {id}"))
+    );
     let event = child.event.unwrap();
     assert_eq!((event.trigger, event.branch.as_deref()), (Trigger::ParentPipeline, Some("main")));
 }
