@@ -230,8 +230,7 @@ fn file_with_keys_of_all_jobs_under_a_condition_is_imported_for_an_event() {
     );
     fs::write(repo.join("tag.yml"), "default: { image: of-tag }\n").unwrap();
     // A child is checked for the event, too.
-    let child =
-        "include: [{ local: tag.yml, rules: [{ if: '$CI_PIPELINE_SOURCE == \"parent_pipeline\"' }] }]\nk: { script: x }\n";
+    let child = "include: [{ local: tag.yml, rules: [{ if: '$CI_PIPELINE_SOURCE == \"parent_pipeline\"' }] }]\nk: { script: x }\n";
     fs::write(repo.join("child.yml"), child).unwrap();
     let (code, stdout, _) = tidemill(&repo, &["check"]);
     assert!(code == 0 && stdout.contains("for this event, this is included"), "{stdout}");

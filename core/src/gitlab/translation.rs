@@ -117,6 +117,7 @@ fn errors_of_other_jobs(
     };
     let mut found = Vec::new();
     check(&text, root, files, &is_of_job, &mut found);
+    found.retain(|one| one.location.is_some());
     found
 }
 
