@@ -127,7 +127,7 @@ fn variables_of_a_registry_are_a_warning_without_a_login() {
 }
 
 #[test]
-fn job_without_a_stage_is_told_the_default() {
+fn error_about_a_missing_stage_names_the_default() {
     let found = diagnostics("stages: [build]\nj: {image: x, script: x}\n");
     assert!(
         found[0].contains("the job `j` has no `stage`, and the default, `test`, is not one"),
