@@ -308,7 +308,7 @@ fn conditional_include_of_a_child_is_decided_for_the_event_of_the_child() {
     };
     let of_child = Facts { trigger: Trigger::ParentPipeline, ..on_push("main") };
     assert_eq!(images(&of_child, 1), ["of-event"]);
-    assert_eq!(images(&of_child, 2), ["x", "of-event"]);
+    assert_eq!(images(&of_child, 2), ["of-event", "x"]);
     assert_eq!(images(&on_push("main"), 1), ["ruby:3.1"]);
     // A variable that the parent hands on.
     let mut with_variable = on_push("main");
