@@ -219,3 +219,42 @@ fn import_comments_on_unset_variables_and_the_name_is_that_of_the_origin() {
     let (code, _, stderr) = tidemill(&repo, &["import", "-o", "other.yml"]);
     assert!(code == 2 && stderr.contains("`GROUP`, which nobody sets"), "{stderr}");
 }
+
+#[test]
+fn file_with_keys_of_all_jobs_under_a_condition_is_imported_for_an_event() {
+    let (_dir, repo) = repository(
+        "include: [{ local: tag.yml, rules: [{ if: $CI_COMMIT_TAG }] }]\nj: { script: x }\n\
+         child: { trigger: { include: child.yml } }\n",
+    );
+    fs::write(repo.join("tag.yml"), "default: { image: of-tag }\n").unwrap();
+    // A child is checked for the event, too.
+    let child = "include: [{ local: tag.yml, rules: [{ if: '$CI_PIPELINE_SOURCE == \"parent_pipeline\"' }] }]\nk: { script: x }\n";
+    fs::write(repo.join("child.yml"), child).unwrap();
+    let (code, stdout, _) = tidemill(&repo, &["check"]);
+    assert!(code == 0 && stdout.contains("for this event, this is included"), "{stdout}");
+    let (code, _, stderr) = tidemill(&repo, &["import"]);
+    assert!(code == 2 && stderr.contains("tidemill import --event push"), "{stderr}");
+    for (args, on, image) in [
+        (&["--event", "push", "--branch", "main"][..], "push:\n    branches:\n    - main\n", "ruby:3.1"),
+        (&["--event", "tag", "--tag", "v1"], "tag:", "of-tag"),
+    ] {
+        let (code, _, stderr) = tidemill(&repo, &[&["import", "--force"], args].concat());
+        assert_eq!(code, 0, "{stderr}");
+        let imported = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
+        assert!(imported.contains(&format!("on:\n  {on}")) && imported.contains(image), "{imported}");
+        fs::remove_dir_all(repo.join(".pipelines")).unwrap();
+    }
+}
+
+#[test]
+fn check_says_where_the_variables_of_a_registry_come_from() {
+    let (_dir, repo) = repository("j: { image: $CI_REGISTRY/tools:1, script: x }\n");
+    let (code, stdout, _) = tidemill(&repo, &["check"]);
+    let place = "--> .gitlab-ci.yml:1:13";
+    assert!(
+        code == 0 && stdout.contains(place) && stdout.contains("tidemill registry add"),
+        "{code} {stdout}"
+    );
+    let (code, stdout, _) = tidemill(&repo, &["check", "-e", "CI_REGISTRY=registry.example.org"]);
+    assert_eq!((code, stdout.as_str()), (0, ".gitlab-ci.yml: no errors\n"));
+}

@@ -11,7 +11,7 @@ use std::{env, fs, path::Path, process::Command, sync::Arc};
 use tidemill_core::execution::{
     assignment::Preparation,
     discovery::{ChildRequest, Discovery},
-    facts::ExternalVariables,
+    facts::{ExternalVariables, Facts, Trigger},
 };
 use tidemill_core::repository::AddressPolicy;
 use tidemill_core::repository::credential::{RepositoryCredential, SourceCredential};
@@ -205,6 +205,22 @@ async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
         let child = sources.read_child(&job, child_request(artifact.is_some()), artifact).await.unwrap();
         assert!(child.text.as_ref().is_ok_and(|text| text.contains("lib:")), "{child:?}");
         assert_eq!(child.includes[0].version(), bench.lib);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditional_include_of_a_child_is_decided_for_its_event() {
+    let bench = Bench::new(None);
+    // The job of the included file is another one on each branch.
+    let child = "include: { project: lib, ref: v2, file: ci.yml, \
+                 rules: [{ if: '$CI_COMMIT_BRANCH == \"main\"', exists: [child.yml] }] }\nlater: { script: own }\n";
+    let (sources, job) = local_run(&bench, child);
+    for (branch, image) in [("main", "image: x"), ("topic", "image: ruby:3.1")] {
+        let event =
+            Facts { trigger: Trigger::ParentPipeline, branch: Some(branch.to_owned()), ..Facts::default() };
+        let request = ChildRequest { event: Some(Box::new(event)), ..child_request(false) };
+        let child = sources.read_child(&job, request, None).await.unwrap();
+        assert!(child.text.as_ref().is_ok_and(|text| text.contains(image)), "{branch}: {child:?}");
     }
 }
 

@@ -154,6 +154,15 @@ pub struct Import {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    /// Convert a file that includes keys of all jobs under a condition for this event; other files are the same for all
+    #[arg(long, value_enum, value_name = "EVENT")]
+    pub event: Option<Event>,
+    /// Branch of that event
+    #[arg(long, value_name = "NAME", conflicts_with = "tag", requires = "event")]
+    pub branch: Option<String>,
+    /// Tag of that event
+    #[arg(long, value_name = "NAME", requires = "event")]
+    pub tag: Option<String>,
     #[command(flatten)]
     pub include: IncludeArgs,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use super::file::{Checkout, FileContext};
 use std::path::Path;
 use tidemill_core::child::{ChildError, read_child};
+use tidemill_core::execution::facts::{Facts, Trigger};
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{ChildPipeline, MAX_CHILD_DEPTH, Pipeline, SourceFile};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
@@ -21,10 +22,19 @@ pub struct CheckedChild {
 }
 
 /// Checks the pipelines that the jobs of `pipeline`, the file at `path`, start, and those that they start. Files that a job makes,
-/// or whose paths have references, are not known.
-pub fn check(path: &Path, pipeline: &Pipeline, context: &FileContext) -> Vec<CheckedChild> {
+/// or whose paths have references, are not known. `event` returns the event of the parent, if the context has none.
+pub fn check(
+    path: &Path,
+    pipeline: &Pipeline,
+    context: &FileContext,
+    event: &dyn Fn() -> Facts,
+) -> Vec<CheckedChild> {
     let starts_any = pipeline.jobs.iter().any(|job| job.surroundings.child.is_some());
     let files = Checkout::of(path, starts_any.then_some(&context.elsewhere));
+    let event = starts_any.then(|| {
+        let facts = context.event.as_deref().cloned().unwrap_or_else(event);
+        Box::new(Facts { trigger: Trigger::ParentPipeline, ..facts })
+    });
     let mut seen: Vec<ChildPipeline> = Vec::new();
     let mut checked = Vec::new();
     let mut pending = vec![(pipeline.clone(), 1)];
@@ -45,6 +55,7 @@ pub fn check(path: &Path, pipeline: &Pipeline, context: &FileContext) -> Vec<Che
             external.values.extend(child.variables.clone());
             let options = TranslateOptions {
                 external,
+                event: event.clone(),
                 reports_unset_variables: true,
                 ..TranslateOptions::for_pipeline(&format!("{}: {}", pipeline.name, job.name))
             };

@@ -57,6 +57,8 @@ pub struct FileContext {
     pub elsewhere: Elsewhere,
     /// The event for which a GitLab file is read.
     pub event: Option<Box<Facts>>,
+    /// Whether such a file becomes one that starts on that event only.
+    pub is_for_event: bool,
 }
 
 /// Whether the arguments select a file in GitLab's format.
@@ -215,6 +217,7 @@ pub fn assemble(
                 external: context.external.clone(),
                 inputs: context.inputs.clone(),
                 event: context.event.clone(),
+                is_for_event: context.is_for_event,
                 ..settings
             };
             gitlab::translate(&name, text, &files, &settings)

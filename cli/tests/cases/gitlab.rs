@@ -154,6 +154,7 @@ fn case_gitlab_14_image_with_a_variable_of_the_settings() {
     let checked = project.tidemill(&["check"]);
     let shown = checked.stdout + &checked.stderr;
     assert!(checked.code == 0 && shown.contains("nothing in this file sets `$GROUP`"), "{shown}");
+    assert!(shown.contains(".gitlab-ci.yml:2:10") && shown.contains("tidemill registry add"), "{shown}");
     let planned = project.tidemill(&["plan", "-e", "CI_REGISTRY=registry.example.org"]);
     assert!(planned.code == 2 && planned.stderr.contains("`GROUP`, which nobody sets"), "{planned:?}");
     let planned = project.tidemill(&["plan", "-e", "GROUP=tools"]);

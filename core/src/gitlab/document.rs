@@ -11,7 +11,7 @@ mod lookup;
 mod merger;
 
 pub(crate) use event::IncludeMode;
-pub(crate) use extends::expand;
+pub(crate) use extends::{ExpandedDocument, expand};
 pub use include::MAX_INCLUDES;
 pub(crate) use include::{MergedDocument, read};
 pub(super) use items::{IncludeItem, IncludeKind, LocatedText};

@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::document::ExpandedDocument;
 use super::job::{matrix, services};
 use super::settings::TranslateOptions;
 use super::values;
+use crate::execution::facts::{Facts, Trigger};
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::{Log, synonyms};
@@ -41,9 +43,9 @@ pub(crate) struct TranslatedJob {
     pub(crate) body: Mapping,
 }
 
-/// Translates a document in which everything is expanded.
+/// Translates a document in which everything is expanded. Of incomplete jobs, only their own keys are checked.
 pub(crate) fn translate(
-    root: &Rc<Node>,
+    ExpandedDocument { root, incomplete }: &ExpandedDocument,
     settings: &TranslateOptions,
     for_pull_requests: bool,
     conditions: HashMap<String, Rc<CelExpr>>,
@@ -56,7 +58,7 @@ pub(crate) fn translate(
     }
     schema::check_top(root, log);
     let jobs = jobs(root, log);
-    schema::check_stops(&jobs, log);
+    schema::check_stops(&jobs, incomplete, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let mut globals = globals.unwrap_or_default();
@@ -96,7 +98,7 @@ pub(crate) fn translate(
     let Some(stages) = stages(root, log) else { return native };
     let variants = |job: &&MapEntry| matrix::read(job.value.get("parallel"), &path, &mut Log::default());
     let default = default(root, log);
-    let stage_of = jobs.iter().filter_map(|job| {
+    let stage_of = jobs.iter().filter(|job| !incomplete.contains(&job.key)).filter_map(|job| {
         let stage = job.value.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
         Some((job.key.clone(), stages.iter().position(|known| known == stage)?))
     });
@@ -114,6 +116,7 @@ pub(crate) fn translate(
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
+        incomplete: incomplete.clone(),
         output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
         default,
     };
@@ -132,7 +135,9 @@ pub(crate) fn translate(
     }
     let mut native = native;
     for entry in &jobs {
-        if let Some(body) = job::translate(entry, &context, log) {
+        if incomplete.contains(&entry.key) {
+            job::check_own_keys(entry, log);
+        } else if let Some(body) = job::translate(entry, &context, log) {
             native.jobs.push(TranslatedJob { name: entry.key.clone(), body });
         }
     }
@@ -240,6 +245,23 @@ fn triggers(for_pull_requests: bool) -> Value {
         on.insert("pull_request".into(), Value::Null);
     }
     Value::Mapping(on)
+}
+
+/// Returns the native `on` of a pipeline that starts on one event only. Schedules, which have no cron expression here, are left to
+/// users.
+pub(crate) fn trigger_of(event: &Facts) -> Value {
+    let key = match event.trigger {
+        Trigger::PullRequest => "pull_request",
+        Trigger::Push if event.tag.is_some() => "tag",
+        Trigger::Push => "push",
+        _ => "manual",
+    };
+    let branch = event.branch.as_ref().filter(|_| key == "push");
+    let filter = branch.map(|branch| {
+        let branches = Value::Sequence(vec![branch.as_str().into()]);
+        Value::Mapping(Mapping::from_iter([("branches".into(), branches)]))
+    });
+    Value::Mapping(Mapping::from_iter([(key.into(), filter.unwrap_or(Value::Null))]))
 }
 
 /// Returns the stages in order; `None` if they are invalid, which is reported.

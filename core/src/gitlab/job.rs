@@ -18,4 +18,4 @@ mod trigger;
 mod when;
 
 pub(crate) use context::{FileContext, has_outputs};
-pub(crate) use translation::translate;
+pub(crate) use translation::{check_own_keys, translate};

@@ -44,9 +44,14 @@ pub(crate) fn write(
     files: &[SourceFile],
     diagnostics: &[Diagnostic],
 ) -> String {
-    let text = write_with(native, root, (files, diagnostics), &mut SharedValues::default());
-    if text.len() < MIN_SHARING_BYTES {
-        return text;
+    let about = native.jobs.iter().flat_map(|job| job.body.values());
+    let about = about.fold(0_usize, |sum, value| sum.saturating_add(shared::size(value)));
+    // What is much too long is not written first.
+    if about < 4 * MIN_SHARING_BYTES {
+        let text = write_with(native, root, (files, diagnostics), &mut SharedValues::default());
+        if text.len() < MIN_SHARING_BYTES {
+            return text;
+        }
     }
     write_with(native, root, (files, diagnostics), &mut SharedValues::of(&native.jobs))
 }
@@ -55,7 +60,7 @@ fn write_with(
     native: &NativeFile,
     root: &Rc<Node>,
     (files, diagnostics): (&[SourceFile], &[Diagnostic]),
-    shared: &mut SharedValues,
+    shared: &mut SharedValues<'_>,
 ) -> String {
     let mut out = String::new();
     let name = files.first().map(|file| file.name.as_str()).unwrap_or_default();

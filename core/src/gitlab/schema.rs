@@ -1,5 +1,6 @@
 //! Checks the shapes of values as GitLab does, before anything is translated.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::gitlab::findings::Log;
@@ -177,9 +178,14 @@ pub(crate) fn check_default(node: &Rc<Node>, path: &Path, log: &mut Log) {
     check(node, JOB, path, log);
 }
 
+/// Checks the types of the values of a job.
+pub(crate) fn check_types(job: &Rc<Node>, path: &Path, log: &mut Log) {
+    check(job, JOB, path, log);
+}
+
 /// Checks a job.
 pub(crate) fn check_job(node: &Rc<Node>, path: &Path, log: &mut Log) {
-    check(node, JOB, path, log);
+    check_types(node, path, log);
     delays(node, path, log);
     let (environment, artifacts) = (node.get("environment"), node.get("artifacts"));
     if let Some(entry) = environment {
@@ -419,7 +425,7 @@ fn cache_key(text: &str, node: &Node, path: &Path, log: &mut Log) {
 }
 
 /// Checks that the job that stops an environment exists, and stops it.
-pub(crate) fn check_stops(jobs: &[&MapEntry], log: &mut Log) {
+pub(crate) fn check_stops(jobs: &[&MapEntry], incomplete: &HashSet<String>, log: &mut Log) {
     let environment = |job: &MapEntry, key: &str| {
         let entry = job.value.get("environment")?;
         let part = entry.value.get(key)?;
@@ -430,6 +436,9 @@ pub(crate) fn check_stops(jobs: &[&MapEntry], log: &mut Log) {
             continue;
         };
         let Some(name) = values::text(&entry.value) else { continue };
+        if incomplete.contains(name) || incomplete.contains(&job.key) {
+            continue;
+        }
         let problem = match jobs.iter().find(|job| job.key == name) {
             None => "there is no such job",
             Some(stop) if environment(stop, "action").as_deref() != Some("stop") => {

@@ -30,6 +30,8 @@ pub struct TranslateOptions {
     /// Whether what cannot be translated without the value of such a variable is an error although they are reported: the
     /// translation is kept.
     pub rejects_unset_variables: bool,
+    /// Whether a file that depends on the event becomes a pipeline that starts on that event only: the translation is kept.
+    pub is_for_event: bool,
 }
 
 impl TranslateOptions {
@@ -46,6 +48,7 @@ impl TranslateOptions {
             has_untyped_inputs: false,
             event: None,
             rejects_unset_variables: false,
+            is_for_event: false,
         }
     }
 }

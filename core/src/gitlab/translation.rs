@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use super::conditions::requests;
 use super::document::IncludeMode;
+use super::file::NativeFile;
 use super::findings::Log;
 use super::settings::TranslateOptions;
-use super::{document, file, locate, output, usage};
+use super::{document, file, keys, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::parse::{check_findings, read_tree};
@@ -19,6 +20,9 @@ use crate::text::{
     diagnostics::{Diagnostic, Severity},
     without_byte_order_mark,
 };
+
+/// Native keys whose values are about other jobs.
+const OF_OTHER_JOBS: [&str; 5] = ["dependencies", "environment", "needs", "pipeline", "stage"];
 
 /// Translates the GitLab file `name` with the files that it includes, which `read` returns. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
 ///
@@ -37,7 +41,8 @@ pub fn translate(
     }
     let source = without_byte_order_mark(source);
     let mut merged = document::read(name, source, read, settings, IncludeMode::AllEvents, &mut log);
-    if merged.depends_on_event {
+    let depends_on_event = merged.depends_on_event;
+    if depends_on_event {
         log = Log::default();
         merged = document::read(name, source, read, settings, IncludeMode::OneEvent, &mut log);
     }
@@ -55,22 +60,30 @@ pub fn translate(
     if log.has_errors() {
         return Err(rejected(&log, files));
     }
-    let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
-    // Nor is what is missing because a reference leads nowhere.
-    if log.has_errors() {
+    let Some(expanded) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
+    // Nor is what is missing in all jobs because a reference leads nowhere.
+    if expanded.incomplete.iter().any(|name| keys::TOP.contains(&name.as_str())) {
         return Err(rejected(&log, files));
     }
+    let root = &expanded.root;
     let for_pull_requests =
-        files.iter().any(|file| mentions_pull_requests(&file.text)) || requests::may_have_jobs(&root);
-    let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
-    usage::report(&root, settings, &mut log);
+        files.iter().any(|file| mentions_pull_requests(&file.text)) || requests::may_have_jobs(root);
+    let mut native = file::translate(&expanded, settings, for_pull_requests, conditions, &mut log);
+    if let Some(event) = settings.event.as_deref().filter(|_| depends_on_event && settings.is_for_event) {
+        native.top.insert("on".into(), file::trigger_of(event));
+    }
+    if expanded.incomplete.is_empty() {
+        usage::report(root, settings, &mut log);
+    }
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {
+        found.extend(errors_of_other_jobs(&mut native, &log, root, &files));
+        sort(&mut found);
         return Err(PipelineErrors { diagnostics: found, files });
     }
-    let text = output::write(&native, &root, &files, &found);
-    let pipeline = check(&text, &root, &files, &mut found);
+    let text = output::write(&native, root, &files, &found);
+    let pipeline = check(&text, root, &files, &|_| true, &mut found);
     sort(&mut found);
     match pipeline {
         Some(pipeline) if !found.iter().any(is_error) => {
@@ -81,8 +94,41 @@ pub fn translate(
     }
 }
 
-/// Checks the native text, and adds what is found, each with its location in the GitLab files.
-fn check(text: &str, root: &Rc<Node>, files: &[SourceFile], found: &mut Vec<Diagnostic>) -> Option<Pipeline> {
+/// Returns the errors of the native checks about single values of jobs that have no error so far.
+fn errors_of_other_jobs(
+    native: &mut NativeFile,
+    log: &Log,
+    root: &Rc<Node>,
+    files: &[SourceFile],
+) -> Vec<Diagnostic> {
+    let errors = log.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let with_errors: HashSet<&str> = errors.filter_map(|finding| finding.path().first_key()).collect();
+    native.jobs.retain(|job| !with_errors.contains(job.name.as_str()));
+    // The keys of the file are of all jobs.
+    if native.jobs.is_empty() || with_errors.iter().any(|key| keys::TOP.contains(key)) {
+        return Vec::new();
+    }
+    let text = output::write(native, root, &[], &[]);
+    let is_of_job = |finding: &Finding| {
+        let path = finding.path();
+        finding.severity == Severity::Error
+            && path.first_key() == Some("jobs")
+            && !OF_OTHER_JOBS.iter().any(|key| path.has_key(key))
+    };
+    let mut found = Vec::new();
+    check(&text, root, files, &is_of_job, &mut found);
+    found.retain(|one| one.location.is_some());
+    found
+}
+
+/// Checks the native text, and adds what is found and `keep` accepts, each with its location in the GitLab files.
+fn check(
+    text: &str,
+    root: &Rc<Node>,
+    files: &[SourceFile],
+    keep: &dyn Fn(&Finding) -> bool,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Pipeline> {
     let mut tree = match read_tree(text) {
         Ok(tree) => tree,
         Err(diagnostics) => {
@@ -91,7 +137,7 @@ fn check(text: &str, root: &Rc<Node>, files: &[SourceFile], found: &mut Vec<Diag
         }
     };
     let (pipeline, findings) = check_findings(&mut tree);
-    for finding in &findings {
+    for finding in findings.iter().filter(|finding| keep(finding)) {
         let mut diagnostic = to_diagnostic(finding, None);
         diagnostic.location = locate::locate(finding, &tree, root);
         diagnostic.related.clear();

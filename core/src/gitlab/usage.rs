@@ -18,6 +18,9 @@ use crate::text::diagnostics::Location;
 /// The keys with shell commands.
 const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];
 
+/// Variables of the login at a registry that the server stores for a repository.
+const REGISTRY: [&str; 4] = ["CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_PASSWORD", "CI_REGISTRY_USER"];
+
 /// Variables that shells, images and workers set.
 const ENVIRONMENT: [&str; 46] = [
     "BASH",
@@ -69,7 +72,7 @@ const ENVIRONMENT: [&str; 46] = [
 ];
 
 /// Reports each of GitLab's predefined variables that the file uses and that is never set here, where it is first used. On
-/// request, also reports the other variables that nobody sets.
+/// request, also reports the other variables that nobody sets, and those of a registry.
 pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log) {
     let mut usage = Usage::default();
     for entry in values::entries(root).iter().filter(|entry| !entry.key.starts_with('.')) {
@@ -87,6 +90,16 @@ pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log
             let message = format!("`${name}` is a variable of GitLab that is not set here");
             let help = format!("if the jobs need it, set it: tidemill variable set {name}");
             log.findings.push(Finding::error("gitlab-variable", place, message).warning().help(help));
+        } else if settings.reports_unset_variables && REGISTRY.contains(&name.as_str()) {
+            if settings.external.registry.is_none() {
+                let message = format!(
+                    "`${name}` is that of the repository's login at a registry, and is not set without one"
+                );
+                let help = format!(
+                    "store the login on the server with `tidemill registry add`, or set the variable: tidemill variable set {name}"
+                );
+                log.findings.push(Finding::error("registry-variable", place, message).warning().help(help));
+            }
         } else if settings.reports_unset_variables && !has_unknown_outputs && !may_be_set && is_listed(name) {
             let message = format!("nothing in this file sets `${name}`");
             let help = format!(
@@ -170,7 +183,7 @@ impl Usage {
         match &node.kind {
             Kind::Mapping(mapping) => {
                 for entry in &mapping.entries {
-                    if key == "variables" || key == "matrix" {
+                    if ["variables", "matrix", "id_tokens"].contains(&key) {
                         self.set.insert(entry.key.clone());
                     }
                     // The parts of a variable are not variables.

@@ -62,6 +62,19 @@ impl Path {
         std::iter::successors(self.0.as_deref(), |step| step.parent.0.as_deref()).map(|step| &step.segment)
     }
 
+    /// Returns its first key.
+    pub(crate) fn first_key(&self) -> Option<&str> {
+        match self.upwards().last() {
+            Some(Segment::Key(key)) => Some(key.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Whether it leads through a key.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.upwards().any(|segment| matches!(segment, Segment::Key(own) if own.as_ref() == key))
+    }
+
     /// Its name in messages: a key, or an item of a key.
     pub(crate) fn label(&self) -> String {
         let key = self.upwards().find_map(|segment| match segment {
@@ -170,6 +183,15 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
+    /// Returns the path that it is about.
+    pub(crate) fn path(&self) -> &Path {
+        match &self.location {
+            FindingLocation::Path(path, _)
+            | FindingLocation::TextRange(path, ..)
+            | FindingLocation::Position(path, _) => path,
+        }
+    }
+
     /// Creates an error at `spot`.
     pub(crate) fn error(code: &'static str, location: FindingLocation, message: impl Into<String>) -> Self {
         let message = message.into();

@@ -1,5 +1,6 @@
 //! YAML documents with positions: tree, builder and writer.
 
+mod anchors;
 mod builder;
 mod input;
 pub(crate) mod limits;
@@ -8,6 +9,7 @@ mod merge_keys;
 pub(crate) mod origin;
 pub(crate) mod scalars;
 pub(crate) mod tree;
+mod unquoted;
 pub(crate) mod writer;
 
 pub(crate) use builder::{build, build_file, build_gitlab_file, build_replaced};

@@ -337,9 +337,7 @@ impl<'a> JobSelector<'a> {
             return Ok(Decision::WhenDue(condition));
         }
         Ok(match decided {
-            Some((at, rule)) if !otherwise => {
-                Decision::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
-            }
+            Some((at, rule)) if !otherwise => Decision::Out(exclusion(job, at, rule)),
             Some((_, rule)) => Decision::In(Some(rule)),
             None => Decision::Out(no_rule_holds(job)),
         })
@@ -372,16 +370,41 @@ impl<'a> JobSelector<'a> {
     }
 }
 
-/// Says why a job takes no part that none of its rules includes.
-fn no_rule_holds(job: &Job) -> String {
-    match job.rules.as_slice() {
-        [Rule { condition: Some(text), changes, exists, .. }] if changes.is_empty() && exists.is_empty() => {
-            format!("`{}` does not hold", text.trim())
+/// Says why a job takes no part that its rule at `at` excludes.
+fn exclusion(job: &Job, at: usize, rule: &Rule) -> String {
+    match rule.number {
+        Some(0) => {
+            let conditions = Some(describe(rule)).filter(|text| text != ALWAYS);
+            let conditions = conditions.map_or_else(String::new, |text| format!(": {text}"));
+            format!("the rules of the pipeline (`workflow`, or those of an include) exclude it{conditions}")
         }
-        [rule] => format!("its rule does not hold: {}", describe(rule)),
-        rules => format!("none of its {} rules holds", rules.len()),
+        Some(number) => format!("rule {number} excludes the job: {}", describe(rule)),
+        None if job.rules.iter().any(|rule| rule.number.is_some()) => no_rule_holds(job),
+        None => format!("rule {} excludes the job: {}", at + 1, describe(rule)),
     }
 }
+
+/// Says why a job takes no part that none of its rules includes.
+fn no_rule_holds(job: &Job) -> String {
+    let numbered = job.rules.iter().filter_map(|rule| rule.number).max();
+    let count = numbered.map_or(job.rules.len(), |number| number as usize);
+    // The rules with numbers are those that the job was written with, each once or in several cases.
+    let mut own =
+        job.rules.iter().filter(|rule| numbered.is_none() || rule.number.is_some_and(|number| number > 0));
+    match (count, own.next(), own.next()) {
+        (1, Some(Rule { condition: Some(text), changes, exists, .. }), None)
+            if changes.is_empty() && exists.is_empty() =>
+        {
+            format!("`{}` does not hold", text.trim())
+        }
+        (1, Some(rule), None) => format!("its rule does not hold: {}", describe(rule)),
+        (1, ..) => "its rule does not hold".to_owned(),
+        _ => format!("none of its {count} rules holds"),
+    }
+}
+
+/// The description of a rule without conditions.
+const ALWAYS: &str = "always";
 
 /// Describes the conditions of a rule.
 fn describe(rule: &Rule) -> String {
@@ -392,5 +415,5 @@ fn describe(rule: &Rule) -> String {
             parts.push(format!("{key} {}", globs.join(", ")));
         }
     }
-    if parts.is_empty() { "always".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { ALWAYS.to_owned() } else { parts.join("; ") }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_core::execution::facts::{ExternalVariables, Facts};
+use tidemill_core::child::{ChildError, read_child};
+use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources, RepositoryFiles};
+use tidemill_core::pipeline::{ChildPipeline, PipelineErrors, PipelineWithSources, RepositoryFiles};
 use tidemill_core::plan::Plan;
 
 use super::{on_push, on_tag};
@@ -23,8 +24,7 @@ impl RepositoryFiles for Files {
 }
 
 fn of(text: &str, files: &[(&str, &str)]) -> Result<PipelineWithSources, PipelineErrors> {
-    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-    translate(".gitlab-ci.yml", text, &Files(files.collect()), &TranslateOptions::for_pipeline("app"))
+    translate(".gitlab-ci.yml", text, &files_of(files), &TranslateOptions::for_pipeline("app"))
 }
 
 fn jobs(text: &str, files: &[(&str, &str)], facts: &Facts) -> Vec<String> {
@@ -219,13 +219,22 @@ fn list_in_quotes_is_the_list_and_a_default_of_nothing_is_empty() {
     assert_eq!((job.script.as_slice(), job.rules.len()), (&["echo []".to_owned()][..], 2));
 }
 
-/// Translates for one event, and returns the images of the planned jobs, and the warnings.
-fn for_event(text: &str, files: &[(&str, &str)], facts: &Facts) -> (Vec<String>, Vec<String>) {
+/// The files of a repository, without the GitLab file.
+fn files_of(files: &[(&str, &str)]) -> Files {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    Files(files.collect())
+}
+
+/// Options for one event.
+fn options_of(facts: &Facts) -> TranslateOptions {
     let external = ExternalVariables { values: facts.variables.clone(), ..ExternalVariables::default() };
     let event = Some(Box::new(facts.clone()));
-    let options = TranslateOptions { event, external, ..TranslateOptions::for_pipeline("app") };
-    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-    let translated = translate(".gitlab-ci.yml", text, &Files(files.collect()), &options)
+    TranslateOptions { event, external, ..TranslateOptions::for_pipeline("app") }
+}
+
+/// Translates for one event, and returns the images of the planned jobs, and the warnings.
+fn for_event(text: &str, files: &[(&str, &str)], facts: &Facts) -> (Vec<String>, Vec<String>) {
+    let translated = translate(".gitlab-ci.yml", text, &files_of(files), &options_of(facts))
         .unwrap_or_else(|errors| panic!("{}", errors.render(false)));
     let plan = Plan::for_facts(&translated.parsed.pipeline, facts).unwrap();
     let warnings = translated.parsed.warnings.into_iter().map(|one| one.message).collect();
@@ -251,6 +260,62 @@ fn conditional_include_with_keys_of_all_jobs_is_decided_for_the_event() {
     // Without an event there is no such pipeline.
     let found = errors(text, &files);
     assert!(found.len() == 2 && found[0].contains("this one has `default`"), "{found:?}");
+}
+
+/// A file with `default` under conditions, and the files that it includes.
+const CONDITIONAL: (&str, [(&str, &str); 1]) = (
+    "include:\n  - {local: of-event.yml, rules: [{if: '$CI_PIPELINE_SOURCE == \"parent_pipeline\" || $CI_COMMIT_TAG || $DEEP == \"yes\"'}]}\n\
+     j: {script: x}\n",
+    [("of-event.yml", "default: {image: of-event}\n")],
+);
+
+#[test]
+fn file_that_is_converted_for_one_event_starts_on_that_event_only() {
+    let (text, files) = CONDITIONAL;
+    let convert = |facts: &Facts| {
+        let options = TranslateOptions { is_for_event: true, ..options_of(facts) };
+        let translated = translate(".gitlab-ci.yml", text, &files_of(&files), &options).unwrap();
+        let on = translated.parsed.pipeline.on;
+        (translated.text.contains("of-event"), on.push.map(|push| push.branches), on.tag.is_some())
+    };
+    assert_eq!(convert(&on_push("main")), (false, Some(vec!["main".to_owned()]), false));
+    assert_eq!(convert(&on_tag("v1")), (true, None, true));
+    let found = errors(text, &files);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let options = TranslateOptions::for_pipeline("app");
+    let found = translate(".gitlab-ci.yml", text, &files_of(&files), &options).unwrap_err();
+    assert!(found.render(false).contains("tidemill import --event push"), "{}", found.render(false));
+    // A file that is the same for all events still starts on all of them.
+    let options = TranslateOptions { is_for_event: true, ..options_of(&on_push("main")) };
+    let same = translate(".gitlab-ci.yml", "j: {image: x, script: x}\n", &files_of(&[]), &options).unwrap();
+    assert_eq!(same.parsed.pipeline.on.push.map(|push| push.branches), Some(Vec::new()));
+}
+
+#[test]
+fn conditional_include_of_a_child_is_decided_for_the_event_of_the_child() {
+    let (text, mut files) = (CONDITIONAL.0, CONDITIONAL.1.to_vec());
+    files.push(("child.yml", text));
+    let child = |count: usize| ChildPipeline {
+        files: ["child.yml", "other.yml"].map(str::to_owned)[..count].to_vec(),
+        is_gitlab: true,
+        ..ChildPipeline::default()
+    };
+    files.push(("other.yml", "other: {image: x, script: x}\n"));
+    let images = |facts: &Facts, count| {
+        let read = read_child(&child(count), None, &files_of(&files), &options_of(facts)).unwrap();
+        let plan = Plan::for_facts(&read.parsed.pipeline, facts).unwrap();
+        plan.jobs.into_iter().map(|job| job.image).collect::<Vec<_>>()
+    };
+    let of_child = Facts { trigger: Trigger::ParentPipeline, ..on_push("main") };
+    assert_eq!(images(&of_child, 1), ["of-event"]);
+    assert_eq!(images(&of_child, 2), ["of-event", "x"]);
+    assert_eq!(images(&on_push("main"), 1), ["ruby:3.1"]);
+    // A variable that the parent hands on.
+    let mut with_variable = on_push("main");
+    with_variable.variables.insert("DEEP".to_owned(), "yes".to_owned());
+    assert_eq!(images(&with_variable, 1), ["of-event"]);
+    let without = read_child(&child(1), None, &files_of(&files), &TranslateOptions::for_pipeline("app"));
+    assert!(matches!(without, Err(ChildError::Invalid(_))), "{without:?}");
 }
 
 #[test]

@@ -58,6 +58,23 @@ fn rules_that_many_jobs_share_are_written_once() {
 }
 
 #[test]
+fn comments_stay_beside_values_that_many_jobs_share() {
+    let text = file(200)
+        .replacen(".rules:\n", "# About the rules.\n.rules:\n", 1)
+        .replacen("    - {if: '$PACKAGE_KIND", "    # About the first rule.\n    - {if: '$PACKAGE_KIND", 1)
+        .replacen("j7: {", "# About a job.\nj7: {", 1)
+        .replace("JOB_ONLY_TAGS: \"true\"}}", "JOB_ONLY_TAGS: \"true\"}} # about the variables");
+    let translated = translate_fixture(".gitlab-ci.yml", &text).unwrap_or_else(|errors| {
+        panic!("{}", errors.render(false));
+    });
+    assert!(translated.text.len() < 300 << 10, "{}", translated.text.len());
+    assert!(translated.text.contains("# About a job.\n  j7:"), "the comment of a job stands before it");
+    assert!(translated.text.contains("rules: &shared-") && translated.text.contains("rules: *shared-"));
+    assert_eq!(parse(&translated.text).unwrap(), translated.parsed.pipeline);
+    assert_eq!(translated.parsed.pipeline, pipeline(&file(200)), "comments change nothing");
+}
+
+#[test]
 fn values_of_small_files_are_written_where_they_are_used() {
     let translated = translate_fixture(".gitlab-ci.yml", &file(2)).unwrap();
     assert!(!translated.text.contains("&shared-"));

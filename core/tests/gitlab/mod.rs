@@ -9,6 +9,7 @@ mod keys;
 mod keywords;
 mod large;
 mod matrix;
+mod messages;
 mod robustness;
 mod triggers;
 mod variables;

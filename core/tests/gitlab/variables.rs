@@ -282,3 +282,24 @@ fn value_matches_a_text_that_is_no_pattern_if_it_is_a_part_of_it() {
         assert_eq!(runs(condition), expected, "{condition}");
     }
 }
+
+#[test]
+fn names_of_id_tokens_are_set() {
+    let text = "j: {image: x, id_tokens: {OWN_TOKEN: {aud: a}}, script: 'echo $OWN_TOKEN $OTHER_TOKEN'}\n";
+    let options = TranslateOptions { reports_unset_variables: true, ..TranslateOptions::for_pipeline("app") };
+    let translated = translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options).unwrap();
+    let found: Vec<String> = translated.parsed.warnings.into_iter().map(|one| one.message).collect();
+    assert_eq!(found, ["nothing in this file sets `$OTHER_TOKEN`"]);
+}
+
+#[test]
+fn variable_of_a_cache_key_that_only_outputs_may_set_is_empty() {
+    let text = "default: {image: x}\nmake: {stage: build, script: 'echo VERSION=1 > a.env', artifacts: {reports: {dotenv: a.env}}}\n\
+                j: {script: x, cache: {key: \"$CI_COMMIT_REF_SLUG-$VERSION$KIND\", fallback_keys: [\"k$KIND\"], paths: [a]}}\n";
+    let cache = &pipeline(text).jobs[1].surroundings.caches[0];
+    assert_eq!(cache.fallback_keys, ["k"]);
+    let found = diagnostics(text);
+    let empty =
+        found.iter().filter(|one| one.contains("is not known before the job runs, so it is empty in"));
+    assert_eq!((empty.count(), found.len()), (3, 3), "{found:#?}");
+}

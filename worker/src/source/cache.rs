@@ -175,9 +175,13 @@ impl SourceCache {
     pub async fn read_child(
         &self,
         job: &Preparation,
-        request: ChildRequest,
+        mut request: ChildRequest,
         artifact: Option<String>,
     ) -> Result<ChildFiles, SourceError> {
+        if let Some(event) = &mut request.event {
+            // It is not sent with the facts.
+            event.repo.clone_from(&job.origin.repository);
+        }
         let (this, runtime, job) = (self.clone(), Handle::current(), job.clone());
         let reach = self.host_policy.with_credential(job.credential.clone());
         // Only the user of this machine can start a snapshot. A file that a job made includes nothing with their credentials, and neither

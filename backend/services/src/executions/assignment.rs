@@ -6,19 +6,27 @@ use crate::{
         service_context::{Context, job_of},
     },
     error::Result,
-    ports::{ArtifactRecord, ExecutionRecord, Node},
+    ports::{ArtifactRecord, ExecutionRecord, ExecutionSpec, ExecutionTask, Node},
 };
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tidemill_core::execution::{
     assignment::{ArtifactSource, JobExtras, Origin, Preparation, SecretValue},
     facts::Facts,
     predefined::{self, JobContext},
 };
-use tidemill_core::{api::path, ids::JobId, pipeline::Service, plan::PlannedJob};
+use tidemill_core::{
+    api::path,
+    ids::JobId,
+    pipeline::{self, ChildPipeline, Service},
+    plan::PlannedJob,
+    text::substitution::substitute_bounded,
+};
 
 /// Number of needs above which all artifacts of the execution are read at once instead of by need.
 const BULK_READ_THRESHOLD: usize = 16;
+/// Maximum length of the value of a variable of a child, in bytes.
+const MAX_CHILD_VALUE_LEN: usize = 32 << 10;
 
 /// Returns what a worker can prepare before it holds the lease.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
@@ -115,6 +123,51 @@ pub fn add_outputs(
     let is_free = |name: &String| !execution.spec.variables.contains_key(name);
     let free = outputs.iter().filter(|(name, _)| is_free(name));
     variables.extend(free.map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// Returns the variables that the child of a job gets: those that the file sets for the job, those of the request, and those that
+/// the job names for the child, as the job says. `known` are the job's own. The inner error says why there are none.
+pub async fn child_variables(
+    context: &Context,
+    parent: &ExecutionRecord,
+    job: &PlannedJob,
+    child: &ChildPipeline,
+    known: &IndexMap<String, String>,
+) -> Result<std::result::Result<IndexMap<String, String>, String>> {
+    let mut variables = IndexMap::new();
+    // A child of the repository gets those of the repository anyway, and one of another repository must not.
+    let is_forwarded = |name: &str| !parent.spec.facts.external.contains(name);
+    if child.forwards_run {
+        let of_run = parent.spec.variables.iter().filter(|(name, _)| is_forwarded(name));
+        variables.extend(of_run.map(|(name, value)| (name.clone(), value.clone())));
+    }
+    if child.forwards_job {
+        let declared = declared_variables(context, &parent.spec, &job.base_name).await?;
+        let of_job = job.variables.iter().filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
+        variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
+    }
+    for (name, template) in &child.variables {
+        // As in GitLab, a variable that nobody sets is empty.
+        let lookup = |name: &str| Some(known.get(name).map_or("", String::as_str));
+        match substitute_bounded(template, MAX_CHILD_VALUE_LEN, lookup) {
+            Some(value) => {
+                variables.insert(name.clone(), value);
+            }
+            None => return Ok(Err(format!("the value of its variable `{name}` is too long"))),
+        }
+    }
+    Ok(Ok(variables))
+}
+
+/// Returns the names of the variables that the file of an execution sets for a job.
+async fn declared_variables(context: &Context, of: &ExecutionSpec, job: &str) -> Result<HashSet<String>> {
+    let ExecutionTask::RunPipeline { file } = of.task.clone() else { return Ok(HashSet::new()) };
+    let job = job.to_owned();
+    let read = move || {
+        let Ok(file) = pipeline::parse(&file) else { return HashSet::new() };
+        file.variables_of(&job).map(str::to_owned).collect()
+    };
+    context.compute("parsing a pipeline file", read).await
 }
 
 /// Returns the jobs with outputs whose artifacts a job downloads, in order.

@@ -185,7 +185,7 @@ async fn plan(
                 None
             };
             let (external, inputs) = (external.clone(), inputs.clone());
-            let given = FileContext { external, inputs, elsewhere, event };
+            let given = FileContext { external, inputs, elsewhere, event, is_for_event: false };
             file::load(&args.file, settings.is_remote(), &given)?
         }
     };

@@ -51,6 +51,7 @@ pub fn check(args: &Check) -> Outcome {
         elsewhere: Elsewhere::new(&args.include, None),
         // Native files are the same for all events.
         event: files.iter().any(is_gitlab).then(|| Box::new(push_to_default_branch())),
+        is_for_event: false,
     };
     let mut checked = Vec::with_capacity(files.len());
     // The position in `checked`, the path and the pipeline's name of each valid file.
@@ -68,7 +69,8 @@ pub fn check(args: &Check) -> Outcome {
         let mut children = Vec::new();
         let (diagnostics, sources) = match file::assemble(path, &text, kind, &context) {
             Ok(assembled) => {
-                children = children::check(path, &assembled.parsed.pipeline, &context);
+                children =
+                    children::check(path, &assembled.parsed.pipeline, &context, &push_to_default_branch);
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));
                 if let (Some(directory), Some(file)) = (directory, path.file_name()) {

@@ -41,6 +41,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         inputs: file::inputs(&args.variables)?,
         elsewhere: Elsewhere::new(&args.include, None),
         event,
+        is_for_event: false,
     };
     let file = file::load(&args.file, true, &context)?;
     let of_tree = tree.facts(git_facts::RequiredFacts::of(&file.pipeline));

@@ -1,7 +1,7 @@
 //! What a worker reads for a job that starts another pipeline, and what it reports.
 
 use super::report::{ReportError, check_path, check_paths};
-use crate::execution::facts::ExternalVariables;
+use crate::execution::facts::{ExternalVariables, Facts};
 use crate::ids::{ExecutionId, JobId, LeaseToken};
 use crate::pipeline::{ChildPipeline, MAX_FILE_BYTES};
 use crate::repository::includes::{PinnedInclude, check_pinned};
@@ -22,6 +22,11 @@ pub struct ChildRequest {
     /// user.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_of_artifact: bool,
+    /// What is known of the child before its files are read, for GitLab files that are not the same for all events. The address of
+    /// the repository and its files are not among it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub event: Option<Box<Facts>>,
 }
 
 /// The pipeline that a worker read.

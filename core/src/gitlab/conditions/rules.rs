@@ -32,6 +32,8 @@ pub(crate) struct Rule {
     /// The native `needs` and `dependencies`, which replace those of the job.
     pub(crate) needs: Option<Value>,
     pub(crate) dependencies: Option<Value>,
+    /// Its number in messages, if the rules of `workflow` or of an include are among those of the job; 0: one of these.
+    pub(crate) number: Option<u32>,
 }
 
 impl Rule {
@@ -53,6 +55,11 @@ impl Rule {
             && self.variables.is_empty()
             && self.allow_failure.is_none()
             && self.needs.is_none()
+    }
+
+    /// Creates a rule of `workflow` or of an include that excludes a job under a condition.
+    pub(crate) fn of_pipeline(condition: Option<CelExpr>) -> Self {
+        Self { condition, when: Some("never"), number: Some(0), ..Self::default() }
     }
 
     /// Whether the rule excludes the job.
@@ -94,6 +101,7 @@ impl Rule {
         if all.is_empty() {
             all.insert("when".into(), "on_success".into());
         }
+        all.extend(self.number.map(|number| ("number".into(), number.into())));
         Value::Mapping(all)
     }
 }

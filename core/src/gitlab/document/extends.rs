@@ -1,6 +1,6 @@
 //! Expands `extends` and `!reference`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::gitlab::findings::Log;
@@ -16,22 +16,59 @@ const MAX_REFERENCE_DEPTH: usize = 10;
 /// Maximum total number of visited values.
 const MAX_STEPS: u64 = 5_000_000;
 
+/// A document in which everything is expanded.
+pub(crate) struct ExpandedDocument {
+    pub(crate) root: Rc<Node>,
+    /// The keys at the top whose values lack something, as what they refer to does not exist.
+    pub(crate) incomplete: HashSet<String>,
+}
+
 /// Expands `extends` in all jobs, and then all references.
-pub(crate) fn expand(root: &Rc<Node>, log: &mut Log) -> Option<Rc<Node>> {
+pub(crate) fn expand(root: &Rc<Node>, log: &mut Log) -> Option<ExpandedDocument> {
+    let mut incomplete = HashSet::new();
     let mut extender = Extender { root, log, extended_jobs: HashMap::new(), chain: Vec::new(), steps: 0 };
     let mut all = Vec::new();
     for entry in values::entries(root) {
-        let value = extender.job(&entry.key, &entry.value).unwrap_or_else(|()| Rc::clone(&entry.value));
+        let value = extender.job(&entry.key, &entry.value).unwrap_or_else(|()| {
+            incomplete.insert(entry.key.clone());
+            without_extends(&entry.value)
+        });
         all.push(MapEntry { value, ..entry.clone() });
     }
     let extended = Rc::new(Node::mapping(all, root.location));
     let mut resolver = Resolver { root: &extended, log, steps: 0, exhausted: false };
-    let resolved = resolver.walk(&extended, &Path::default(), 0);
-    if resolver.exhausted || extended.is_too_large() || resolved.is_too_large() {
+    let mut all = Vec::new();
+    for entry in values::entries(&extended) {
+        let before = resolver.log.findings.len();
+        let mut value = resolver.walk(&entry.value, &Path::default().key(&entry.key), 0);
+        if resolver.log.findings.len() > before {
+            incomplete.insert(entry.key.clone());
+            value = without_keys_of(&value, resolver.log.findings.get(before..).unwrap_or_default());
+        }
+        all.push(MapEntry { value, ..entry.clone() });
+    }
+    let exhausted = resolver.exhausted;
+    let root = Rc::new(Node::mapping(all, root.location));
+    if exhausted || extended.is_too_large() || root.is_too_large() {
         log.findings.push(*alias_bomb(root.location));
         return None;
     }
-    Some(resolved)
+    Some(ExpandedDocument { root, incomplete })
+}
+
+/// Returns a job without its `extends`.
+fn without_extends(job: &Node) -> Rc<Node> {
+    let own = values::entries(job).iter().filter(|entry| entry.key != "extends").cloned().collect();
+    Rc::new(Node::mapping(own, job.location))
+}
+
+/// Returns a job without the keys that findings are about.
+fn without_keys_of(job: &Rc<Node>, findings: &[Finding]) -> Rc<Node> {
+    let is_kept = |entry: &&MapEntry| !findings.iter().any(|finding| finding.path().has_key(&entry.key));
+    if !values::is_mapping(job) {
+        return Rc::clone(job);
+    }
+    Rc::new(Node::mapping(values::entries(job).iter().filter(is_kept).cloned().collect(), job.location))
 }
 
 struct Extender<'a> {
@@ -93,8 +130,7 @@ impl Extender<'_> {
             }
             base = Some(base.map_or_else(|| Rc::clone(&value), |base| merge(&base, &value)));
         }
-        let own = values::entries(node).iter().filter(|entry| entry.key != "extends").cloned().collect();
-        let own = Rc::new(Node::mapping(own, node.location));
+        let own = without_extends(node);
         Ok(base.map_or_else(|| Rc::clone(&own), |base| merge(&base, &own)))
     }
 }

@@ -125,7 +125,7 @@ impl Loader<'_> {
         let Some(include) = root.get("include") else {
             return Some(Document { root, conditions: HashMap::new() });
         };
-        let mut merger = Merger::new(&root);
+        let mut merger = Merger::new(&root, self.settings.event.is_some());
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
             if self.is_full {

@@ -37,10 +37,16 @@ fn replaces(over: &Node, value: &Node) -> bool {
     }
 }
 
+/// What to do about a condition if a file is converted for all events.
+const NAME_THE_EVENT: &str = "`check`, `plan`, `run` and servers read the GitLab file itself, and decide the condition for their event; to \
+                              convert the file for one event, name it: tidemill import --event push (or pull_request, tag, schedule)";
+
 /// Merges documents, some of which apply under a condition only.
 pub(super) struct Merger {
     /// The text of the including file, which will be laid over the documents.
     own: Rc<Node>,
+    /// Whether the file is read for one event, which decides conditions.
+    has_event: bool,
     merged: Option<Merged>,
     /// The conditions of jobs and templates, by name.
     conditions: HashMap<String, Rc<CelExpr>>,
@@ -50,8 +56,14 @@ pub(super) struct Merger {
 
 impl Merger {
     /// Creates a merger of the documents that the file with `own` keys includes.
-    pub(super) fn new(own: &Rc<Node>) -> Self {
-        Self { own: Rc::clone(own), merged: None, conditions: HashMap::new(), depends_on_event: false }
+    pub(super) fn new(own: &Rc<Node>, has_event: bool) -> Self {
+        let own = Rc::clone(own);
+        Self { own, has_event, merged: None, conditions: HashMap::new(), depends_on_event: false }
+    }
+
+    /// Returns what to do about a condition that is not decided: `otherwise`, if naming an event does not help.
+    const fn advice(&self, otherwise: &'static str) -> &'static str {
+        if self.has_event { otherwise } else { NAME_THE_EVENT }
     }
 
     /// Returns a document that applies under a condition without the keys that have no effect: those that the including file
@@ -108,7 +120,7 @@ impl Merger {
                         entry.key
                     );
                     let help = "move that key to a file that is always included, or set all of it in the including file as well";
-                    log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
+                    log.invalid_with_help(&path.key("rules"), rules.key_location, message, self.advice(help));
                     self.depends_on_event = true;
                     return Ok(());
                 }
@@ -134,7 +146,8 @@ impl Merger {
                     "{} is in several files, one of which is included under a condition, which is not supported",
                     quoted(&entry.key)
                 );
-                log.invalid_with_help(path, at, message, "give it another name in one of them");
+                let help = self.advice("give it another name in one of them");
+                log.invalid_with_help(path, at, message, help);
                 self.depends_on_event = true;
                 return Ok(());
             }

@@ -8,7 +8,7 @@ use super::paths::paths;
 use super::services::{reference_or_empty, sequence};
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
-use crate::gitlab::variables::Scope;
+use crate::gitlab::variables::{KnownOutputs, Scope, WithoutUnset};
 use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
@@ -45,9 +45,7 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
             }
             "fallback_keys" => {
                 let keys = values::texts(&part.value, &at, log);
-                let keys = keys
-                    .into_iter()
-                    .filter_map(|(text, node)| reference_or_empty(text, node, &at, scope, log));
+                let keys = keys.into_iter().filter_map(|(text, node)| key_text(text, node, &at, scope, log));
                 let keys: Vec<String> = keys.filter(|key| !key.is_empty()).collect();
                 cache.insert("fallback_keys".into(), sequence(keys));
             }
@@ -109,6 +107,22 @@ fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope
     }
 }
 
+/// Returns a key with native references. Outputs of other jobs are not known where caches are looked up, so that a variable which
+/// may be one is empty like one that nobody sets.
+fn key_text(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    let early = scope.clone().with_outputs(KnownOutputs::default());
+    let translated = early.without_unset(text, Scope::references);
+    let Some(WithoutUnset { text, unset }) = translated.ok().filter(|_| scope.has_outputs()) else {
+        return reference_or_empty(text, node, path, &early, log);
+    };
+    for variable in unset {
+        let message =
+            format!("`{variable}` is not known before the job runs, so it is empty in {}", path.label());
+        log.changed(path, node.location, message);
+    }
+    Some(text)
+}
+
 fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
     if !values::is_mapping(&entry.value) {
         let Some(text) = values::text(&entry.value) else {
@@ -116,7 +130,7 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
             return None;
         };
         // As in GitLab, one that is empty is the default.
-        let key = reference_or_empty(text, &entry.value, path, scope, log);
+        let key = key_text(text, &entry.value, path, scope, log);
         return key.filter(|key| !key.is_empty() || text.is_empty()).map(Value::from);
     }
     let mut key = Mapping::new();
@@ -135,7 +149,7 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
             }
             "prefix" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                if let Some(prefix) = reference_or_empty(text, &part.value, &path.key("prefix"), scope, log) {
+                if let Some(prefix) = key_text(text, &part.value, &path.key("prefix"), scope, log) {
                     key.insert("prefix".into(), format!("{prefix}-").into());
                 }
             }

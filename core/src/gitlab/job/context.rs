@@ -1,6 +1,6 @@
 //! The context of a job's translation: its file and its variables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::execution::facts::ExternalVariables;
@@ -40,6 +40,16 @@ pub(crate) struct FileContext {
     pub(crate) tags_are_labels: bool,
     /// Number of jobs that hand variables to others.
     pub(crate) output_jobs: usize,
+    /// The jobs that lack something, as what they refer to does not exist.
+    pub(crate) incomplete: HashSet<String>,
+}
+
+impl FileContext {
+    /// Whether a job lacks something, or the job whose variant `name` is.
+    pub(crate) fn is_incomplete(&self, name: &str) -> bool {
+        let is_variant = |rest: &str| rest.is_empty() || rest.starts_with(": [") || rest.starts_with(' ');
+        self.incomplete.iter().any(|job| name.strip_prefix(job.as_str()).is_some_and(is_variant))
+    }
 }
 
 /// Whether the job, with the keys that it inherits, has a report with variables for others.

@@ -153,6 +153,9 @@ impl Job<'_> {
                 self.log.wrong_type(&path, item, "the names of jobs");
                 continue;
             };
+            if self.file.is_incomplete(name) {
+                continue;
+            }
             let Some(dependency) = find_job(self.file, name) else {
                 let message = format!("there is no job {} to take artifacts from", quoted(name));
                 self.log.invalid(&path, item.location, message);
@@ -277,6 +280,10 @@ fn need(item: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Opti
         log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
         return None;
     };
+    // What is missing in a job may be its matrix.
+    if file.is_incomplete(name) {
+        return None;
+    }
     match find_job(file, name) {
         Some(need) => {
             let cells = if cells.is_empty() { need.cells } else { cells };

@@ -62,6 +62,13 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     Some(body)
 }
 
+/// Checks the keys of a job, each by itself, as others are missing.
+pub(crate) fn check_own_keys(entry: &MapEntry, log: &mut Log) {
+    let path = Path::default().key(&entry.key);
+    keys::check_job(entry, &path, log);
+    schema::check_types(&entry.value, &path, log);
+}
+
 /// Whether the job itself declares the variable, which then wins over one of `workflow`.
 pub(crate) fn has_variable(job: &Node, name: &str) -> bool {
     job.get("variables").is_some_and(|entry| entry.value.get(name).is_some())

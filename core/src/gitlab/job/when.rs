@@ -31,10 +31,10 @@ impl Job<'_> {
         let rules = self.own_rules(&scope, &mut log);
         let rules = self.within_workflow(rules, rules_entry.is_some());
         *self.log = log;
-        let rules = match self.file.conditions.get(self.name) {
+        let rules = with_needed_numbers(match self.file.conditions.get(self.name) {
             Some(condition) => within_condition(condition, rules),
             None => rules,
-        };
+        });
         match rules.as_slice() {
             [only] if only.only_decides() => {
                 let condition = only.holds();
@@ -79,6 +79,9 @@ impl Job<'_> {
                 rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
             }
         }
+        for (rule, number) in rules.iter_mut().zip(1..) {
+            rule.number = Some(number);
+        }
         self.with_needs_of_variants(rules)
     }
 
@@ -93,7 +96,7 @@ impl Job<'_> {
             if let ([only], false) = (rules.as_slice(), are_written) {
                 return vec![Rule { condition: Some(execution.and(only.holds())), ..Rule::default() }];
             }
-            let none = Rule { condition: Some(execution.not()), when: Some("never"), ..Rule::default() };
+            let none = Rule::of_pipeline(Some(execution.not()));
             return std::iter::once(none).chain(rules).collect();
         }
         let mut all: Vec<Rule> = Vec::new();
@@ -122,15 +125,19 @@ impl Job<'_> {
                 }
                 all.push(combined);
             }
-            if !inner.iter().any(always) {
-                let condition = Some(outer.holds());
+            let condition = Some(outer.holds());
+            if inner.is_empty() {
+                all.push(Rule::of_pipeline(condition));
+            } else if !inner.iter().any(always) {
+                // None of the job's own holds.
                 all.push(Rule { condition, when: Some("never"), ..Rule::default() });
             }
             // Later rules are never reached.
             if always(outer) {
-                break;
+                return all;
             }
         }
+        all.push(Rule::of_pipeline(None));
         all
     }
 
@@ -208,8 +215,17 @@ fn within_condition(condition: &CelExpr, rules: Vec<Rule>) -> Vec<Rule> {
         let only = only.clone();
         return vec![Rule { condition: Some(holds), changes: Vec::new(), exists: Vec::new(), ..only }];
     }
-    let none = Rule { condition: Some(condition.clone().not()), when: Some("never"), ..Rule::default() };
+    let none = Rule::of_pipeline(Some(condition.clone().not()));
     std::iter::once(none).chain(rules).collect()
+}
+
+/// Returns the rules of a native job: with their numbers only if other rules are among them.
+fn with_needed_numbers(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let are_own = rules.len() == 1 || rules.iter().zip(1..).all(|(rule, at)| rule.number == Some(at));
+    if are_own {
+        rules.iter_mut().for_each(|rule| rule.number = None);
+    }
+    rules
 }
 
 const MANUAL_JOB_WARNING: &str = "with `when: manual` the execution does not end until this job is approved (`tidemill approve`) or the execution is canceled";

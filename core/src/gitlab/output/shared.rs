@@ -10,11 +10,11 @@ use crate::gitlab::file::TranslatedJob;
 /// Minimum size of a value that is written once, in bytes.
 const MIN_BYTES: usize = 128;
 
-/// Values that several jobs have, by their text.
+/// Values that several jobs have.
 #[derive(Default)]
-pub(super) struct SharedValues {
+pub(super) struct SharedValues<'a> {
     /// The number of the anchor, once the value is written.
-    anchors: HashMap<String, Option<usize>>,
+    anchors: HashMap<&'a Value, Option<usize>>,
     count: usize,
 }
 
@@ -42,34 +42,42 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Returns the text of a list or a mapping that is large enough.
-fn text_of(value: &Value) -> Option<String> {
-    let is_large = match value {
-        Value::Sequence(items) => !items.is_empty(),
-        Value::Mapping(parts) => !parts.is_empty(),
-        _ => false,
-    };
-    let text = is_large.then(|| serde_yaml::to_string(value).ok())??;
-    (text.len() >= MIN_BYTES).then_some(text)
+/// Returns about how long the text of a value is, in bytes.
+pub(super) fn size(value: &Value) -> usize {
+    // A line has an indentation, and a `:` or a `-`.
+    const LINE: usize = 6;
+    match value {
+        Value::String(text) => text.len() + LINE,
+        Value::Sequence(items) => items.iter().fold(LINE, |sum, item| sum.saturating_add(size(item))),
+        Value::Mapping(parts) => parts.iter().fold(LINE, |sum, (key, value)| {
+            sum.saturating_add(key.as_str().map_or(0, str::len)).saturating_add(size(value))
+        }),
+        _ => LINE,
+    }
 }
 
-impl SharedValues {
+/// Whether a value is a list or a mapping that is large enough.
+fn is_large(value: &Value) -> bool {
+    matches!(value, Value::Sequence(_) | Value::Mapping(_)) && size(value) >= MIN_BYTES
+}
+
+impl<'a> SharedValues<'a> {
     /// Returns those of these jobs.
-    pub(super) fn of(jobs: &[TranslatedJob]) -> Self {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for text in jobs.iter().flat_map(|job| job.body.values()).filter_map(text_of) {
-            *counts.entry(text).or_default() += 1;
+    pub(super) fn of(jobs: &'a [TranslatedJob]) -> Self {
+        let mut counts: HashMap<&Value, usize> = HashMap::new();
+        for value in jobs.iter().flat_map(|job| job.body.values()).filter(|value| is_large(value)) {
+            *counts.entry(value).or_default() += 1;
         }
         let several = counts.into_iter().filter(|(_, count)| *count > 1);
-        Self { anchors: several.map(|(text, _)| (text, None)).collect(), count: 0 }
+        Self { anchors: several.map(|(value, _)| (value, None)).collect(), count: 0 }
     }
 
     /// Returns how to write a value; `None` if only one job has it.
     pub(super) fn reference(&mut self, value: &Value) -> Option<Reference> {
-        if self.anchors.is_empty() {
+        if self.anchors.is_empty() || !is_large(value) {
             return None;
         }
-        let anchor = self.anchors.get_mut(&text_of(value)?)?;
+        let anchor = self.anchors.get_mut(value)?;
         if let Some(number) = anchor {
             return Some(Reference::Alias(*number));
         }

@@ -17,6 +17,11 @@ impl Scope {
         name != "$" && !self.is_hidden(name) && !predefined::is_predefined(name) && !may_be_output
     }
 
+    /// Whether other jobs may hand variables to this one.
+    pub(crate) const fn has_outputs(&self) -> bool {
+        self.outputs.of_others
+    }
+
     /// Translates a text with `translate`, in which variables that nobody sets are empty, as in GitLab. `Err`: one that may be set,
     /// but is not known.
     pub(crate) fn without_unset(

@@ -90,6 +90,7 @@ fn one(raw: &RawRule, path: &Path, findings: &mut FindingSink) -> Rule {
         variables: variables(raw.variables.get(), || path.key("variables"), findings),
         needs: raw.needs.get().map(NeedList::models),
         dependencies: raw.dependencies.get().map(NeedList::models),
+        number: raw.number.get().map(|number| number.0),
     }
 }
 

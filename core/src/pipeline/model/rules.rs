@@ -60,6 +60,9 @@ pub struct Rule {
     /// Replace the job's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Vec<Need>>,
+    /// Its number in messages, if other rules were merged into those that the job was written with; 0: one of those others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
 }
 
 /// What a matching rule decides.

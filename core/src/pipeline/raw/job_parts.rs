@@ -8,7 +8,7 @@ use super::needs::NeedList;
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
     ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
-    ForwardValue, Port, PullPolicyValue, RuleThenValue, Text,
+    ForwardValue, Port, PullPolicyValue, RuleNumber, RuleThenValue, Text,
 };
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
@@ -34,6 +34,8 @@ record! {
         needs: NeedList = "needs",
         /// Jobs whose artifacts to download, instead of the `dependencies` of the job.
         dependencies: NeedList = "dependencies",
+        /// Number of the rule in messages, as `import` writes it; 0: a rule of the whole pipeline.
+        number: RuleNumber = "number",
     }
 }
 

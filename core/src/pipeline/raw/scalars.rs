@@ -36,6 +36,11 @@ pub(crate) struct ParallelCount(#[schemars(range(min = 1, max = 256))] pub(crate
 #[schemars(inline)]
 pub(crate) struct GroupLimit(#[schemars(range(min = 1, max = 256))] pub(crate) u32);
 
+/// The number of a rule.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RuleNumber(#[schemars(range(min = 0, max = 2000))] pub(crate) u32);
+
 /// A kind of failure to retry after.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
@@ -201,6 +206,16 @@ impl FromScalar for GroupLimit {
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text.parse::<u32>() {
             Ok(limit @ 1..=MAX_JOB_GROUP_LIMIT) => Ok(Self(limit)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
+        }
+    }
+}
+
+impl FromScalar for RuleNumber {
+    const EXPECTED: &'static str = "a number from 0 to 2000";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<u32>() {
+            Ok(number @ 0..=2000) => Ok(Self(number)),
             _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
         }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::anchors::{self, InvalidName};
 use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
 use super::line_scanner::with_indented_quotes;
@@ -13,6 +14,7 @@ use super::merge_keys::{duplicate_key, merge_over};
 use super::origin::ReplacedText;
 use super::scalars::{self, ScalarType};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
+use super::unquoted;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::text::diagnostics::{LineIndex, Location};
 
@@ -180,6 +182,9 @@ impl Builder<'_> {
         if error.info().contains("recursion limit") {
             return self.too_deep(Span::empty(mark));
         }
+        if let Some(finding) = self.unquoted_condition(mark.line()) {
+            return Box::new(finding);
+        }
         if error.info().contains("unknown anchor")
             && let Err(finding) = self.check_anchor_name(mark, '*')
         {
@@ -292,30 +297,27 @@ impl Builder<'_> {
     /// Rejects names that YAML 1.1 and 1.2 read differently: `&a:` is an anchor `a:` in one and a key with an anchor `a` in the
     /// other.
     fn check_anchor_name(&self, start: Marker, sign: char) -> Result<(), Box<Finding>> {
-        let mut skipped = start.col();
-        for line in start.line()..=self.lines.count() {
-            let text = self.lines.line(line);
-            // Only a tag and comments can stand before the anchor.
-            let mut words = words(text, skipped).take_while(|(_, word)| !word.starts_with('#'));
-            let Some((column, word)) = words.find(|(_, word)| word.starts_with(sign)) else {
-                skipped = 0;
-                continue;
-            };
-            let name = word.get(1..).unwrap_or_default();
-            let name = name.split([',', '[', ']', '{', '}']).next().unwrap_or_default();
-            if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-                return Ok(());
-            }
-            let length = name.chars().count() + 1;
-            let location = self.original(Location { line, column, length });
-            let kind = if sign == '&' { "anchor" } else { "alias" };
-            let message = format!("{} is not a valid {kind} name", quoted(name));
-            return Err(Box::new(
-                Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
-                    .help("use letters, digits, `_` and `-`, and write a space before a `:` that follows"),
-            ));
+        let Some(InvalidName { line, column, name }) = anchors::invalid_name(&self.lines, start, sign) else {
+            return Ok(());
+        };
+        if let Some(finding) = self.unquoted_condition(line) {
+            return Err(Box::new(finding));
         }
-        Ok(())
+        let length = name.chars().count() + 1;
+        let location = self.original(Location { line, column, length });
+        let kind = if sign == '&' { "anchor" } else { "alias" };
+        let message = format!("{} is not a valid {kind} name", quoted(name));
+        Err(Box::new(
+            Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
+                .help("use letters, digits, `_` and `-`, and write a space before a `:` that follows"),
+        ))
+    }
+
+    /// Returns the finding about a condition on a line of a native file that begins with `!` and is not between quotes.
+    fn unquoted_condition(&self, line: usize) -> Option<Finding> {
+        let condition =
+            unquoted::condition(self.lines.line(line)).filter(|_| self.dialect == Dialect::Native)?;
+        Some(condition.finding(self.original(condition.location(line))))
     }
 
     /// Returns the text of a plain scalar of a GitLab file.
@@ -338,6 +340,10 @@ impl Builder<'_> {
             return None;
         }
         let written = format!("{}{}", if is_of_yaml { "!!" } else { "!" }, tag.suffix);
+        if let Some(finding) = self.unquoted_condition(span.start.line()).filter(|_| is_scalar) {
+            self.findings.push(finding);
+            return Some(written);
+        }
         let is_text = is_scalar && !is_of_yaml && tag.suffix != "reference";
         let for_text = || format!("if the value begins with `!`, write it between quotes: `\"{written}\"`");
         let for_others = "use an anchor (`&name`) and an alias (`*name`) to share a value";
@@ -477,18 +483,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-}
-
-/// The words of a line after its first `skipped` characters, each with its column, counted from 1.
-fn words(line: &str, skipped: usize) -> impl Iterator<Item = (usize, &str)> {
-    let start = line.char_indices().nth(skipped).map_or(line.len(), |(at, _)| at);
-    let rest = line.get(start..).unwrap_or_default();
-    let mut column = skipped + 1;
-    rest.split([' ', '\t']).filter_map(move |word| {
-        let at = column;
-        column += word.chars().count() + 1;
-        (!word.is_empty()).then_some((at, word))
-    })
 }
 
 const BYTE_ORDER_MARK: char = '\u{feff}';

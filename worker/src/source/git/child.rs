@@ -7,7 +7,7 @@ use super::{
 use crate::source::{bounds::OperationBounds, git::SourceError};
 use std::{cell::RefCell, path::Path};
 use tidemill_core::child::{ChildError, read_child};
-use tidemill_core::execution::discovery::ChildRequest;
+use tidemill_core::execution::{discovery::ChildRequest, facts::Facts};
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{IncludeSources, RepositoryFiles};
 use tidemill_core::repository::includes::PinnedInclude;
@@ -33,8 +33,14 @@ pub fn read_child_files(
     artifact: Option<&str>,
     elsewhere: &dyn IncludeSources,
 ) -> Result<ChildFiles, SourceError> {
+    let paths = match sources {
+        Some((repo, commit)) => all_paths(repo, commit)?,
+        None => Some(Vec::new()),
+    };
+    let event = request.event.as_deref();
     let options = TranslateOptions {
         external: request.external.clone(),
+        event: event.map(|facts| Box::new(Facts { files: paths.clone(), ..facts.clone() })),
         ..TranslateOptions::for_pipeline(&request.name)
     };
     let bounds = OperationBounds::current();
@@ -51,10 +57,6 @@ pub fn read_child_files(
         None => read_child(&request.pipeline, artifact, &NoSources(elsewhere), &options),
     };
     bounds.check()?;
-    let paths = match sources {
-        Some((repo, commit)) => all_paths(repo, commit)?,
-        None => Some(Vec::new()),
-    };
     let (text, warnings, includes) = match result {
         Ok(assembled) => {
             let warnings = assembled.render_warnings(false);

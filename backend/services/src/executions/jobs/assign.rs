@@ -6,13 +6,14 @@ use crate::{
     executions::assignment,
     ports::{ExecutionRecord, Node},
 };
+use indexmap::IndexMap;
 use tidemill_core::execution::{
     assignment::{ArtifactSource, Assignment, JobExtras, LeaseGrant, SecretValue},
     discovery::{ChildRequest, Discovery},
-    facts::{ExternalVariables, Facts},
+    facts::{ExternalVariables, Facts, JobSelection},
 };
 use tidemill_core::{
-    api::{JobExecuteReply, page},
+    api::{JobExecuteReply, Trigger, page},
     ids::{
         LeaseToken,
         job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
@@ -73,23 +74,42 @@ impl JobExecutionService {
         Ok(Some(Discovery { external, event: Some(Box::new(facts)), ..discovery.clone() }))
     }
 
-    /// Returns the pipeline that a job starts, with the variables that the translation of a GitLab file needs.
+    /// Returns the pipeline that a job starts, with the variables and the event that the translation of a GitLab file needs.
+    /// `known` are the job's variables.
     async fn child_with_variables(
         &self,
         execution: &ExecutionRecord,
         planned: &PlannedJob,
+        known: &IndexMap<String, String>,
     ) -> Result<Option<Box<ChildRequest>>> {
         let child = planned.surroundings.child.as_deref().filter(|_| planned.discovery.is_none());
         let Some(pipeline) = child.cloned() else { return Ok(None) };
         let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
-        let external = if pipeline.is_gitlab {
-            self.variables.of_execution(&facts).await?
-        } else {
-            ExternalVariables::default()
-        };
-        let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
         let is_of_artifact = facts.is_of_artifact;
-        Ok(Some(Box::new(ChildRequest { pipeline, name, external, is_of_artifact })))
+        let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
+        let (mut external, mut event) = (ExternalVariables::default(), None);
+        if pipeline.is_gitlab && pipeline.repository.is_none() {
+            external = self.variables.of_execution(&facts).await?;
+            let forwarded =
+                assignment::child_variables(&self.context, execution, planned, &pipeline, known).await?;
+            // Without them, the start of the child says what is wrong.
+            let forwarded = forwarded.unwrap_or_default();
+            let is_new = |name: &String| !external.contains(name);
+            let forwarded: Vec<_> = forwarded.into_iter().filter(|(name, _)| is_new(name)).collect();
+            external.values.extend(forwarded);
+            event = Some(Box::new(Facts {
+                trigger: Trigger::ParentPipeline,
+                changed: facts.changed.clone().filter(|_| facts.has_all_changes),
+                // The worker knows those of the commit.
+                files: None,
+                jobs: JobSelection::default(),
+                inputs: IndexMap::new(),
+                includes: Vec::new(),
+                parent: Some(execution.spec.id),
+                ..facts
+            }));
+        }
+        Ok(Some(Box::new(ChildRequest { pipeline, name, external, is_of_artifact, event })))
     }
 
     pub(super) async fn assign(
@@ -138,7 +158,7 @@ impl JobExecutionService {
             self.registries.for_job(execution, planned),
             self.repositories.credential_for_job(execution, planned),
             self.discovery_with_variables(execution, planned),
-            self.child_with_variables(execution, planned)
+            self.child_with_variables(execution, planned, &variables)
         )?;
         let has_token = secrets.iter().any(|secret| secret.value == own_token.expose());
         // In a container, a loopback address is the container itself.

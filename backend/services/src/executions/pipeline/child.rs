@@ -14,10 +14,9 @@ use crate::{
         budget::StorageBudget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
     },
-    ports::{ExecutionRecord, ExecutionSpec, ExecutionTask, Node, ParentLink},
+    ports::{ExecutionRecord, ExecutionTask, Node, ParentLink},
 };
 use indexmap::IndexMap;
-use std::collections::HashSet;
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     execution::{
@@ -27,11 +26,8 @@ use tidemill_core::{
     },
     pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH, MAX_DESCENDANTS, descendants_of_child},
     plan::Plan,
-    text::substitution::substitute_bounded,
 };
 
-/// Maximum length of the value of a variable of a child, in bytes.
-const MAX_VALUE_LEN: usize = 32 << 10;
 /// Maximum number of lines about the errors of a file.
 const MAX_LINES: usize = 20;
 /// Maximum length of a line of a reply, in characters.
@@ -175,8 +171,7 @@ impl PipelineExecutionService {
         Box::pin(self.start_planned(request, run, limits, Some(key), origin)).await
     }
 
-    /// Returns the variables that a child gets: those that the file sets for the job, those of the request, and those that the
-    /// job names for the child, as the job says. The inner error says why there are none.
+    /// Returns the variables that a child gets. The inner error says why there are none.
     async fn child_variables(
         &self,
         parent: &ExecutionRecord,
@@ -184,51 +179,14 @@ impl PipelineExecutionService {
         child: &ChildPipeline,
         attempt: u32,
     ) -> Result<Result<IndexMap<String, String>, String>> {
-        let mut variables = IndexMap::new();
-        // A child of the repository gets those of the repository anyway, and one of another repository must not.
-        let is_forwarded = |name: &str| !parent.spec.facts.external.contains(name);
-        if child.forwards_run {
-            let of_run = parent.spec.variables.iter().filter(|(name, _)| is_forwarded(name));
-            variables.extend(of_run.map(|(name, value)| (name.clone(), value.clone())));
+        let mut known = IndexMap::new();
+        if !child.variables.is_empty() {
+            let url = self.context.page_url(parent.spec.id);
+            known = assignment::variables(parent, spec, attempt, url.as_deref());
+            let outputs = assignment::outputs_for(&self.context, parent, &spec.planned).await?;
+            assignment::add_outputs(&mut known, &outputs, parent);
         }
-        if child.forwards_job {
-            let declared = self.declared_variables(&parent.spec, &spec.planned.base_name).await?;
-            let of_job = spec
-                .planned
-                .variables
-                .iter()
-                .filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
-            variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
-        }
-        if child.variables.is_empty() {
-            return Ok(Ok(variables));
-        }
-        let url = self.context.page_url(parent.spec.id);
-        let mut known = assignment::variables(parent, spec, attempt, url.as_deref());
-        let outputs = assignment::outputs_for(&self.context, parent, &spec.planned).await?;
-        assignment::add_outputs(&mut known, &outputs, parent);
-        for (name, template) in &child.variables {
-            // As in GitLab, a variable that nobody sets is empty.
-            let lookup = |name: &str| Some(known.get(name).map_or("", String::as_str));
-            match substitute_bounded(template, MAX_VALUE_LEN, lookup) {
-                Some(value) => {
-                    variables.insert(name.clone(), value);
-                }
-                None => return Ok(Err(format!("the value of its variable `{name}` is too long"))),
-            }
-        }
-        Ok(Ok(variables))
-    }
-
-    /// Returns the names of the variables that the file of an execution sets for a job.
-    async fn declared_variables(&self, of: &ExecutionSpec, job: &str) -> Result<HashSet<String>> {
-        let ExecutionTask::RunPipeline { file } = of.task.clone() else { return Ok(HashSet::new()) };
-        let job = job.to_owned();
-        let read = move || {
-            let Ok(file) = pipeline::parse(&file) else { return HashSet::new() };
-            file.variables_of(&job).map(str::to_owned).collect()
-        };
-        self.context.compute("parsing a pipeline file", read).await
+        assignment::child_variables(&self.context, parent, &spec.planned, child, &known).await
     }
 
     /// Returns the concurrency group of a child, unless an execution above it has the same one: the child is a part of that

@@ -262,6 +262,17 @@ pub async fn child_gets_variables_of_its_job(subject: &StoresUnderTest) {
         assert_eq!(assignment.preparation.image, format!("i:{level}"));
         assert_eq!(assignment.variables["OF"], format!("id {id}"));
     }
+    // The worker needs them for the conditions of a GitLab file, beside the event.
+    let keys = "gitlab: true, variables: { OF: 'id ${CI_PIPELINE_ID}' }";
+    let id = start_execution(server, &request(&repo, "", keys)).await;
+    let assignment = claim(server, job(server, id, "go").await.id).await.unwrap();
+    let child = assignment.extras.child.unwrap();
+    assert_eq!(
+        (child.external.values["LEVEL"].as_str(), &child.external.values["OF"]),
+        ("1", &format!("id {id}"))
+    );
+    let event = child.event.unwrap();
+    assert_eq!((event.trigger, event.branch.as_deref()), (Trigger::ParentPipeline, Some("main")));
 }
 
 /// A child is of the same commit and pull request as its parent, so that a fork's child has no more rights than the fork.
