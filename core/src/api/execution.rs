@@ -86,6 +86,9 @@ pub struct ExecuteRequest {
     /// The values of the pipeline's inputs; those without one have their default.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub inputs: IndexMap<String, InputValue>,
+    /// Id of the person or token; the server sets it.
+    #[serde(skip)]
+    pub started_by: Option<String>,
 }
 
 /// The value of an input.
@@ -324,6 +327,9 @@ pub struct RetryRequest {
     /// The user, as in [`ExecuteRequest::requested_by`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// Id of the person or token; the server sets it.
+    #[serde(skip)]
+    pub started_by: Option<String>,
 }
 
 /// The reply to a cancel request.
@@ -340,6 +346,14 @@ pub struct CancelReply {
 pub struct ApproveReply {
     /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,
+    /// How many approvals are still missing; 0: nothing waits for one any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The data of an event about an execution.

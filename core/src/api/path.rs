@@ -62,6 +62,17 @@ pub const REKEY_SECRETS: &str = "/api/secret/rekey";
 pub const ENVIRONMENTS: &str = "/api/environment";
 /// POST [`super::StopEnvironmentRequest`]: [`super::StopEnvironmentReply`].
 pub const STOP_ENVIRONMENT: &str = "/api/environment/stop";
+/// GET: the rules of protected environments, [`ProtectionList`]; query [`ProtectionQuery`]. POST [`ProtectEnvironmentRequest`]:
+/// [`EnvironmentProtection`].
+///
+/// [`ProtectionList`]: crate::access::protection::ProtectionList
+/// [`ProtectionQuery`]: crate::access::protection::ProtectionQuery
+/// [`ProtectEnvironmentRequest`]: crate::access::protection::ProtectEnvironmentRequest
+/// [`EnvironmentProtection`]: crate::access::protection::EnvironmentProtection
+pub const PROTECTIONS: &str = "/api/environment/protection";
+/// POST [`UnprotectEnvironmentRequest`](crate::access::protection::UnprotectEnvironmentRequest):
+/// [`UnprotectEnvironmentReply`](crate::access::protection::UnprotectEnvironmentReply).
+pub const UNPROTECT_ENVIRONMENT: &str = "/api/environment/unprotect";
 /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
 pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
 /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` if the reply

@@ -19,7 +19,6 @@ use tidemill_core::execution::{
 use tidemill_core::{
     api::{Approval, ChildView, ExecutionView, JobView},
     ids::ExecutionId,
-    pipeline::When,
     plan::{DueCondition, PlannedJob},
     scheduler::{condition_holds, nodes_to_decide},
     text::substitution::expand_bounded,
@@ -74,7 +73,7 @@ pub fn execution(
         {
             reason.message = cause;
         }
-        if spec.planned.when == When::Manual && (spec.planned.condition.is_none() || is_decided()) {
+        if spec.planned.condition.is_none() || is_decided() {
             job.approval = approval(Some(ix));
         }
         Some(job)
@@ -157,6 +156,7 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         condition: planned.condition.as_ref().map(DueCondition::describe),
         child: None,
         after_stages: planned.after_stages.is_some_and(|stages| stages > 0),
+        approvals: None,
     }
 }
 

@@ -7,6 +7,10 @@ use document::{Document, Kind, QueryParameters};
 use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
+use tidemill_core::access::protection::{
+    EnvironmentProtection, ProtectEnvironmentRequest, ProtectionList, UnprotectEnvironmentReply,
+    UnprotectEnvironmentRequest,
+};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
@@ -208,6 +212,14 @@ pub fn document() -> Value {
     of.add(path::ENVIRONMENTS, "get", "A repository's environments", ENVIRONMENT_PARAMS, None, reply);
     let (body, reply) = (of.reference::<StopEnvironmentRequest>(), of.reference::<StopEnvironmentReply>());
     of.add(path::STOP_ENVIRONMENT, "post", "Stop an environment", &[], Some(body), reply);
+    let reply = of.reference::<ProtectionList>();
+    of.add(path::PROTECTIONS, "get", "The rules of protected environments", REPO_PARAMS, None, reply);
+    let (body, reply) =
+        (of.reference::<ProtectEnvironmentRequest>(), of.reference::<EnvironmentProtection>());
+    of.add(path::PROTECTIONS, "post", "Protect an environment", &[], Some(body), reply);
+    let (body, reply) =
+        (of.reference::<UnprotectEnvironmentRequest>(), of.reference::<UnprotectEnvironmentReply>());
+    of.add(path::UNPROTECT_ENVIRONMENT, "post", "Stop protecting an environment", &[], Some(body), reply);
     let reply = of.reference::<SecretList>();
     of.add(
         path::SECRETS,

@@ -96,6 +96,9 @@ routes! {
     GET path::WORKER_PROGRAM => sources::worker_program, WORKER_SCOPES, Forbidden;
     GET path::ENVIRONMENTS => environments::list, READ_SCOPES, Itself;
     POST path::STOP_ENVIRONMENT => environments::stop, RUN_SCOPES, Itself;
+    GET path::PROTECTIONS => environments::protections, READ_SCOPES, Itself;
+    POST path::PROTECTIONS => environments::protect, ADMIN_SCOPES, Itself;
+    POST path::UNPROTECT_ENVIRONMENT => environments::unprotect, ADMIN_SCOPES, Itself;
     GET path::VARIABLES => secrets::variables, RUN_SCOPES, Itself;
     GET path::SECRETS => secrets::list, ADMIN_SCOPES, Itself;
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;

@@ -34,6 +34,7 @@ impl ExecutionView {
         for job in &mut view.jobs {
             job.runs_on.clear();
             job.waits_for_place = None;
+            job.approvals = None;
             job.child = None;
             // Its name and address may have values of variables.
             job.environment = None;

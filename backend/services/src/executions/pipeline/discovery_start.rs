@@ -64,6 +64,7 @@ pub(crate) async fn start_discovery(
         trigger: facts.trigger,
         facts: Facts { variables: IndexMap::new(), ..facts },
         requested_by: by.map(|by| request_texts::sanitize_name(&by)),
+        started_by: None,
         retry_of: None,
         created_at: context.now(),
         jobs: 0,
