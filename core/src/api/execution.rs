@@ -342,7 +342,7 @@ pub struct CancelReply {
 }
 
 /// The reply to an approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApproveReply {
     /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,

@@ -2,8 +2,9 @@
 
 use super::{ExecutionRecord, ExecutionSpec};
 use crate::{
-    api::{RecentExecution, RepositoryOverview},
+    api::{ExecutionKind, ExecutionSummary, RecentExecution, RepositoryOverview},
     execution::{assignment::Source, status::ExecutionStatus},
+    repository::canonical_name,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ const MAX_RECENT: usize = 20;
 const MAX_PIPELINES: usize = 50;
 /// The last execution of a pipeline is dropped if it ended this long before the newest one: the pipeline may be gone.
 const MAX_PIPELINE_AGE_MS: u64 = 30 * 86_400_000;
+/// Maximum number of failed discoveries of an overview.
+const MAX_FAILURES: usize = 20;
+/// How long a failed discovery is shown.
+const MAX_FAILURE_AGE_MS: u64 = 7 * 86_400_000;
 /// Maximum number of characters of a commit's title.
 const MAX_TITLE_CHARS: usize = 200;
 /// Maximum number of characters of a branch.
@@ -98,6 +103,33 @@ impl RepositoryActivity {
             recent: self.recent,
         }
     }
+}
+
+/// Returns the failed discoveries among the last `failed` executions, newest first, that the overview shows: the newest of each branch,
+/// unless a newer execution of the branch has run, so that the push is repaired or of no interest any more.
+#[must_use]
+pub fn failed_discoveries(
+    failed: &[ExecutionRecord],
+    live: &[&ExecutionRecord],
+    repositories: &[RepositoryOverview],
+    now: Timestamp,
+) -> Vec<ExecutionSummary> {
+    let mut shown: Vec<&ExecutionRecord> = Vec::new();
+    for one in failed.iter().filter(|one| one.spec.task.kind() == ExecutionKind::DiscoverPipelines) {
+        let (spec, repo) = (&one.spec, canonical_name(&one.spec.repo));
+        let is_of_branch =
+            |other: &ExecutionSpec| other.branch == spec.branch && canonical_name(&other.repo) == repo;
+        let of_repository = repositories.iter().filter(|other| canonical_name(&other.repo) == repo);
+        let mut ran = of_repository.flat_map(|other| other.recent.iter().chain(&other.of_default_branch));
+        let is_over = now.since_ms(spec.created_at) > MAX_FAILURE_AGE_MS
+            || shown.iter().any(|other| is_of_branch(&other.spec))
+            || live.iter().any(|other| other.spec.id > spec.id && is_of_branch(&other.spec))
+            || ran.any(|other| other.id > spec.id && other.branch == spec.branch);
+        if !is_over && shown.len() < MAX_FAILURES {
+            shown.push(one);
+        }
+    }
+    shown.into_iter().map(ExecutionRecord::summary).collect()
 }
 
 /// Whether an execution tells the state of its branch: it ran all jobs of a commit, and nobody merely says what started it.

@@ -31,6 +31,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::VARIABLES, "GET"),
         (path::REGISTRIES, "GET"),
         (path::ENVIRONMENTS, "GET"),
+        (path::PROTECTIONS, "GET"),
         (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
         (path::DELIVERIES, "GET"),
@@ -71,6 +72,8 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         }
         path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::STOP_ENVIRONMENT => json!({ "repo": repo, "name": "production" }),
+        path::PROTECTIONS => json!({ "repo": repo, "environment": "production", "approvals": 1 }),
+        path::UNPROTECT_ENVIRONMENT => json!({ "repo": repo, "environment": "production" }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::REGISTRIES => {
             json!({ "repo": repo, "registry": "r.example", "username": "u", "password": "p" })

@@ -8,10 +8,11 @@ use crate::{
 use futures_util::future::try_join_all;
 use tidemill_core::api::{AwaitedApproval, ListQuery, Overview};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::records::failed_discoveries;
 use tidemill_core::scheduler::condition_holds;
 
-/// Maximum number of live executions of each status.
-const MAX_LIVE: u32 = 50;
+/// Maximum number of executions of each status.
+const MAX_OF_STATUS: u32 = 50;
 /// Maximum number of executions whose jobs are read for approvals that they wait for.
 const MAX_CHECKED: usize = 20;
 /// Number of executions whose jobs are read at the same time.
@@ -20,20 +21,23 @@ const CHECKED_AT_ONCE: usize = 5;
 impl PipelineExecutionService {
     /// Returns the overview of all repositories, or of one.
     pub async fn overview(&self, repo: Option<&str>) -> Result<Overview> {
-        let live = async |status| {
+        let newest = async |status| {
             let query = ListQuery {
                 repo: repo.map(str::to_owned),
                 status: Some(status),
-                limit: Some(MAX_LIVE),
+                limit: Some(MAX_OF_STATUS),
                 ..ListQuery::default()
             };
             self.context.stores.records.executions(&query).await.map(|(executions, _)| executions)
         };
-        let (repositories, running, pending) = tokio::try_join!(
+        let (repositories, running, pending, failed) = tokio::try_join!(
             self.context.activities(repo),
-            live(ExecutionStatus::Running),
-            live(ExecutionStatus::Pending)
+            newest(ExecutionStatus::Running),
+            newest(ExecutionStatus::Pending),
+            newest(ExecutionStatus::Failed)
         )?;
+        let live: Vec<&ExecutionRecord> = running.iter().chain(&pending).collect();
+        let failed_discoveries = failed_discoveries(&failed, &live, &repositories, self.context.now());
         let with_approvals: Vec<&ExecutionRecord> = pending
             .iter()
             .chain(&running)
@@ -47,7 +51,8 @@ impl PipelineExecutionService {
         }
         let summaries =
             |executions: &[ExecutionRecord]| executions.iter().map(ExecutionRecord::summary).collect();
-        Ok(Overview { repositories, running: summaries(&running), pending: summaries(&pending), approvals })
+        let (running, pending) = (summaries(&running), summaries(&pending));
+        Ok(Overview { repositories, running, pending, approvals, failed_discoveries })
     }
 
     /// Returns the approval that a live execution waits for, if any.
