@@ -1,8 +1,10 @@
 //! Executions: start, show, list, cancel, retry.
 
+mod branch_run;
 mod pipeline_file;
 mod public;
 
+pub use branch_run::{RunPipelineError, RunPipelineRequest};
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
 };
@@ -244,6 +246,9 @@ pub struct ExecutionView {
     /// The files from elsewhere that its pipeline includes, with their versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
+    /// What the workers' time for its ended attempts cost, in dollars; absent: nothing ended, or the workers have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// A page of executions, newest first.

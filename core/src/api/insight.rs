@@ -16,8 +16,7 @@ pub struct Overview {
     pub pending: Vec<ExecutionSummary>,
     /// Those of `running` and `pending` that wait for an approval; at most 20 are checked.
     pub approvals: Vec<AwaitedApproval>,
-    /// The last push of a branch whose pipelines could not be read, newest first, as long as nothing else of the branch has run since;
-    /// at most 20 of the last week.
+    /// Discoveries that failed, newest first: those of the last week that are the last ones of their branches; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_discoveries: Vec<ExecutionSummary>,
 }

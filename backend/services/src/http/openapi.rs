@@ -20,9 +20,9 @@ use tidemill_core::api::{
     InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes,
     Overview, PipelineFileView, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    RevokeBadgeReply, RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest,
-    SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
-    WorkerList, WorkerReport, WorkerReportReply, path,
+    RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
+    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
+    StopEnvironmentRequest, WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -357,6 +357,8 @@ pub fn document() -> Value {
     of.add(path::SCHEDULES, "get", "Schedules", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<RunScheduleRequest>(), of.reference::<ExecuteReply>());
     of.add(path::RUN_SCHEDULE, "post", "Start a schedule now", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RunPipelineRequest>(), of.reference::<ExecuteReply>());
+    of.add(path::RUN_PIPELINE, "post", "Start a pipeline of a branch", &[], Some(body), reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

@@ -147,6 +147,7 @@ routes! {
     POST path::REDELIVER_DELIVERY => deliveries::redeliver, ADMIN_SCOPES, Itself;
     GET path::SCHEDULES => schedules::list, READ_SCOPES, Itself;
     POST path::RUN_SCHEDULE => schedules::run, RUN_SCOPES, Itself;
+    POST path::RUN_PIPELINE => schedules::run_pipeline, RUN_SCOPES, Itself;
 }
 
 #[cfg(test)]

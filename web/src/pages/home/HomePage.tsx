@@ -57,6 +57,27 @@ function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Ele
   );
 }
 
+/** Pushes whose pipeline files have mistakes, or could not be read: no other execution shows these. */
+function FailedDiscoveries({
+  failed,
+}: {
+  failed: NonNullable<Overview["failed_discoveries"]>;
+}): JSX.Element | null {
+  if (failed.length === 0) return null;
+  return (
+    <section aria-labelledby="failed-discoveries">
+      <h2 id="failed-discoveries">Pipeline files with mistakes</h2>
+      <ul class="card rows">
+        {failed.map((one) => (
+          <li key={one.id}>
+            <ExecutionRow execution={one} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 const MAX_RUNNING = 10;
 
 function Running({ overview }: { overview: Overview }): JSX.Element | null {
@@ -127,6 +148,7 @@ export function HomePage(): JSX.Element {
       {value !== null && (
         <>
           <Approvals approvals={value.approvals} />
+          <FailedDiscoveries failed={value.failed_discoveries ?? []} />
           <Running overview={value} />
           <Repositories repositories={value.repositories} />
         </>

@@ -6,9 +6,9 @@ use crate::{
     ports::{ApprovalGate, ExecutionRecord, Node},
 };
 use futures_util::future::try_join_all;
-use tidemill_core::api::{AwaitedApproval, ListQuery, Overview};
+use tidemill_core::api::{AwaitedApproval, ExecutionSummary, ListQuery, Overview};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
-use tidemill_core::records::failed_discoveries;
+use tidemill_core::records::{failed_discoveries, is_last_discovery};
 use tidemill_core::scheduler::condition_holds;
 
 /// Maximum number of executions of each status.
@@ -36,8 +36,9 @@ impl PipelineExecutionService {
             newest(ExecutionStatus::Pending),
             newest(ExecutionStatus::Failed)
         )?;
-        let live: Vec<&ExecutionRecord> = running.iter().chain(&pending).collect();
-        let failed_discoveries = failed_discoveries(&failed, &live, &repositories, self.context.now());
+        let failed = failed_discoveries(&failed, self.context.now());
+        let failed_discoveries = try_join_all(failed.into_iter().map(|one| self.last_discovery(one))).await?;
+        let failed_discoveries = failed_discoveries.into_iter().flatten().collect();
         let with_approvals: Vec<&ExecutionRecord> = pending
             .iter()
             .chain(&running)
@@ -53,6 +54,18 @@ impl PipelineExecutionService {
             |executions: &[ExecutionRecord]| executions.iter().map(ExecutionRecord::summary).collect();
         let (running, pending) = (summaries(&running), summaries(&pending));
         Ok(Overview { repositories, running, pending, approvals, failed_discoveries })
+    }
+
+    /// Returns a failed discovery if it is the last one of its branch.
+    async fn last_discovery(&self, failed: &ExecutionRecord) -> Result<Option<ExecutionSummary>> {
+        let query = ListQuery {
+            repo: Some(failed.spec.repo.clone()),
+            branch: failed.spec.branch.clone(),
+            limit: Some(MAX_OF_STATUS),
+            ..ListQuery::default()
+        };
+        let (newest, _) = self.context.stores.records.executions(&query).await?;
+        Ok(is_last_discovery(failed, &newest).then(|| failed.summary()))
     }
 
     /// Returns the approval that a live execution waits for, if any.
