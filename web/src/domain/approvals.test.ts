@@ -13,7 +13,13 @@ const rule = {
 
 describe("the approvals of a job", () => {
   it("name who may give them", () => {
-    const patterns = ["user:*", "user:oidc:ann@example.org", "group:gitlab:acme/*", "role:maintainer", "token:bot"];
+    const patterns = [
+      "user:*",
+      "user:oidc:ann@example.org",
+      "group:gitlab:acme/*",
+      "role:maintainer",
+      "token:bot",
+    ];
     expect(patterns.map(approverText)).toEqual([
       "everyone who may approve",
       "oidc:ann@example.org",
@@ -45,7 +51,12 @@ describe("the approvals of a job", () => {
 
 describe("a rule from a form", () => {
   it("has trimmed texts and no empty patterns", () => {
-    const form = { environment: " prod* ", approvals: "2", by: "user:oidc:ann,  group:oidc:ops ", excludeStarter: true };
+    const form = {
+      environment: " prod* ",
+      approvals: "2",
+      by: "user:oidc:ann,  group:oidc:ops ",
+      excludeStarter: true,
+    };
     expect(protectRequest("r", form)).toEqual({
       repo: "r",
       environment: "prod*",

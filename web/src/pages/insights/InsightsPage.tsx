@@ -166,7 +166,8 @@ function LatestInsights({ days }: { days: string }): JSX.Element {
   return (
     <>
       <p class="soft">
-        <a href={to.insights({ repo: latest.repo })}>{shortRepo(latest.repo)}</a>, in which the last execution ended
+        <a href={to.insights({ repo: latest.repo })}>{shortRepo(latest.repo)}</a>, in which the last execution
+        ended
       </p>
       <InsightsOf repo={latest.repo} days={days} first={latest.recent[0]?.pipeline_name ?? null} />
     </>

@@ -85,7 +85,9 @@ export function ProtectionsOf({ repo }: { repo: string }): JSX.Element {
   return (
     <section aria-labelledby="protected">
       <h2 id="protected">Protected environments</h2>
-      <p class="soft">A job that names one of them starts once it has the approvals that the rule requires.</p>
+      <p class="soft">
+        A job that names one of them starts once it has the approvals that the rule requires.
+      </p>
       {pages.error === null && <ProtectionForm repo={repo} added={pages.reload} />}
       <ListFrame
         label="Protected environments"
