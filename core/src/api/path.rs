@@ -10,6 +10,9 @@ pub const STATUS: &str = "/api/pipeline/status/{executionId}";
 /// GET: a stream of server-sent events: `changed` at each change of the execution or of a log of it, `end` when it has ended. Its data
 /// is an [`super::ExecutionEvent`]. 501 of the type `tidemill:no-event-stream` where replies are not streamed.
 pub const EVENTS: &str = "/api/pipeline/events/{executionId}";
+/// GET: a stream of server-sent events: `changed`, at most once in two seconds, when something of any execution may have changed, so
+/// that lists are read again. For callers that see all repositories. 501 as for [`EVENTS`].
+pub const LIST_EVENTS: &str = "/api/pipeline/changes";
 /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
 pub const EXECUTIONS: &str = "/api/pipeline/executions";
 /// POST: cancels the execution; [`super::CancelReply`]. Query [`super::ExpectedQuery`].

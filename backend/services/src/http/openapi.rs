@@ -167,7 +167,8 @@ pub fn document() -> Value {
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
     let events = json!({ "content": { "text/event-stream": { "schema": { "type": "string" } } } });
-    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events);
+    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events.clone());
+    of.add(path::LIST_EVENTS, "get", "Server-sent events of all executions", EVENT_PARAMS, None, events);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());

@@ -62,6 +62,7 @@ routes! {
     POST path::INPUTS => executions::inputs, RUN_SCOPES, None;
     GET path::STATUS => executions::status, READ_SCOPES, Path;
     GET path::EVENTS => events::events, READ_SCOPES, Path;
+    GET path::LIST_EVENTS => events::list_events, READ_SCOPES, Forbidden;
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;
     GET path::TESTS => executions::tests, READ_SCOPES, Path;

@@ -39,7 +39,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
-    if route.path == path::EVENTS {
+    if [path::EVENTS, path::LIST_EVENTS].contains(&route.path) {
         path = format!("{path}?wait_ms=0");
     }
     if route.path == path::ARTIFACT_FILE {

@@ -1,5 +1,7 @@
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { get } from "../../api/client";
+import { ListEvents } from "../../api/list_events";
 import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
 import { ExecutionRow } from "../../components/ExecutionRow";
@@ -128,9 +130,13 @@ function Repositories({ repositories }: { repositories: Overview["repositories"]
 /** The repositories with their state, what runs, and what waits for an approval. */
 export function HomePage(): JSX.Element {
   useTitle("Home");
+  const events = useMemo(() => new ListEvents(), []);
   const { value, error, refresh } = useLive(
     "home",
-    (signal) => get("/api/overview", { signal }),
+    async (signal, previous) => {
+      if (previous !== null) await events.next(signal);
+      return get("/api/overview", { signal });
+    },
     () => false,
     (overview) => overview.running.length + overview.pending.length > 0,
   );
