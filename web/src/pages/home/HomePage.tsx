@@ -133,7 +133,7 @@ export function HomePage(): JSX.Element {
   const events = useMemo(() => new ListEvents(), []);
   const { value, error, refresh } = useLive(
     "home",
-    async (signal, previous) => {
+    async (signal, previous: Overview | null) => {
       if (previous !== null) await events.next(signal);
       return get("/api/overview", { signal });
     },
