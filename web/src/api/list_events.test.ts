@@ -39,7 +39,10 @@ describe("the events of lists", () => {
     const stop = new AbortController();
     const events = new ListEvents();
     let count = 0;
-    const wait = (): Promise<void> => events.next(stop.signal).then(() => void count++);
+    const wait = (): Promise<void> =>
+      events.next(stop.signal).then(() => {
+        count += 1;
+      });
     const first = wait();
     await Promise.resolve();
     expect(count).toBe(0);

@@ -249,7 +249,7 @@ export interface paths {
         get: operations["environment-protection"];
         put?: never;
         /** Protect an environment */
-        post: operations["environment-protection-post"];
+        post: operations["environment-protection-set"];
         delete?: never;
         options?: never;
         head?: never;
@@ -5252,9 +5252,9 @@ export interface operations {
     };
     "environment-protection": {
         parameters: {
-            query?: {
+            query: {
                 /** @description Repository */
-                repo?: string;
+                repo: string;
             };
             header?: never;
             path?: never;
@@ -5282,7 +5282,7 @@ export interface operations {
             };
         };
     };
-    "environment-protection-post": {
+    "environment-protection-set": {
         parameters: {
             query?: never;
             header?: never;
