@@ -157,6 +157,7 @@ async fn operations_reject_wrong_scopes() {
                         path::VARIABLES,
                         path::REGISTRIES,
                         path::ENVIRONMENTS,
+                        path::PROTECTIONS,
                         path::INSIGHTS,
                         path::DELIVERIES,
                     ]
