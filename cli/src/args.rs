@@ -157,7 +157,7 @@ pub enum Command {
     Retry(Retry),
     /// Show who deployed what to which environment, stop environments, and roll back
     #[command(
-        after_help = "Examples:\n  tidemill environments\n  tidemill environments list --format json\n  tidemill environments show production\n  tidemill environments stop production\n  tidemill environments rollback production"
+        after_help = "Examples:\n  tidemill environments\n  tidemill environments list --format json\n  tidemill environments show production\n  tidemill environments stop production\n  tidemill environments rollback production\n  tidemill environments protect production --approvals 2 --by group:github:acme/ops --exclude-starter\n  tidemill environments protections\n  tidemill environments unprotect production"
     )]
     Environments(Environments),
     /// List, retry or dismiss jobs that failed because of infrastructure errors

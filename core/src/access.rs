@@ -1,6 +1,7 @@
 //! Access control: tokens with scopes, people with roles, the audit log, and ID tokens of jobs.
 
 pub mod oidc;
+pub mod protection;
 pub mod provider;
 pub mod roles;
 pub mod sessions;

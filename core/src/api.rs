@@ -32,7 +32,7 @@ pub use execution::{
     ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest,
     ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue,
     InputsReply, InputsRequest, ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
-    VariableSource,
+    RunPipelineError, RunPipelineRequest, VariableSource,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};

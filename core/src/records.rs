@@ -15,7 +15,7 @@ mod node;
 mod test_statistics;
 mod write;
 
-pub use activity::RepositoryActivity;
+pub use activity::{RepositoryActivity, failed_discoveries, is_last_discovery};
 pub use artifact::ArtifactRecord;
 pub use badge::badge_svg;
 pub use environment::{

@@ -25,7 +25,7 @@ mod precompute;
 
 pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use concurrency::{GroupChange, GroupEvent, GroupMember, JobGroup, MAX_WAITING_JOBS, change_group};
-pub use conditions::{CarriedJob, StartConditions};
+pub use conditions::{CarriedJob, StartConditions, protected_jobs};
 pub use creation::{NewExecution, new_execution};
 pub use decide::{child_gates, condition_holds, decide, nodes_to_decide};
 pub use end::{

@@ -28,6 +28,7 @@ const paths = () => [
   `/executions/${id}?view=artifacts`,
   `/executions/${id}/jobs/unit`,
   "/start",
+  "/start?from=file",
   `/insights?repo=${repo}`,
   "/workers",
   "/settings/repositories",

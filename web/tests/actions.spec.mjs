@@ -82,7 +82,7 @@ test("retrying one job shows the new execution", async () => {
 });
 
 test("an execution is started by hand with typed inputs", async () => {
-  const { page, close } = await world.open("/start");
+  const { page, close } = await world.open("/start?from=file");
   await page.getByLabel("Repository", { exact: true }).fill("https://git.example.org/harbour/mill.git");
   await page.getByLabel("Its text").fill(pipelines.withInputs());
   const level = page.getByRole("spinbutton", { name: "level" });
@@ -99,7 +99,7 @@ test("an execution is started by hand with typed inputs", async () => {
 });
 
 test("a mistake in a pipeline file is shown before the start", async () => {
-  const { page, close } = await world.open("/start");
+  const { page, close } = await world.open("/start?from=file");
   await page.getByLabel("Its text").fill("name: [");
   await page.getByRole("alert").waitFor();
   assert.ok(await page.getByRole("button", { name: "Start", exact: true }).isDisabled());
@@ -127,3 +127,68 @@ test("sign-in, a wrong token, a missing scope and sign-out", async () => {
   await close();
   await world.api.post(`/api/pipeline/cancel/${id}`);
 });
+
+test("a job of a protected environment shows who approved it and what is missing", async () => {
+  const repo = "https://git.example.org/harbour/mill.git";
+  const rule = { repo, environment: "vault", approvals: 2, by: ["token:*"], exclude_starter: false };
+  await world.api.post("/api/environment/protection", rule);
+  const second = await world.api.createToken("keeper", ["run"]);
+  const id = await world.api.start(pipelines.guarded("vault"));
+  const path = `/executions/${id}/jobs/open`;
+  await world.visit(path, { signIn: second }, async (page) => {
+    await page.getByText("vault: 2 of 2 missing, by token *").waitFor();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByText("approved by keeper").waitFor();
+    await page.getByText("vault: 1 of 2 missing").waitFor();
+  });
+  await world.visit("/", {}, async (page) => {
+    await page.getByRole("region", { name: "Waiting for approval" }).getByText("open").click();
+    await page.getByText("waiting for 1 more approval").waitFor();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.locator(".status-badge.success").waitFor();
+    await page.getByText("approved by admin").waitFor();
+    assert.equal(await page.getByText("missing, by").count(), 0);
+  });
+});
+
+test("a pipeline of a repository is started at a branch, with the inputs of its file", async () => {
+  const repo = "https://git.example.org/harbour/tide.git";
+  const id = await world.api.start(pipelines.withInputs(), {
+    repo,
+    file: ".pipelines/inputs.yml",
+    inputs: { kind: "neap" },
+  });
+  await world.api.ended(id, 120);
+  const { page, problems, close } = await world.open("/");
+  let started = null;
+  await page.route("**/api/repository/run", (route) => {
+    started = route.request().postDataJSON();
+    return route.fulfill({ status: 201, json: { execution_id: id, run_number: 1, created: true } });
+  });
+  await page.goto(`${world.url}/start`);
+  await page.getByLabel("Repository", { exact: true }).fill(repo);
+  const path = page.getByLabel("Its file");
+  await page.getByRole("spinbutton", { name: "level" }).waitFor();
+  assert.equal(await page.getByRole("combobox", { name: "Pipeline" }).inputValue(), "inputs");
+  assert.equal(await path.inputValue(), ".pipelines/inputs.yml");
+  await page.getByLabel("Branch").fill("topic");
+  await page.getByRole("spinbutton", { name: "level" }).fill("5");
+  await page.getByRole("combobox", { name: "kind" }).selectOption("spring");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.locator(".execution-header").waitFor();
+  const inputs = { level: 5, kind: "spring" };
+  assert.deepEqual(started, { repo, path: ".pipelines/inputs.yml", branch: "topic", inputs });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("a repository that is not registered cannot be started by name, and the page says so", () =>
+  world.visit("/start", {}, async (page) => {
+    await page.getByLabel("Repository", { exact: true }).fill("https://git.example.org/harbour/unknown.git");
+    await page.getByLabel("Its file").fill(".pipelines/ci.yml");
+    await page.getByRole("button", { name: "Start", exact: true }).click();
+    await page
+      .getByRole("alert")
+      .getByText(/tidemill repo add/)
+      .waitFor();
+  }));

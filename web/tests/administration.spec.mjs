@@ -148,6 +148,26 @@ test("schedules show their next times, and start now", async () => {
   await close();
 });
 
+test("an environment is protected, and its rule removed", async () => {
+  await on(of("environments"), {}, async (page) => {
+    const form = page.getByRole("form", { name: "Protect an environment" });
+    await form.getByLabel("Environment").fill("production");
+    await form.getByLabel("Approvals").fill("2");
+    await form.getByLabel("By").fill("nobody");
+    await form.getByRole("button", { name: "Protect" }).click();
+    await page.getByRole("alert").getByText("does not say who may approve").waitFor();
+    await form.getByLabel("By").fill("group:github:acme/ops, token:release");
+    await form.getByLabel("Not by who started it").check();
+    await form.getByRole("button", { name: "Protect" }).click();
+    const row = rows(page, "production");
+    await row.getByText("group github:acme/ops, token release").waitFor();
+    await row.getByText("does not count").waitFor();
+    await row.getByRole("button", { name: "Remove" }).click();
+    await row.getByRole("button", { name: "Really remove?" }).click();
+    await page.getByText("No environment is protected").waitFor();
+  });
+});
+
 test("anyone may read the executions and logs of a public repository, and nothing else", async () => {
   const url = "https://git.example.org/harbour/public.git";
   await register({ url, public: true });

@@ -184,6 +184,7 @@ test("the pages fit a phone", async () => {
     `/executions/${failed}`,
     `/executions/${failed}?view=timeline`,
     "/start",
+    "/start?from=file",
   ]) {
     await on(path, { width: 390, height: 800 }, async (page) => {
       await loaded(page);
@@ -210,6 +211,30 @@ test("insights show durations and failures", () =>
   on("/insights?repo=https://git.example.org/harbour/mill.git", {}, async (page) => {
     await page.getByRole("region", { name: "Pipeline delivery" }).getByText("100 %").first().waitFor();
   }));
+
+test("insights begin with the pipeline that ran last", () =>
+  on("/insights", {}, async (page) => {
+    const first = page.getByRole("region", { name: /^Pipeline / }).first();
+    await first.waitFor();
+    const latest = (await world.api.call("/api/overview")).repositories[0].recent[0];
+    assert.equal(await first.getAttribute("aria-label"), `Pipeline ${latest.pipeline_name}`);
+  }));
+
+test("home shows pushes whose pipeline files have mistakes", async () => {
+  const { page, problems, close } = await world.open("/settings/nothing-here");
+  const { execution } = await world.api.status(failed);
+  const broken = { ...execution, kind: "discover_pipelines", pipeline_name: "discover", branch: "broken" };
+  await page.route("**/api/overview", async (route) => {
+    const reply = await route.fetch();
+    return route.fulfill({ json: { ...(await reply.json()), failed_discoveries: [broken] } });
+  });
+  await page.goto(world.url);
+  const row = page.getByRole("region", { name: "Pipeline files with mistakes" }).locator(".execution-row");
+  await row.getByText("broken").waitFor();
+  assert.match(await row.getAttribute("href"), new RegExp(`/executions/${failed}$`));
+  assert.deepEqual(problems, []);
+  await close();
+});
 
 test("the worker of the server is listed", () =>
   on("/workers", {}, async (page) => {

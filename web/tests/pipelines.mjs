@@ -107,6 +107,12 @@ jobs:
   release: { script: [echo released], when: manual }
 `;
 
+/** A job of an environment that tests protect. */
+export const guarded = (environment) => `${header("guarded")}
+jobs:
+  open: { script: [echo opened], environment: ${environment} }
+`;
+
 /** A pipeline with an input of each type. */
 export const withInputs = () => `${header("inputs")}on:
   manual:

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod caller;
 mod caller_cache;
 pub(crate) mod id_tokens;
+pub(crate) mod protections;
 pub(crate) mod registries;
 mod resealing;
 pub(crate) mod roles;

@@ -46,6 +46,9 @@ pub enum Error {
     /// A secret that a job names does not exist or is not available to the job.
     #[error("{0}")]
     SecretUnavailable(String),
+    /// A job lacks approvals that its environment requires.
+    #[error("{0}")]
+    NotApproved(String),
     /// A sealed value cannot be opened, and a retry cannot help: its key is missing, or the value was changed or moved.
     #[error("{0}")]
     CannotOpen(String),
@@ -112,6 +115,7 @@ impl Error {
             | Self::Unprocessable(_)
             | Self::KeyReused(_)
             | Self::SecretUnavailable(_)
+            | Self::NotApproved(_)
             | Self::CannotOpen(_)
             | Self::Busy(_)
             | Self::InvalidPipeline(_) => return ErrorReport { message: self.to_string(), log_id: None },

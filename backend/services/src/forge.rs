@@ -1,5 +1,6 @@
 //! Git providers: webhooks, discovery of pipelines, schedules, commit statuses and notifications.
 
+mod branch_runs;
 mod child_discovery;
 mod comments;
 mod deliveries;

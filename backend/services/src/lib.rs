@@ -22,6 +22,7 @@ mod system;
 pub use access::{
     audit::AuditService,
     caller::Caller,
+    protections::ProtectionService,
     registries::RegistryService,
     roles::RoleService,
     secrets::SecretService,

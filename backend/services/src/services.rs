@@ -6,6 +6,7 @@ use crate::{
     access::{
         audit::AuditService,
         id_tokens::IdTokenService,
+        protections::ProtectionService,
         registries::RegistryService,
         roles::RoleService,
         secrets::SecretService,
@@ -81,6 +82,8 @@ pub struct Services {
     pub approvals: ApprovalService,
     /// Environments.
     pub environments: EnvironmentService,
+    /// The rules of protected environments.
+    pub protections: ProtectionService,
     /// Dead letters.
     pub dead_letters: DeadLetterService,
     /// Tokens in the store.
@@ -170,6 +173,7 @@ impl Services {
                 approvals.clone(),
                 audit.clone(),
             ),
+            protections: ProtectionService::new(context.clone()),
             approvals,
             pipelines,
             dead_letters: DeadLetterService::new(context.clone()),

@@ -58,6 +58,41 @@ pub enum EnvironmentsAction {
         #[command(flatten)]
         consent: ConsentArgs,
     },
+    /// Require approvals of jobs that name an environment, or change how many and by whom
+    Protect {
+        /// Name of the environment; `*` stands for any characters
+        name: String,
+        /// How many people must approve a job
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        approvals: u32,
+        /// Who may approve: user:PROVIDER:NAME, group:PROVIDER:NAME, role:NAME or token:NAME; `*` stands for any characters. Can be given
+        /// several times [default: every person who may approve in the repository]
+        #[arg(long, value_name = "PATTERN")]
+        by: Vec<String>,
+        /// Do not count the approval of who started the execution
+        #[arg(long)]
+        exclude_starter: bool,
+        #[command(flatten)]
+        repo: EnvironmentRepo,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Remove the rule of an environment
+    Unprotect {
+        /// Name of the environment, as the rule has it
+        name: String,
+        #[command(flatten)]
+        repo: EnvironmentRepo,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// List the protected environments with their rules
+    Protections {
+        #[command(flatten)]
+        repo: EnvironmentRepo,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
 }
 
 /// Repository of environments.

@@ -8,6 +8,7 @@ pub mod environments;
 pub mod insights;
 pub mod logs;
 pub mod open;
+mod protections;
 pub mod report;
 pub mod retry;
 pub mod run;

@@ -308,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn wait_for_approvals_of_an_environment_says_what_is_missing() {
+        let rule = json!({ "environment": "production", "approvals": 2, "missing": 1, "by": ["group:oidc:ops"],
+                           "exclude_starter": false });
+        let approvals =
+            json!({ "given": [{ "name": "ann", "at": "2026-01-02T03:04:05Z" }], "required": [rule] });
+        let waiting = job("PENDING", &json!({ "approval": "awaited", "approvals": approvals }));
+        let (_, line) = lines_of(&view(&waiting), 1).remove(0);
+        let missing = "(production needs 1 more approval by group:oidc:ops)";
+        assert!(line.starts_with(&format!("◦ job 'unit test' waits for approval {missing}: ")), "{line}");
+    }
+
+    #[test]
     fn approval_is_asked_for_when_the_needs_have_ended() {
         let asks = |status: &str, allow_failure: bool| {
             let mut awaited = job("PENDING", &json!({ "approval": "awaited", "needs": ["build"] }));

@@ -5,6 +5,7 @@ use super::hint::{CommandHints, quoted};
 use crate::output::{Printable, printable};
 use std::collections::HashSet;
 use tidemill_core::{
+    access::protection::ApprovalProgress,
     api::{Approval, ExecutionView, JobView, PULLING_IMAGE, PlaceWait},
     execution::status::JobStatus,
     ids::{ExecutionId, JobId},
@@ -112,12 +113,18 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
     waits
 }
 
+/// Says which approvals of a protected environment are missing.
+fn missing_approvals(job: &JobView) -> String {
+    let missing = job.approvals.as_ref().map(ApprovalProgress::describe_missing).unwrap_or_default();
+    if missing.is_empty() { missing } else { format!(" ({})", Printable(&missing)) }
+}
+
 fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Option<Wait> {
     let name = quoted(&job.job_name);
     match job.status {
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => Some(Wait {
             key: WaitKey::Approval(job.id),
-            text: format!("job {name} waits for approval"),
+            text: format!("job {name} waits for approval{}", missing_approvals(job)),
             command: Some(hints.approve(execution, Some(&job.job_name))),
             since: None,
             is_usually_short: false,

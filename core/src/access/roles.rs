@@ -231,7 +231,7 @@ fn canonical_pattern(pattern: &str) -> String {
 }
 
 /// Whether a pattern, in which `*` stands for any characters, matches the whole text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
     let mut rest = rest;

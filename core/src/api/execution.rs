@@ -1,8 +1,10 @@
 //! Executions: start, show, list, cancel, retry.
 
+mod branch_run;
 mod pipeline_file;
 mod public;
 
+pub use branch_run::{RunPipelineError, RunPipelineRequest};
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
 };
@@ -86,6 +88,9 @@ pub struct ExecuteRequest {
     /// The values of the pipeline's inputs; those without one have their default.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub inputs: IndexMap<String, InputValue>,
+    /// Id of the person or token; the server sets it.
+    #[serde(skip)]
+    pub started_by: Option<String>,
 }
 
 /// The value of an input.
@@ -241,6 +246,9 @@ pub struct ExecutionView {
     /// The files from elsewhere that its pipeline includes, with their versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
+    /// What the workers' time for its ended attempts cost, in dollars; absent: nothing ended, or the workers have no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// A page of executions, newest first.
@@ -324,6 +332,9 @@ pub struct RetryRequest {
     /// The user, as in [`ExecuteRequest::requested_by`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// Id of the person or token; the server sets it.
+    #[serde(skip)]
+    pub started_by: Option<String>,
 }
 
 /// The reply to a cancel request.
@@ -336,10 +347,18 @@ pub struct CancelReply {
 }
 
 /// The reply to an approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApproveReply {
     /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,
+    /// How many approvals are still missing; 0: nothing waits for one any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The data of an event about an execution.

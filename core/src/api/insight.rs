@@ -16,6 +16,9 @@ pub struct Overview {
     pub pending: Vec<ExecutionSummary>,
     /// Those of `running` and `pending` that wait for an approval; at most 20 are checked.
     pub approvals: Vec<AwaitedApproval>,
+    /// Discoveries that failed, newest first: those of the last week that are the last ones of their branches; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_discoveries: Vec<ExecutionSummary>,
 }
 
 /// The latest executions of a repository.

@@ -4,6 +4,7 @@ mod log;
 
 pub use log::{LogMark, LogTimes, MAX_REPORT_MARKS};
 
+use crate::access::protection::ApprovalProgress;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -101,6 +102,9 @@ pub struct JobView {
     /// Whether it has no `needs`, and waits for all jobs of earlier stages.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stages: bool,
+    /// Who approved it, and what is missing, if its environment is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<ApprovalProgress>,
 }
 
 /// A job's wait for a place in its concurrency group.

@@ -10,6 +10,9 @@ pub const STATUS: &str = "/api/pipeline/status/{executionId}";
 /// GET: a stream of server-sent events: `changed` at each change of the execution or of a log of it, `end` when it has ended. Its data
 /// is an [`super::ExecutionEvent`]. 501 of the type `tidemill:no-event-stream` where replies are not streamed.
 pub const EVENTS: &str = "/api/pipeline/events/{executionId}";
+/// GET: a stream of server-sent events: `changed`, at most once in two seconds, when something of any execution may have changed, so
+/// that lists are read again. For callers that see all repositories. 501 as for [`EVENTS`].
+pub const LIST_EVENTS: &str = "/api/pipeline/changes";
 /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
 pub const EXECUTIONS: &str = "/api/pipeline/executions";
 /// POST: cancels the execution; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
@@ -62,6 +65,17 @@ pub const REKEY_SECRETS: &str = "/api/secret/rekey";
 pub const ENVIRONMENTS: &str = "/api/environment";
 /// POST [`super::StopEnvironmentRequest`]: [`super::StopEnvironmentReply`].
 pub const STOP_ENVIRONMENT: &str = "/api/environment/stop";
+/// GET: the rules of protected environments, [`ProtectionList`]; query [`ProtectionQuery`]. POST [`ProtectEnvironmentRequest`]:
+/// [`EnvironmentProtection`].
+///
+/// [`ProtectionList`]: crate::access::protection::ProtectionList
+/// [`ProtectionQuery`]: crate::access::protection::ProtectionQuery
+/// [`ProtectEnvironmentRequest`]: crate::access::protection::ProtectEnvironmentRequest
+/// [`EnvironmentProtection`]: crate::access::protection::EnvironmentProtection
+pub const PROTECTIONS: &str = "/api/environment/protection";
+/// POST [`UnprotectEnvironmentRequest`](crate::access::protection::UnprotectEnvironmentRequest):
+/// [`UnprotectEnvironmentReply`](crate::access::protection::UnprotectEnvironmentReply).
+pub const UNPROTECT_ENVIRONMENT: &str = "/api/environment/unprotect";
 /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
 pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
 /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` if the reply
@@ -176,3 +190,5 @@ pub const REDELIVER_DELIVERY: &str = "/api/repository/deliveries/redeliver";
 pub const SCHEDULES: &str = "/api/schedule";
 /// POST [`super::RunScheduleRequest`]: starts a schedule now; 201 [`super::ExecuteReply`].
 pub const RUN_SCHEDULE: &str = "/api/schedule/run";
+/// POST [`super::RunPipelineRequest`]: starts a pipeline at the head of a branch; 201 [`super::ExecuteReply`] of the discovery.
+pub const RUN_PIPELINE: &str = "/api/repository/run";

@@ -49,6 +49,9 @@ pub struct ExecutionSpec {
     pub trigger: Trigger,
     /// The user who requested it.
     pub requested_by: Option<String>,
+    /// Id of the person or token that requested it, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
     /// The execution that this one retries.
     pub retry_of: Option<ExecutionId>,
     /// When it was recorded.

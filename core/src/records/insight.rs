@@ -350,7 +350,7 @@ mod tests {
             Node {
                 key: NodeKey { execution, ix },
                 spec: NodeSpec::default(),
-                state: NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) },
+                state: NodeState { notified: 0, body: NodeBody::Job(Box::new(item)), approvals: Vec::new() },
                 version: 1,
                 waits_for: 0,
                 failed: 0,

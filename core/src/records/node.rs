@@ -1,5 +1,6 @@
 //! The nodes of an execution: its jobs, the gates between them, and its end node.
 
+use crate::access::protection::GivenApproval;
 use crate::execution::{
     retry::RetryFor,
     status::JobStatus,
@@ -155,6 +156,9 @@ pub struct NodeState {
     pub notified: u32,
     /// The kind-specific part.
     pub body: NodeBody,
+    /// For a gate that several approvals open: those that were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<GivenApproval>,
 }
 
 impl NodeState {

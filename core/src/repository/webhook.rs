@@ -12,7 +12,7 @@ mod signature;
 mod tests;
 
 pub use action::PullRequestAction;
-pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, json_body};
+pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, check_ref_name, json_body};
 pub use event::{
     Change, Event, Headers, MAX_COMMENT_LEN, MergeGroup, ParsedDelivery, Provider, PullRequestComment,
     PullRequestUpdate, Release, WebhookError,

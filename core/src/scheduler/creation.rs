@@ -237,7 +237,7 @@ impl Layout<'_> {
         Node {
             key: NodeKey { execution: self.execution, ix },
             spec,
-            state: NodeState { notified: 0, body },
+            state: NodeState { notified: 0, body, approvals: Vec::new() },
             version: 0,
             waits_for,
             failed: 0,

@@ -6,7 +6,7 @@ use crate::execution::status::JobStatus;
 use crate::{
     guarded,
     pipeline::When,
-    plan::{NodeIx, Plan},
+    plan::{NodeIx, Plan, PlannedJob},
     records::{ApprovalGate, Node},
 };
 use std::collections::BTreeMap;
@@ -70,8 +70,8 @@ impl ExternalGates {
         let mut gates = Self::empty(plan);
         let first = gates.first_needs_gate;
         for (ix, (job, node)) in (0..).zip(plan.jobs.iter().zip(nodes)) {
-            let approved = || conditions.approved.iter().any(|name| job.has_name(name));
-            if job.when == When::Manual && !has_ended(node) && !approved() {
+            let is_manual = job.when == When::Manual && !conditions.approves(job);
+            if (is_manual || conditions.protected.contains(&ix)) && !has_ended(node) {
                 let waits_for = guarded!(ApprovalWaits, 1, without 0);
                 let gate = gates.add(first, vec![ix], waits_for);
                 gates.approvals.push(ApprovalGate { gate, job: Some(ix) });
@@ -87,8 +87,10 @@ impl ExternalGates {
             gates.group_gate = Some(gates.add(first, held_jobs(plan, nodes), waits_for));
         }
         gates.first_needs_gate = first + index(gates.gates.len());
-        gates.optional = gates.optional_jobs(plan);
-        gates.add_closings(plan);
+        // A job that was asked for is not given up when all others have ended.
+        let is_optional = |job: &PlannedJob| job.is_optional() && !conditions.approves(job);
+        gates.optional = gates.optional_jobs(plan, is_optional);
+        gates.add_closings(plan, is_optional);
         gates
     }
 
@@ -123,12 +125,12 @@ impl ExternalGates {
         first + index(self.gates.len() - 1)
     }
 
-    fn optional_jobs(&self, plan: &Plan) -> Vec<bool> {
+    fn optional_jobs(&self, plan: &Plan, is_optional: impl Fn(&PlannedJob) -> bool) -> Vec<bool> {
         let mut optional = vec![false; plan.jobs.len()];
         let mut passed = vec![false; plan.gates.len()];
         let manual = self.approvals.iter().filter_map(|approval| approval.job);
         let mut reached: Vec<NodeIx> =
-            manual.filter(|ix| plan.jobs[*ix as usize].is_optional()).map(NodeIx::Job).collect();
+            manual.filter(|ix| is_optional(&plan.jobs[*ix as usize])).map(NodeIx::Job).collect();
         while let Some(node) = reached.pop() {
             let visited = match node {
                 NodeIx::Job(ix) => &mut optional[ix as usize],
@@ -141,14 +143,15 @@ impl ExternalGates {
         optional
     }
 
-    fn add_closings(&mut self, plan: &Plan) {
+    fn add_closings(&mut self, plan: &Plan, is_optional: impl Fn(&PlannedJob) -> bool) {
         for approval in &self.approvals {
             let Some(ix) = approval.job else { continue };
             let job = &plan.jobs[ix as usize];
-            if job.waits_for > 0 {
+            // A job that runs however its needs end waits for its approval in any case.
+            if job.waits_for > 0 && job.when != When::Always {
                 self.needs_gates.push(NeedsGate { job: ix, approval: approval.gate });
             }
-            if job.is_optional() {
+            if is_optional(job) {
                 self.closed_at_end.push(approval.gate);
             }
         }

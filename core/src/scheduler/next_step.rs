@@ -154,7 +154,7 @@ pub fn with_place(node: &Node, now: Timestamp) -> Option<Transition> {
 
 /// Returns the writes that open a gate.
 pub(super) fn open_gate(node: &Node, now: Timestamp) -> Transition {
-    notify(node, NodeState { notified: node.state.notified, body: NodeBody::Gate { open: true } }, now)
+    notify(node, NodeState { body: NodeBody::Gate { open: true }, ..node.state.clone() }, now)
 }
 
 /// Returns the job whose condition or needs decide about a job that waits for nothing.
@@ -199,7 +199,7 @@ pub fn apply_event(
     };
     let dead_letter = dead_letter_of(node.key, &job);
     let body = NodeBody::Job(Box::new(JobRecord { job, ..item.clone() }));
-    let state = NodeState { notified: node.state.notified, body };
+    let state = NodeState { notified: node.state.notified, body, approvals: Vec::new() };
     if status.is_terminal() {
         let mut transition = notify(node, state, now);
         transition.writes.extend(dead_letter.map(Write::PutDeadLetter));

@@ -42,7 +42,7 @@ fn record_child(run: &mut Run, ix: usize) {
     let NodeBody::Job(item) = &node.state.body else { panic!("node {ix} is not a job") };
     let child = Some(ExecutionId(uuid::Uuid::from_u128(9)));
     let body = NodeBody::Job(Box::new(JobRecord { child, ..JobRecord::clone(item) }));
-    let state = NodeState { notified: node.state.notified, body };
+    let state = NodeState { body, ..node.state.clone() };
     let write = Write::PutNode { key: node.key, if_version: node.version, state, due_at: node.due_at };
     assert!(run.nodes.apply(vec![write]).is_empty());
 }

@@ -5,6 +5,7 @@ mod children;
 mod delayed;
 mod groups;
 mod outputs;
+mod protected;
 mod rules;
 
 use indexmap::IndexMap;

@@ -1,4 +1,4 @@
-// Server-sent events of an execution. The token is in a header, which `EventSource` cannot send, so the stream is read with `fetch`.
+// Server-sent events of an execution, or of all. The token is in a header, which `EventSource` cannot send, so the stream is read with `fetch`.
 import { ApiError, send } from "./client";
 
 /** An event of a stream. */
@@ -36,24 +36,41 @@ function parse(text: string): ServerEvent {
   return { name: field("event:"), data: field("data:") };
 }
 
-/** Waits for changes of an execution by a stream of events, which is open while someone waits. */
-export class ExecutionEvents {
+/** Waits for changes by a stream of events, which is open while someone waits. */
+export class ChangeEvents {
   /** Whether the server has no streams, or too many of them: ask repeatedly instead. */
   isUnavailable = false;
   private version: string | null = null;
   private stream: AbortController | null = null;
   private wake: () => void = () => undefined;
 
-  constructor(private readonly id: string) {}
+  constructor(private readonly path: string) {}
 
-  /** Resolves when the execution may have another version than `known`, or nobody looks at the page. */
-  async changed(known: string, signal: AbortSignal): Promise<void> {
+  /** The events of an execution. */
+  static of(executionId: string): ChangeEvents {
+    return new ChangeEvents(`/api/pipeline/events/${encodeURIComponent(executionId)}`);
+  }
+
+  /** The version that the last event had, while the stream is open. */
+  get current(): string | null {
+    return this.version;
+  }
+
+  /** Resolves when there may be another version than `known`, nobody looks at the page, or so much time has passed. */
+  async changed(known: string, signal: AbortSignal, milliseconds?: number): Promise<void> {
+    let hasExpired = false;
     const isUnwatched = (): boolean => signal.aborted || document.hidden;
-    const isOver = (): boolean => isUnwatched() || (this.version !== null && this.version !== known);
+    const isOver = (): boolean =>
+      hasExpired || isUnwatched() || (this.version !== null && this.version !== known);
     const check = (): void => {
       if (isUnwatched()) this.close();
       if (isOver()) this.wake();
     };
+    const expire = (): void => {
+      hasExpired = true;
+      this.wake();
+    };
+    const timer = milliseconds === undefined ? undefined : setTimeout(expire, milliseconds);
     signal.addEventListener("abort", check);
     document.addEventListener("visibilitychange", check);
     try {
@@ -65,6 +82,7 @@ export class ExecutionEvents {
         });
       }
     } finally {
+      clearTimeout(timer);
       document.removeEventListener("visibilitychange", check);
       signal.removeEventListener("abort", check);
     }
@@ -97,8 +115,7 @@ export class ExecutionEvents {
       stream.abort();
     }, FIRST_EVENT_MS);
     try {
-      const path = `/api/pipeline/events/${encodeURIComponent(this.id)}`;
-      const reply = await send(path, { signal: stream.signal });
+      const reply = await send(this.path, { signal: stream.signal });
       const reader = reply.body?.getReader();
       const parser = new EventParser();
       const text = new TextDecoder();

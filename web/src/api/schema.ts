@@ -238,6 +238,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/environment/protection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The rules of protected environments */
+        get: operations["environment-protection"];
+        put?: never;
+        /** Protect an environment */
+        post: operations["environment-protection-set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/environment/stop": {
         parameters: {
             query?: never;
@@ -249,6 +267,23 @@ export interface paths {
         put?: never;
         /** Stop an environment */
         post: operations["environment-stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/environment/unprotect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop protecting an environment */
+        post: operations["environment-unprotect"];
         delete?: never;
         options?: never;
         head?: never;
@@ -595,6 +630,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pipeline/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Server-sent events of all executions */
+        get: operations["pipeline-changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/pipeline/discovered": {
         parameters: {
             query?: never;
@@ -915,6 +967,23 @@ export interface paths {
         put?: never;
         /** Allow webhooks to be delivered again */
         post: operations["repository-redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a pipeline of a branch */
+        post: operations["repository-run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1417,10 +1486,35 @@ export interface components {
          *     so that no commit can change it.
          */
         ApprovalPolicy: "none" | "forks" | "all";
+        /** @description The approvals of a job whose environment is protected. */
+        ApprovalProgress: {
+            /**
+             * @description The approvals that were given.
+             * @default []
+             */
+            given?: components["schemas"]["ApprovalView"][];
+            /**
+             * @description What the rules require; empty once the job is approved.
+             * @default []
+             */
+            required?: components["schemas"]["RequiredApprovals"][];
+        };
+        /** @description An approval, as shown to users. */
+        ApprovalView: {
+            /** @description When. */
+            at: components["schemas"]["Timestamp"];
+            /** @description Name of who gave it. */
+            name: string;
+        };
         /** @description The reply to an approval. */
         ApproveReply: {
             /** @description Whether this request changed anything (false: it was already approved). */
             approved: boolean;
+            /**
+             * Format: uint32
+             * @description How many approvals are still missing; 0: nothing waits for one any more.
+             */
+            missing?: number;
         };
         /** @description Where the stored bytes of an artifact are. */
         ArtifactAddress: {
@@ -2376,6 +2470,26 @@ export interface components {
             /** @description Value of `cursor` for the next page; absent on the last page. */
             next_cursor?: string | null;
         };
+        /** @description A rule that protects environments. */
+        EnvironmentProtection: {
+            /**
+             * Format: uint32
+             * @description How many people must approve a job.
+             */
+            approvals: number;
+            /** @description Who may approve. */
+            by: string[];
+            /** @description Name of the environment; `*` stands for any characters. */
+            environment: string;
+            /** @description Whether the approval of who started the execution does not count. */
+            exclude_starter: boolean;
+            /** @description Name of the repository. */
+            repo: string;
+            /** @description When it was set. */
+            set_at: components["schemas"]["Timestamp"];
+            /** @description Name of who set it. */
+            set_by: string;
+        };
         /** @description Whether something is deployed to an environment. */
         EnvironmentState: "available" | "stopped";
         /** @description An environment of a repository. */
@@ -2604,6 +2718,11 @@ export interface components {
         ExecutionView: {
             /** @description Whether the execution as a whole needs an approval, and has it. */
             approval?: components["schemas"]["Approval"] | null;
+            /**
+             * Format: double
+             * @description What the workers' time for its ended attempts cost, in dollars; absent: nothing ended, or the workers have no price.
+             */
+            cost_usd?: number | null;
             /** @description The execution. */
             execution: components["schemas"]["ExecutionSummary"];
             /** @description The files from elsewhere that its pipeline includes, with their versions. */
@@ -3026,6 +3145,8 @@ export interface components {
             allow_failure: boolean;
             /** @description Whether it needs an approval, and has it. */
             approval?: components["schemas"]["Approval"] | null;
+            /** @description Who approved it, and what is missing, if its environment is protected. */
+            approvals?: components["schemas"]["ApprovalProgress"] | null;
             /**
              * Format: uint32
              * @description Current or last attempt; 0 before the first.
@@ -3203,6 +3324,8 @@ export interface components {
         Overview: {
             /** @description Those of `running` and `pending` that wait for an approval; at most 20 are checked. */
             approvals: components["schemas"]["AwaitedApproval"][];
+            /** @description Discoveries that failed, newest first: those of the last week that are the last ones of their branches; at most 10. */
+            failed_discoveries?: components["schemas"]["ExecutionSummary"][];
             /** @description Executions that have not started, newest first; at most 50. */
             pending: components["schemas"]["ExecutionSummary"][];
             /** @description Repositories with ended executions, the most recent first; at most 200. */
@@ -3385,6 +3508,34 @@ export interface components {
             title: string;
             /** @description Stable error type: `tidemill:not-found`, `tidemill:lease-lost`, `tidemill:invalid-pipeline`, ... */
             type: string;
+        };
+        /** @description Protects environments of a repository, or changes the rule for them. */
+        ProtectEnvironmentRequest: {
+            /**
+             * Format: uint32
+             * @description How many people must approve a job, 1 to 10.
+             */
+            approvals: number;
+            /**
+             * @description Who may approve: `user:PROVIDER:NAME`, `group:PROVIDER:NAME`, `role:NAME` or `token:NAME`; `*` stands for any characters.
+             *     Empty: every person who may approve in the repository.
+             * @default []
+             */
+            by?: string[];
+            /** @description Name of the environment; `*` stands for any characters. */
+            environment: string;
+            /**
+             * @description Whether the approval of who started the execution does not count.
+             * @default false
+             */
+            exclude_starter?: boolean;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+        };
+        /** @description The rules of a repository. */
+        ProtectionList: {
+            /** @description In the order of their environments. */
+            protections: components["schemas"]["EnvironmentProtection"][];
         };
         /** @description A git provider, which sends webhooks and receives commit statuses. */
         Provider: "github" | "gitlab" | "gitea" | "bitbucket";
@@ -3699,6 +3850,25 @@ export interface components {
             /** @description The address that workers clone. */
             url: string;
         };
+        /** @description A rule of a job's environment, with what it still requires. */
+        RequiredApprovals: {
+            /**
+             * Format: uint32
+             * @description How many people must approve the job.
+             */
+            approvals: number;
+            /** @description Who may approve. */
+            by: string[];
+            /** @description The environment, as the rule has it. */
+            environment: string;
+            /** @description Whether the approval of who started the execution does not count. */
+            exclude_starter: boolean;
+            /**
+             * Format: uint32
+             * @description How many approvals are missing.
+             */
+            missing: number;
+        };
         /** @description Limits of a job's container; what is absent is not limited by the pipeline. */
         Resources: {
             /**
@@ -3797,6 +3967,19 @@ export interface components {
             repo?: string | null;
             /** @description A person, with the provider: `oidc:alice@example.org`, `github:alice`. */
             user?: string | null;
+        };
+        /** @description Starts a pipeline of a registered repository at the head of a branch, by its file, whatever its triggers are. */
+        RunPipelineRequest: {
+            /** @description The branch; absent: the default branch. */
+            branch?: string | null;
+            /** @description The values of the pipeline's inputs; those without one have their default. */
+            inputs?: {
+                [key: string]: components["schemas"]["InputValue"];
+            };
+            /** @description The path of the pipeline file. */
+            path: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
         };
         /** @description Starts a schedule now; its next time stays. */
         RunScheduleRequest: {
@@ -4378,6 +4561,18 @@ export interface components {
              * @description The limit that applies.
              */
             soft: number;
+        };
+        /** @description The reply to the removal of a rule. */
+        UnprotectEnvironmentReply: {
+            /** @description Whether there was such a rule. */
+            removed: boolean;
+        };
+        /** @description Removes the rule of an environment. */
+        UnprotectEnvironmentRequest: {
+            /** @description The environment, as the rule has it. */
+            environment: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
         };
         /** @description Calls and capacity, counted where they are used. */
         Usage: {
@@ -5055,6 +5250,71 @@ export interface operations {
             };
         };
     };
+    "environment-protection": {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtectionList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "environment-protection-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProtectEnvironmentRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentProtection"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "environment-stop": {
         parameters: {
             query?: never;
@@ -5075,6 +5335,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StopEnvironmentReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "environment-unprotect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnprotectEnvironmentRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnprotectEnvironmentReply"];
                 };
             };
             /** @description Error */
@@ -5735,6 +6028,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CancelReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-changes": {
+        parameters: {
+            query?: {
+                /** @description End the stream after this time; default and maximum an hour */
+                wait_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description Error */
@@ -6484,6 +6809,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RedeliveryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunPipelineRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
                 };
             };
             /** @description Error */

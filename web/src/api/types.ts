@@ -4,6 +4,7 @@ import type { components, operations } from "./schema";
 type Schemas = components["schemas"];
 
 export type Approval = Schemas["Approval"];
+export type ApprovalProgress = Schemas["ApprovalProgress"];
 export type ArtifactAddress = Schemas["ArtifactAddress"];
 export type ArtifactView = Schemas["ArtifactView"];
 export type AttemptView = Schemas["AttemptView"];
@@ -25,8 +26,10 @@ export type Overview = Schemas["Overview"];
 export type PinnedInclude = Schemas["PinnedInclude"];
 export type PipelineFileView = Schemas["PipelineFileView"];
 export type Problem = Schemas["Problem"];
+export type ProtectEnvironmentRequest = Schemas["ProtectEnvironmentRequest"];
 export type ProviderView = Schemas["ProviderView"];
 export type RecentExecution = Schemas["RecentExecution"];
+export type RequiredApprovals = Schemas["RequiredApprovals"];
 export type Role = Schemas["Role"];
 export type RoleRule = Schemas["RoleRule"];
 export type RoleTarget = Schemas["RoleTarget"];

@@ -1,6 +1,6 @@
 import { useMemo, useRef } from "preact/hooks";
 import { getIfChanged } from "../api/client";
-import { ExecutionEvents } from "../api/events";
+import { ChangeEvents } from "../api/events";
 import type { ExecutionView } from "../api/types";
 import { type Live, useLive } from "./useLive";
 
@@ -9,7 +9,7 @@ const HOLD_MS = 10_000;
 /** Keeps an execution with its jobs current until it has ended: by events, or by polls where the server sends none. */
 export function useExecution(id: string): Live<ExecutionView> {
   const version = useRef<string | null>(null);
-  const events = useMemo(() => new ExecutionEvents(id), [id]);
+  const events = useMemo(() => ChangeEvents.of(id), [id]);
   return useLive(
     id,
     async (signal, previous: ExecutionView | null) => {

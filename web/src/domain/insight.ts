@@ -31,6 +31,15 @@ export function formatDollars(amount: number): string {
   return `$${amount.toFixed(amount >= 0.1 || amount === 0 ? 2 : 4)}`;
 }
 
+/** The pipelines with this one first. */
+export function startingWith<Of extends { readonly pipeline_name: string }>(
+  pipelines: readonly Of[],
+  first: string | null,
+): Of[] {
+  const isFirst = (one: Of): boolean => one.pipeline_name === first;
+  return [...pipelines.filter(isFirst), ...pipelines.filter((one) => !isFirst(one))];
+}
+
 interface TrendPoint {
   readonly day: number;
   readonly percent: number;

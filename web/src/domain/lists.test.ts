@@ -4,7 +4,7 @@ import { visibleRows } from "../components/useWindowRows";
 import { formatAge, formatBytes, formatCount, formatDuration } from "./duration";
 import { listQuery, mergeExecutions, mergeFirstPage, readFilter } from "./executions";
 import { inputFields, inputValues } from "./inputs";
-import { failureRate, fillDays } from "./insight";
+import { failureRate, fillDays, startingWith } from "./insight";
 import { authorName, shortRepo } from "./names";
 import { execution } from "./samples";
 import { matches } from "./search";
@@ -161,6 +161,14 @@ describe("statistics", () => {
   it("do not count what was canceled", () => {
     expect(failureRate({ count: 10, failed: 2, canceled: 2 })).toBe("25 %");
     expect(failureRate({ count: 1, failed: 0, canceled: 1 })).toBe("–");
+  });
+
+  it("begin with one pipeline if it is there", () => {
+    const pipelines = ["a", "b", "c"].map((pipeline_name) => ({ pipeline_name }));
+    const names = (first: string | null) => startingWith(pipelines, first).map((one) => one.pipeline_name);
+    expect(names("c")).toEqual(["c", "a", "b"]);
+    expect(names("d")).toEqual(["a", "b", "c"]);
+    expect(names(null)).toEqual(["a", "b", "c"]);
   });
 
   it("have every day", () => {

@@ -83,7 +83,7 @@ export const to = {
   execution: (id: string, view?: string) => link(["executions", id], [["view", view]]),
   job: (executionId: string, jobName: string, attempt?: number) =>
     link(["executions", executionId, "jobs", jobName], [["attempt", attempt]]),
-  start: () => link(["start"]),
+  start: (query: Record<string, QueryValue> = {}) => link(["start"], Object.entries(query)),
   insights: (query: Record<string, QueryValue> = {}) => link(["insights"], Object.entries(query)),
   workers: () => link(["workers"]),
   settings: (list: string, query: Record<string, QueryValue> = {}) =>

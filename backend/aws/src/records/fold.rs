@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn put(ix: u32, if_version: u64) -> Write {
-        let state = NodeState { notified: 1, body: NodeBody::Gate { open: true } };
+        let state = NodeState { notified: 1, body: NodeBody::Gate { open: true }, approvals: Vec::new() };
         Write::PutNode { key: key(ix), if_version, state, due_at: None }
     }
 

@@ -89,7 +89,7 @@ pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     let mut job = item.job.clone();
     job.steps.clear();
     let body = NodeBody::Job(Box::new(JobRecord { job, ..(**item).clone() }));
-    pack(&NodeState { notified: state.notified, body })
+    pack(&NodeState { notified: state.notified, body, approvals: Vec::new() })
 }
 
 /// Creates the item of a new node, with its spec if that is small or `inline_spec` is set.

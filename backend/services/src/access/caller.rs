@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tidemill_core::access::Scope;
+use tidemill_core::access::protection::Approver;
 use tidemill_core::access::roles::{Grants, Person, Role};
 use tidemill_core::execution::upload::UploadId;
 use tidemill_core::repository::names_same_repository;
@@ -150,6 +151,21 @@ impl Caller {
     #[must_use]
     pub fn requester(&self, claimed: Option<String>) -> Option<String> {
         if &*self.id == Self::BOOTSTRAP { claimed } else { Some(self.name.to_string()) }
+    }
+
+    /// Returns the id of who starts an execution; `None` with the deployment's own token, which anyone may have used.
+    #[must_use]
+    pub fn starter_id(&self) -> Option<String> {
+        (&*self.id != Self::BOOTSTRAP).then(|| self.id.to_string())
+    }
+
+    /// Returns who approves something of a repository.
+    #[must_use]
+    pub fn approver(&self, repo: &str) -> Approver<'_> {
+        match &self.person {
+            Some(person) => Approver::Person { person, role: self.grants.role_in(repo) },
+            None => Approver::Token { id: &self.id, name: &self.name },
+        }
     }
 
     /// Whether the caller may read items of a repository.

@@ -1,18 +1,26 @@
-//! Approves executions and manual jobs.
+//! Approves executions, manual jobs, and jobs of protected environments.
 
 use super::pipeline::service::PipelineExecutionService;
 use crate::{
+    access::caller::Caller,
     context::service_context::Context,
     error::{Error, Result},
-    ports::{ApprovalGate, ExecutionRecord, NodeKey},
+    ports::{ApprovalGate, Commit, ExecutionRecord, Node, NodeKey, NodeState, Write},
 };
 use std::sync::Arc;
+use tidemill_core::access::protection::{
+    self, ApprovalOutcome, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection, Starter,
+};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::ApproveReply,
     ids::{ExecutionId, JobId},
     scheduler::condition_holds,
+    text::substitution::first_reference,
 };
+
+/// Maximum number of attempts of a conditional write.
+const MAX_ATTEMPTS: u32 = 100;
 
 /// Service for approvals.
 #[derive(Debug, Clone)]
@@ -36,8 +44,41 @@ impl ApprovalService {
         self.approve(&execution, gate).await
     }
 
-    /// Approves a manual job; it runs once its needs have succeeded too.
+    /// Approves a job; it runs once its needs have succeeded too. Nobody in particular approves it, so that a job of a protected
+    /// environment must have its approvals already.
     pub async fn approve_job(&self, job: JobId) -> Result<ApproveReply> {
+        let (node, execution, gate) = self.approvable(job).await?;
+        let rules = self.rules_of(&node, &execution).await?;
+        let given = self.context.node(gate_key(&execution, gate)).await?.state.approvals;
+        if !protection::is_approved(&rules, &given) {
+            return Err(Error::Conflict(format!(
+                "job `{}` acts on a protected environment, and lacks approvals: {}; approve it with `tidemill approve`",
+                node.spec.name,
+                ApprovalProgress::new(&rules, &given).describe_missing()
+            )));
+        }
+        self.approve(&execution, gate).await
+    }
+
+    /// Approves a job for `caller`. A job of a protected environment runs once it has the approvals that the rules require.
+    pub async fn approve_job_as(&self, job: JobId, caller: &Caller) -> Result<ApproveReply> {
+        let (node, execution, gate) = self.approvable(job).await?;
+        let rules = self.rules_of(&node, &execution).await?;
+        if rules.is_empty() {
+            return self.approve(&execution, gate).await;
+        }
+        check_live(&execution)?;
+        let outcome = self.record_approval(&node, &execution, gate, (&rules, caller)).await?;
+        if !outcome.is_approved {
+            let missing = rules.iter().map(|rule| rule.missing(&outcome.given)).max().unwrap_or_default();
+            return Ok(ApproveReply { approved: outcome.changed, missing });
+        }
+        // After a crash before the gate opens, another approval opens it.
+        self.approve(&execution, gate).await
+    }
+
+    /// Returns a job that waits for an approval, with the gate that the approval opens.
+    async fn approvable(&self, job: JobId) -> Result<(Node, ExecutionRecord, ApprovalGate)> {
         let node = self.context.job(job).await?;
         let execution = self.context.execution(node.key.execution).await?;
         if execution.state.unplanned {
@@ -65,17 +106,57 @@ impl ApprovalService {
                 )));
             }
         }
-        self.approve(&execution, gate).await
+        Ok((node, execution, gate))
+    }
+
+    /// Returns the rules of the environment on which a job acts.
+    async fn rules_of(&self, node: &Node, execution: &ExecutionRecord) -> Result<Vec<EnvironmentProtection>> {
+        let Some(name) = self.context.environment_name(execution, node).await? else { return Ok(Vec::new()) };
+        let repo = &execution.spec.repo;
+        if first_reference(&name).is_some() && !self.context.protections_of(repo).await?.is_empty() {
+            return Err(Error::Conflict(format!(
+                "the environment of job `{}` is known once the jobs that it waits for have ended; approve it then",
+                node.spec.name
+            )));
+        }
+        self.context.protections_for(repo, &name).await
+    }
+
+    /// Records the approval of `caller` in the gate.
+    async fn record_approval(
+        &self,
+        node: &Node,
+        execution: &ExecutionRecord,
+        gate: ApprovalGate,
+        (rules, caller): (&[EnvironmentProtection], &Caller),
+    ) -> Result<ApprovalOutcome> {
+        let (spec, key) = (&execution.spec, gate_key(execution, gate));
+        let approver = caller.approver(&spec.repo);
+        let starter = Starter { id: spec.started_by.as_deref(), name: spec.requested_by.as_deref() };
+        for _ in 0..MAX_ATTEMPTS {
+            let gate = self.context.node(key).await?;
+            let given = &gate.state.approvals;
+            let outcome = protection::approve(rules, given, approver, starter, self.context.now()).map_err(
+                |rejection| {
+                    rejected(rejection, &node.spec.name, approver, &ApprovalProgress::new(rules, given))
+                },
+            )?;
+            if !outcome.changed {
+                return Ok(outcome);
+            }
+            let state = NodeState { approvals: outcome.given.clone(), ..gate.state.clone() };
+            let put = Write::PutNode { key, if_version: gate.version, state, due_at: gate.due_at };
+            if let Commit::Done(_) = self.context.stores.records.commit(vec![put]).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(Error::Conflict(format!("job `{}` changes too fast to be approved; try again", node.spec.name)))
     }
 
     async fn approve(&self, execution: &ExecutionRecord, gate: ApprovalGate) -> Result<ApproveReply> {
         let id = execution.spec.id;
-        if execution.state.status.is_terminal() || execution.state.cancel_requested {
-            return Err(Error::Conflict(format!(
-                "execution {id} has ended or was canceled; it is too late to approve it"
-            )));
-        }
-        let node = NodeKey { execution: id, ix: gate.gate };
+        check_live(execution)?;
+        let node = gate_key(execution, gate);
         let approved = self.context.open_gate(node, true, "approval").await?;
         if !approved && self.context.node(node).await?.failed > 0 {
             return Err(Error::Conflict(format!(
@@ -89,10 +170,53 @@ impl ApprovalService {
         if approved && let Err(error) = self.context.advance(id, gates).await {
             tracing::warn!(execution = %id, %error, "cannot advance the approved execution; the sweep does");
         }
-        Ok(ApproveReply { approved })
+        Ok(ApproveReply { approved, missing: 0 })
     }
 }
 
 fn gate_of(execution: &ExecutionRecord, job: Option<u32>) -> Option<ApprovalGate> {
     execution.spec.approvals.iter().find(|approval| approval.job == job).copied()
+}
+
+fn gate_key(execution: &ExecutionRecord, gate: ApprovalGate) -> NodeKey {
+    NodeKey { execution: execution.spec.id, ix: gate.gate }
+}
+
+fn check_live(execution: &ExecutionRecord) -> Result<()> {
+    if !execution.state.status.is_terminal() && !execution.state.cancel_requested {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "execution {} has ended or was canceled; it is too late to approve it",
+        execution.spec.id
+    )))
+}
+
+/// Says why an approval does not count.
+fn rejected(
+    rejection: ApprovalRejection,
+    job: &str,
+    approver: Approver<'_>,
+    progress: &ApprovalProgress,
+) -> Error {
+    let missing = progress.describe_missing();
+    match rejection {
+        ApprovalRejection::NotApprover => {
+            let who = match approver {
+                Approver::Person { person, .. } => {
+                    format!("`{}` is not among those who approve", person.name)
+                }
+                Approver::Token { name, .. } => {
+                    format!("no rule names token `{name}` (a token counts only where a rule says token:NAME)")
+                }
+            };
+            Error::Forbidden(format!("job `{job}` was not approved: {who}; {missing}"))
+        }
+        ApprovalRejection::Starter => Error::Forbidden(format!(
+            "job `{job}` was not approved: who started the execution does not approve it; {missing}"
+        )),
+        ApprovalRejection::TooMany => {
+            Error::Conflict(format!("job `{job}` has the maximum number of approvals; {missing}"))
+        }
+    }
 }

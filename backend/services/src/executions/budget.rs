@@ -69,7 +69,9 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let codes = job.allow_exit_codes.len() + job.retry_for.exit_codes.len() + 6 * job.retry_for.kinds.len();
     // It also has a link to the end node, and perhaps to a gate that closes approvals.
     let links = LINK_BYTES * (job.releases.len() as u64 + 2);
-    let manual = if job.when == When::Manual { 2 * GATE_BYTES } else { 0 };
+    // A protected environment adds the same gates.
+    let may_wait = job.when == When::Manual || job.surroundings.environment.is_some();
+    let manual = if may_wait { 2 * GATE_BYTES } else { 0 };
     let child = if job.surroundings.waits_for_child() { 2 * GATE_BYTES } else { 0 };
     let queued = if job.waits_for == 0 && job.when != When::Manual { QUEUED_BYTES } else { 0 };
     let name = job.name.len() as u64;
@@ -152,7 +154,8 @@ pub fn held_bytes(spec: &ExecutionSpec, plan: &Plan) -> Result<u64> {
     let startable =
         plan.jobs.iter().filter(|job| has_failure_jobs || job.waits_for == 0 || job.when == When::Always);
     let links = 2 * LINK_BYTES * startable.count() as u64;
-    let manual = plan.jobs.iter().filter(|job| job.when == When::Manual).count() as u64;
+    let waits = |job: &&PlannedJob| job.when == When::Manual || job.surroundings.environment.is_some();
+    let manual = plan.jobs.iter().filter(waits).count() as u64;
     let indexed = 5 * (spec.repo.len() + 2 * spec.pipeline_name.len()) as u64;
     let packed = pack(spec)?.len() as u64;
     Ok(EXECUTION_BYTES + 2 * GATE_BYTES + links + 16 * manual + indexed + packed)

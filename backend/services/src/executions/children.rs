@@ -113,7 +113,7 @@ impl Context {
             )));
         }
         let body = NodeBody::Job(Box::new(JobRecord { child: Some(child), ..item.clone() }));
-        let state = NodeState { notified: node.state.notified, body };
+        let state = NodeState { notified: node.state.notified, body, approvals: Vec::new() };
         Ok(Write::PutNode { key, if_version: node.version, state, due_at: node.due_at })
     }
 

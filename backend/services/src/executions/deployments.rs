@@ -169,6 +169,27 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Returns the name of the environment on which a job acts, with outputs of others in it; `None` if it acts on none. The name has
+    /// references as long as those jobs have not ended.
+    pub(crate) async fn environment_name(
+        &self,
+        execution: &ExecutionRecord,
+        node: &Node,
+    ) -> Result<Option<String>> {
+        let specs = self.specs(node.key.execution).await?;
+        let Some(spec) = specs.get(node.key.ix as usize) else { return Ok(None) };
+        let Some(environment) = &spec.planned.surroundings.environment else { return Ok(None) };
+        if !has_reference(&environment.name) {
+            return Ok(Some(environment.name.clone()));
+        }
+        let providers = view::output_providers(execution, &specs, &spec.planned);
+        let providers = self.stores.records.nodes(node.key.execution, &providers).await?;
+        let planned = view::with_outputs(execution, (spec, job_of(node)?), providers.iter());
+        Ok(planned.surroundings.environment.map(|environment| environment.name))
+    }
+}
+
 fn has_reference(text: &str) -> bool {
     first_reference(text).is_some()
 }

@@ -12,6 +12,7 @@ use crate::{
 };
 use std::collections::HashMap;
 use tidemill_core::execution::{
+    cost::dollars,
     failure::FailureKind,
     status::{ExecutionStatus, JobStatus},
     transition::AllowFailureRules,
@@ -19,7 +20,6 @@ use tidemill_core::execution::{
 use tidemill_core::{
     api::{Approval, ChildView, ExecutionView, JobView},
     ids::ExecutionId,
-    pipeline::When,
     plan::{DueCondition, PlannedJob},
     scheduler::{condition_holds, nodes_to_decide},
     text::substitution::expand_bounded,
@@ -74,7 +74,7 @@ pub fn execution(
         {
             reason.message = cause;
         }
-        if spec.planned.when == When::Manual && (spec.planned.condition.is_none() || is_decided()) {
+        if spec.planned.condition.is_none() || is_decided() {
             job.approval = approval(Some(ix));
         }
         Some(job)
@@ -88,7 +88,17 @@ pub fn execution(
         waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
         jobs: jobs.collect(),
         includes: record.spec.facts.includes.clone(),
+        cost_usd: execution_cost(nodes),
     }
+}
+
+/// Returns what the ended attempts of jobs cost, without those of a retried execution.
+fn execution_cost(nodes: &[Node]) -> Option<f64> {
+    let costs = nodes.iter().filter_map(|node| match &node.state.body {
+        NodeBody::Job(item) if item.carried_from.is_none() => Some(item.job.cost_nano_usd),
+        _ => None,
+    });
+    dollars(costs.fold(0, u64::saturating_add))
 }
 
 /// Returns why the jobs of an execution were canceled, if nobody requested it.
@@ -157,6 +167,7 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         condition: planned.condition.as_ref().map(DueCondition::describe),
         child: None,
         after_stages: planned.after_stages.is_some_and(|stages| stages > 0),
+        approvals: None,
     }
 }
 

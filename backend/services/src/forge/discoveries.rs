@@ -54,7 +54,7 @@ const MAX_REPLY_BYTES: usize = 6 << 10;
 pub struct DiscoveryService {
     pub(super) context: Arc<Context>,
     pub(super) pipelines: PipelineExecutionService,
-    repositories: RepositoryService,
+    pub(super) repositories: RepositoryService,
     schedules: ScheduleService,
     pub(super) outbox: Outbox,
     follow_ups: FollowUpService,
@@ -111,8 +111,13 @@ struct InspectedFile {
 }
 
 impl InspectedFile {
-    /// Parses and plans a file for a commit with these facts. Returns the lines that describe its errors on failure.
-    fn inspect(file: &PipelineFile, facts: &Facts) -> Result<Self, Vec<String>> {
+    /// Parses and plans a file for a commit with these facts. With `given` inputs it starts whatever its triggers are. Returns the
+    /// lines that describe its errors on failure.
+    fn inspect(
+        file: &PipelineFile,
+        facts: &Facts,
+        given: Option<&IndexMap<String, String>>,
+    ) -> Result<Self, Vec<String>> {
         let parsed = parse_file(file)?;
         let path = &file.path;
         let pipeline = DiscoveredPipeline {
@@ -124,8 +129,13 @@ impl InspectedFile {
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
-        let inputs = trigger::check_triggers(&parsed.on, facts)
-            .and_then(|()| trigger::event_inputs(&parsed.on, facts));
+        let inputs = match given {
+            Some(given) => {
+                Ok(parsed.on.input_values(given, true).map_err(|error| vec![format!("{path}: {error}")])?)
+            }
+            None => trigger::check_triggers(&parsed.on, facts)
+                .and_then(|()| trigger::event_inputs(&parsed.on, facts)),
+        };
         let run = match inputs {
             Err(why) => Err(not_started(&why)),
             Ok(inputs) => {
@@ -171,7 +181,7 @@ impl DiscoveryService {
             &self.pipelines,
             &self.context,
             &repository,
-            DiscoveryStart { facts, discovery, requested_by: by, parent: None },
+            DiscoveryStart { facts, discovery, requested_by: by, started_by: None, parent: None },
             key,
         )
         .await
@@ -247,6 +257,7 @@ impl DiscoveryService {
             reply.lines.push(reason);
         }
         if report.files.is_empty() {
+            reply.failed |= discovery.starts_by_name(facts.trigger);
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         // Included files may come from elsewhere, and change without the commit.
@@ -256,9 +267,9 @@ impl DiscoveryService {
         let mut failure = None;
         for file in report.files {
             let is_start = discovery.start_only.is_empty() || discovery.start_only.contains(&file.path);
-            let facts_of_file = facts.clone();
+            let (facts_of_file, given) = (facts.clone(), discovery.given_inputs(&file.path, facts.trigger));
             let inspect = move || {
-                let inspected = InspectedFile::inspect(&file, &facts_of_file);
+                let inspected = InspectedFile::inspect(&file, &facts_of_file, given.as_ref());
                 (file, inspected)
             };
             let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
@@ -440,6 +451,7 @@ pub(super) fn request_of(
         },
         trigger: facts.trigger,
         requested_by: discovering.spec.requested_by.clone(),
+        started_by: discovering.spec.started_by.clone(),
         tag: facts.tag.clone(),
         default_branch: facts.default_branch.clone(),
         includes: file.includes,

@@ -211,6 +211,7 @@ impl FollowUpService {
             },
             discovery,
             requested_by: spec.requested_by.clone(),
+            started_by: spec.started_by.clone(),
             parent: None,
         };
         let key = IdempotencyKey::After { execution: spec.id };

@@ -324,6 +324,7 @@ fn discovery_of(stored: &ScheduleRecord, repository: &Repository, requested_by: 
             ..Discovery::default()
         },
         requested_by: Some(requested_by),
+        started_by: None,
         parent: None,
     }
 }

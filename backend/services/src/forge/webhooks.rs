@@ -394,7 +394,7 @@ fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart 
         ..Facts::default()
     };
     let discovery = Discovery { before, can_skip: true, ..Discovery::default() };
-    DiscoveryStart { facts, discovery, requested_by: by, parent: None }
+    DiscoveryStart { facts, discovery, requested_by: by, started_by: None, parent: None }
 }
 
 fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
@@ -411,6 +411,7 @@ fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
         facts,
         discovery: Discovery { fetch_ref, ..Discovery::default() },
         requested_by: by,
+        started_by: None,
         parent: None,
     }
 }
@@ -437,7 +438,7 @@ fn merge_group_start(group: MergeGroup, default_branch: Option<String>) -> Disco
         ..Facts::default()
     };
     let discovery = Discovery { fetch_ref, before, ..Discovery::default() };
-    DiscoveryStart { facts, discovery, requested_by: by, parent: None }
+    DiscoveryStart { facts, discovery, requested_by: by, started_by: None, parent: None }
 }
 
 fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
@@ -462,5 +463,5 @@ fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>
         }),
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery, requested_by: request.by, parent: None }
+    DiscoveryStart { facts, discovery, requested_by: request.by, started_by: None, parent: None }
 }

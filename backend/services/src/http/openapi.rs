@@ -7,6 +7,10 @@ use document::{Document, Kind, QueryParameters};
 use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
+use tidemill_core::access::protection::{
+    EnvironmentProtection, ProtectEnvironmentRequest, ProtectionList, UnprotectEnvironmentReply,
+    UnprotectEnvironmentRequest,
+};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
@@ -16,9 +20,9 @@ use tidemill_core::api::{
     InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes,
     Overview, PipelineFileView, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    RevokeBadgeReply, RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest,
-    SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
-    WorkerList, WorkerReport, WorkerReportReply, path,
+    RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
+    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
+    StopEnvironmentRequest, WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -163,7 +167,8 @@ pub fn document() -> Value {
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
     let events = json!({ "content": { "text/event-stream": { "schema": { "type": "string" } } } });
-    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events);
+    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events.clone());
+    of.add(path::LIST_EVENTS, "get", "Server-sent events of all executions", EVENT_PARAMS, None, events);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
@@ -208,6 +213,14 @@ pub fn document() -> Value {
     of.add(path::ENVIRONMENTS, "get", "A repository's environments", ENVIRONMENT_PARAMS, None, reply);
     let (body, reply) = (of.reference::<StopEnvironmentRequest>(), of.reference::<StopEnvironmentReply>());
     of.add(path::STOP_ENVIRONMENT, "post", "Stop an environment", &[], Some(body), reply);
+    let reply = of.reference::<ProtectionList>();
+    of.add(path::PROTECTIONS, "get", "The rules of protected environments", REPO_PARAMS, None, reply);
+    let (body, reply) =
+        (of.reference::<ProtectEnvironmentRequest>(), of.reference::<EnvironmentProtection>());
+    of.add(path::PROTECTIONS, "post", "Protect an environment", &[], Some(body), reply);
+    let (body, reply) =
+        (of.reference::<UnprotectEnvironmentRequest>(), of.reference::<UnprotectEnvironmentReply>());
+    of.add(path::UNPROTECT_ENVIRONMENT, "post", "Stop protecting an environment", &[], Some(body), reply);
     let reply = of.reference::<SecretList>();
     of.add(
         path::SECRETS,
@@ -345,6 +358,8 @@ pub fn document() -> Value {
     of.add(path::SCHEDULES, "get", "Schedules", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<RunScheduleRequest>(), of.reference::<ExecuteReply>());
     of.add(path::RUN_SCHEDULE, "post", "Start a schedule now", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RunPipelineRequest>(), of.reference::<ExecuteReply>());
+    of.add(path::RUN_PIPELINE, "post", "Start a pipeline of a branch", &[], Some(body), reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

@@ -184,6 +184,7 @@ impl ApiError {
             Error::SecretUnavailable(_) | Error::CannotOpen(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", detail)
             }
+            Error::NotApproved(_) => Self::new(StatusCode::CONFLICT, "not-approved", "Not approved", detail),
             Error::OverBudget(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "over-budget", "Too much to store", detail)
             }
@@ -284,6 +285,7 @@ mod tests {
             14 => Error::Unprocessable(detail),
             15 => Error::OverBudget(detail),
             16 => Error::Busy(detail),
+            17 => Error::NotApproved(detail),
             _ => return None,
         };
         // A new kind of error must be added above.
@@ -296,6 +298,7 @@ mod tests {
             | Error::Invalid(_)
             | Error::KeyReused(_)
             | Error::SecretUnavailable(_)
+            | Error::NotApproved(_)
             | Error::CannotOpen(_)
             | Error::InvalidPipeline(_)
             | Error::DiskFull(_)

@@ -62,6 +62,7 @@ routes! {
     POST path::INPUTS => executions::inputs, RUN_SCOPES, None;
     GET path::STATUS => executions::status, READ_SCOPES, Path;
     GET path::EVENTS => events::events, READ_SCOPES, Path;
+    GET path::LIST_EVENTS => events::list_events, READ_SCOPES, Forbidden;
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;
     GET path::TESTS => executions::tests, READ_SCOPES, Path;
@@ -96,6 +97,9 @@ routes! {
     GET path::WORKER_PROGRAM => sources::worker_program, WORKER_SCOPES, Forbidden;
     GET path::ENVIRONMENTS => environments::list, READ_SCOPES, Itself;
     POST path::STOP_ENVIRONMENT => environments::stop, RUN_SCOPES, Itself;
+    GET path::PROTECTIONS => environments::protections, READ_SCOPES, Itself;
+    POST path::PROTECTIONS => environments::protect, ADMIN_SCOPES, Itself;
+    POST path::UNPROTECT_ENVIRONMENT => environments::unprotect, ADMIN_SCOPES, Itself;
     GET path::VARIABLES => secrets::variables, RUN_SCOPES, Itself;
     GET path::SECRETS => secrets::list, ADMIN_SCOPES, Itself;
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;
@@ -144,6 +148,7 @@ routes! {
     POST path::REDELIVER_DELIVERY => deliveries::redeliver, ADMIN_SCOPES, Itself;
     GET path::SCHEDULES => schedules::list, READ_SCOPES, Itself;
     POST path::RUN_SCHEDULE => schedules::run, RUN_SCOPES, Itself;
+    POST path::RUN_PIPELINE => schedules::run_pipeline, RUN_SCOPES, Itself;
 }
 
 #[cfg(test)]

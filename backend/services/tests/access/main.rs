@@ -1,5 +1,6 @@
 //! Access control: scopes of every route, tokens, sign-in, sessions and roles, the audit log and the web view's policy.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+mod approvals;
 mod audit;
 mod browser;
 mod git_providers;

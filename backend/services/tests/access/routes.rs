@@ -31,6 +31,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::VARIABLES, "GET"),
         (path::REGISTRIES, "GET"),
         (path::ENVIRONMENTS, "GET"),
+        (path::PROTECTIONS, "GET"),
         (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
         (path::DELIVERIES, "GET"),
@@ -38,7 +39,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
-    if route.path == path::EVENTS {
+    if [path::EVENTS, path::LIST_EVENTS].contains(&route.path) {
         path = format!("{path}?wait_ms=0");
     }
     if route.path == path::ARTIFACT_FILE {
@@ -71,6 +72,8 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         }
         path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::STOP_ENVIRONMENT => json!({ "repo": repo, "name": "production" }),
+        path::PROTECTIONS => json!({ "repo": repo, "environment": "production", "approvals": 1 }),
+        path::UNPROTECT_ENVIRONMENT => json!({ "repo": repo, "environment": "production" }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::REGISTRIES => {
             json!({ "repo": repo, "registry": "r.example", "username": "u", "password": "p" })
@@ -91,6 +94,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         }
         path::WORKER_DRAIN => json!({ "worker": "w" }),
         path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),
+        path::RUN_PIPELINE => json!({ "repo": repo, "path": "a.yml" }),
         path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
         _ => json!({}),
     }
@@ -153,6 +157,7 @@ async fn operations_reject_wrong_scopes() {
                         path::VARIABLES,
                         path::REGISTRIES,
                         path::ENVIRONMENTS,
+                        path::PROTECTIONS,
                         path::INSIGHTS,
                         path::DELIVERIES,
                     ]

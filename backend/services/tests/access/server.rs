@@ -141,7 +141,9 @@ impl Server {
         }
         let audit = self.ok(BOOT, "GET", path::AUDIT, Value::Null).await;
         let dead = self.ok(BOOT, "GET", path::DEAD_LETTERS, Value::Null).await;
-        json!([executions, views, tokens, audit, dead])
+        let protections = format!("{}?repo=ours", path::PROTECTIONS);
+        let protections = self.ok(BOOT, "GET", &protections, Value::Null).await;
+        json!([executions, views, tokens, audit, dead, protections])
     }
 }
 

@@ -73,6 +73,30 @@ async fn events_follow_an_execution_to_its_end_and_a_slow_reader_gets_fewer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_of_lists_come_for_any_execution() {
+    let server = Server::start(30_000);
+    let reply = server.reply("/api/pipeline/changes").await;
+    assert_eq!(
+        (reply.status(), reply.headers()["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "text/event-stream")
+    );
+    let mut events = reply.into_body();
+    let (name, first) = next(&mut events).await.unwrap();
+    assert_eq!(name, "changed", "the state of now");
+    start(&server).await;
+    let (name, second) = next(&mut events).await.unwrap();
+    assert_eq!(name, "changed");
+    assert_ne!(first, second);
+    let job = server.claim().await.unwrap();
+    server.finish(&job, 0).await;
+    let (_, third) = next(&mut events).await.unwrap();
+    assert_ne!(second, third);
+    let mut short = server.reply("/api/pipeline/changes?wait_ms=0").await.into_body();
+    assert_eq!(next(&mut short).await.unwrap().0, "changed");
+    assert_eq!(next(&mut short).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_are_bounded_and_end_when_asked() {
     let server = Server::start(30_000);
     let (path, _) = start(&server).await;

@@ -454,3 +454,42 @@ async fn secrets_of_repository_are_never_shown_again() {
         }
     }
 }
+
+#[tokio::test]
+async fn overview_shows_broken_files_until_the_next_push_of_the_branch() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let overview = async || server.ok(Method::GET, path::OVERVIEW, Value::Null).await;
+        let broken = async |branch: &str, commit: &str| {
+            let mut body = push(branch);
+            body["after"] = json!(commit.repeat(40));
+            body["head_commit"]["id"] = body["after"].clone();
+            server.github("push", &format!("{branch} {commit}"), &body).await;
+            server.claim().await.expect("a discovery job")
+        };
+        let branches = async || {
+            let failed = overview().await["failed_discoveries"].clone();
+            let failed = failed.as_array().cloned().unwrap_or_default();
+            failed.iter().map(|one| one["branch"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let first = broken("main", "c").await;
+        server.report_discovery(&first, &[("p/bad.yml", BAD), ("p/ci.yml", CI)]).await;
+        server.finish(&first, false).await;
+        let job = server.claim().await.expect("the other pipeline runs");
+        server.finish(&job, true).await;
+        let second = broken("topic", "c").await;
+        server.report_discovery(&second, &[("p/bad.yml", BAD)]).await;
+        server.finish(&second, false).await;
+        assert_eq!(branches().await, ["topic", "main"], "what ran of the same push repairs nothing");
+        // The next push of the branch is read: whatever comes of it shows instead.
+        let third = broken("main", "d").await;
+        assert_eq!(branches().await, ["topic"]);
+        server.report_discovery(&third, &[("p/ci.yml", CI)]).await;
+        server.finish(&third, true).await;
+        assert_eq!(branches().await, ["topic"]);
+        // A failure of a pipeline is none of a discovery.
+        let job = server.claim().await.unwrap();
+        server.finish(&job, false).await;
+        assert_eq!(branches().await, ["topic"]);
+    }
+}

@@ -304,3 +304,49 @@ async fn failed_discovery_is_listed_beside_pipelines() {
         assert_eq!(listed("").await, 2);
     }
 }
+
+#[tokio::test]
+async fn pipeline_of_a_branch_starts_by_name_with_its_inputs() {
+    let on = "{ push: { branches: [never] }, manual: { inputs: { level: { type: number, default: 1 } } } }";
+    let (deploy, other) = (file("deploy", on), file("other", "{ push: }"));
+    for server in Server::for_each_store() {
+        let run = async |body: Value| server.call(Method::POST, path::RUN_PIPELINE, body).await;
+        let body =
+            json!({ "repo": URL, "path": "p/deploy.yml", "branch": "topic", "inputs": { "level": 7 } });
+        assert_eq!(run(body.clone()).await.0, StatusCode::NOT_FOUND, "it is not registered");
+        server.add_repository(URL, "github", json!({})).await;
+        let unsafe_branch = json!({ "repo": URL, "path": "a.yml", "branch": "--upload-pack=x" });
+        assert_eq!(run(unsafe_branch).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(run(body.clone()).await.0, StatusCode::CREATED);
+        let claimed = server.claim().await.expect("a discovery job");
+        let discovery = claimed.discovery();
+        assert_eq!(discovery["fetch_ref"], "refs/heads/topic");
+        assert_eq!(discovery["only"], json!(["p/deploy.yml"]), "{discovery}");
+        // A worker reports only the file that it was asked for; another one would not start either.
+        let reply =
+            server.report_discovery(&claimed, &[("p/deploy.yml", &deploy), ("p/other.yml", &other)]).await;
+        server.finish(&claimed, true).await;
+        assert_eq!(reply["failed"], false, "{reply}");
+        assert_eq!(server.pipelines().await, ["discover", "deploy"]);
+        let started = server.executions().await.remove(1);
+        assert_eq!((&started["trigger"], &started["branch"]), (&json!("manual"), &json!("topic")));
+        assert_eq!(started["inputs"], json!({ "level": "7" }));
+        finish_next(&server).await;
+
+        // A missing file and a wrong input fail the discovery.
+        run(body.clone()).await;
+        let claimed = server.claim().await.expect("a discovery job");
+        assert_eq!(server.report_discovery(&claimed, &[]).await["failed"], true);
+        server.finish(&claimed, false).await;
+        run(json!({ "repo": URL, "path": "p/deploy.yml", "inputs": { "lvl": 1 } })).await;
+        let claimed = server.claim().await.expect("a discovery job");
+        let reply = server.report_discovery(&claimed, &[("p/deploy.yml", &deploy)]).await;
+        let line = reply["lines"][0].as_str().unwrap();
+        assert!(reply["failed"] == true && line.contains("lvl") && line.contains("level"), "{reply}");
+        server.finish(&claimed, false).await;
+        assert_eq!(server.pipelines().await, ["discover", "deploy", "discover", "discover"]);
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await;
+        let runs = audit["entries"].as_array().unwrap().iter();
+        assert_eq!(runs.filter(|entry| entry["action"] == "pipeline.run").count(), 3, "{audit}");
+    }
+}

@@ -56,6 +56,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         facts: tidemill_core::execution::facts::Facts::default(),
         trigger: Trigger::Manual,
         requested_by: Some("ann".to_owned()),
+        started_by: None,
         retry_of: None,
         created_at: START,
         jobs,
@@ -97,7 +98,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
         carried_attempt: 0,
         child: None,
     };
-    NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) }
+    NodeState { notified: 0, body: NodeBody::Job(Box::new(item)), approvals: Vec::new() }
 }
 
 /// Creates a job's node.
@@ -154,7 +155,7 @@ pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewN
             decided_by: None,
             stage_gate: None,
         },
-        state: NodeState { notified: 0, body },
+        state: NodeState { notified: 0, body, approvals: Vec::new() },
         waits_for,
         failed: 0,
         due_at: None,

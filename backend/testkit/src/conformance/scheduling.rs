@@ -9,6 +9,7 @@ mod groups;
 mod job_groups;
 mod other_repositories;
 mod outputs;
+mod protection;
 
 pub use approvals::{
     approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
@@ -53,4 +54,9 @@ pub use other_repositories::{
 pub use outputs::{
     condition_on_outputs_is_decided_when_job_is_due,
     condition_on_outputs_precedes_approval_and_holds_in_retry,
+};
+pub use protection::{
+    protected_environment_requires_approvals_of_different_people,
+    protected_job_waits_in_retries_and_held_executions, protections_are_listed_and_bounded,
+    rule_of_environment_holds_at_once,
 };

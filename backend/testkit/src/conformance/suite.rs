@@ -165,6 +165,10 @@ macro_rules! conformance_suite {
                 environments_are_listed_in_pages
                 condition_on_outputs_is_decided_when_job_is_due
                 condition_on_outputs_precedes_approval_and_holds_in_retry
+                protected_environment_requires_approvals_of_different_people
+                rule_of_environment_holds_at_once
+                protected_job_waits_in_retries_and_held_executions
+                protections_are_listed_and_bounded
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository

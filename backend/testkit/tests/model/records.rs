@@ -126,6 +126,7 @@ impl PlanShape {
             facts: tidemill_core::execution::facts::Facts::default(),
             trigger: Trigger::Manual,
             requested_by: None,
+            started_by: None,
             retry_of: None,
             created_at: NOW,
             jobs: u32::try_from(plan.jobs.len()).unwrap(),
@@ -203,7 +204,7 @@ impl Cell {
         Node {
             key: NodeKey { execution: execution_id(), ix: u32::try_from(ix).unwrap() },
             spec: shape.specs[ix].clone(),
-            state: NodeState { notified: self.notified.into(), body },
+            state: NodeState { notified: self.notified.into(), body, approvals: Vec::new() },
             version: self.version.into(),
             waits_for: self.waits_for.into(),
             failed: self.failed.into(),

@@ -37,12 +37,24 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     if args.format.is_json() {
         let job = job.map(|job| &job.job_name);
         let approved = reply.approved;
-        output::print_json(&json!({ "execution": view.execution, "job": job, "approved": approved }))?;
+        let missing = reply.missing;
+        output::print_json(
+            &json!({ "execution": view.execution, "job": job, "approved": approved, "missing": missing }),
+        )?;
     } else {
-        crate::output::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
+        crate::output::outln!("{target}: {}", outcome(reply));
     }
     deployment.close().await;
     Ok(())
+}
+
+fn outcome(reply: ApproveReply) -> String {
+    match (reply.approved, reply.missing) {
+        (true, 0) => "approved".to_owned(),
+        (true, missing) => format!("your approval is recorded; {missing} more needed"),
+        (false, 0) => "already approved".to_owned(),
+        (false, missing) => format!("you have approved it before; {missing} more needed, by others"),
+    }
 }
 
 /// Returns the job to approve: the one of this name, or the only one that awaits approval. `None`: the execution itself.

@@ -1,5 +1,6 @@
 //! `environments`: lists environments with their deployments, stops them, and rolls them back.
 
+use super::protections;
 use super::retry::{StartedExecution, retry, watch_started};
 use crate::{
     args::{
@@ -16,6 +17,7 @@ use crate::{
     workers,
 };
 use std::io::Write;
+use tidemill_core::access::protection::{ProtectEnvironmentRequest, UnprotectEnvironmentRequest};
 use tidemill_core::api::{
     Deployment as DeploymentView, EnvironmentList, EnvironmentState, EnvironmentView, StopEnvironmentReply,
     StopEnvironmentRequest, path,
@@ -71,6 +73,25 @@ pub async fn environments(settings: &Settings, args: &Environments) -> Outcome {
                 connection: ConnectionArgs::default(),
             };
             Box::pin(retry(settings, &args)).await
+        }
+        Some(EnvironmentsAction::Protect { name, approvals, by, exclude_starter, repo, format }) => {
+            let request = ProtectEnvironmentRequest {
+                repo: repository::address(repo.repo.as_deref())?,
+                environment: name.clone(),
+                approvals: *approvals,
+                by: by.clone(),
+                exclude_starter: *exclude_starter,
+            };
+            protections::protect(settings, &request, format.is_json()).await
+        }
+        Some(EnvironmentsAction::Unprotect { name, repo, format }) => {
+            let repo = repository::address(repo.repo.as_deref())?;
+            let request = UnprotectEnvironmentRequest { repo, environment: name.clone() };
+            protections::unprotect(settings, &request, format.is_json()).await
+        }
+        Some(EnvironmentsAction::Protections { repo, format }) => {
+            let repo = repository::address(repo.repo.as_deref())?;
+            protections::list(settings, &repo, format.is_json()).await
         }
     }
 }

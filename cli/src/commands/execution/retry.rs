@@ -43,6 +43,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         jobs: selected.job.clone().into_iter().collect(),
         approve: args.approve.clone(),
         requested_by: settings.requested_by.clone(),
+        started_by: None,
     };
     let path = selected.with_expected_repo(&path);
     let mut interrupts = Interrupts::listen()?;

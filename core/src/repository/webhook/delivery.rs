@@ -116,7 +116,7 @@ impl Provider {
             sanitize_event(event);
         }
         if let Some(branch) = &delivery.default_branch {
-            validate_name(branch).map_err(malformed)?;
+            check_ref_name(branch).map_err(malformed)?;
         }
         Ok(delivery)
     }
@@ -153,19 +153,19 @@ pub fn json_body<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]
 fn validate(event: &Event) -> Result<(), String> {
     match event {
         Event::Push(change) | Event::Tag(change) => {
-            validate_name(&change.name)?;
+            check_ref_name(&change.name)?;
             validate_commit(&change.commit)?;
             change.before.as_deref().map_or(Ok(()), validate_commit)
         }
         Event::PullRequest(request) => validate_request(request),
         Event::MergeGroup(group) => {
-            validate_name(&group.target_branch)?;
-            validate_name(&group.branch)?;
+            check_ref_name(&group.target_branch)?;
+            check_ref_name(&group.branch)?;
             validate_commit(&group.commit)?;
             group.before.as_deref().map_or(Ok(()), validate_commit)
         }
         Event::Release(release) => {
-            validate_name(&release.tag)?;
+            check_ref_name(&release.tag)?;
             release.commit.as_deref().map_or(Ok(()), validate_commit)
         }
         Event::Comment(comment) => comment.request.as_ref().map_or(Ok(()), validate_request),
@@ -174,8 +174,8 @@ fn validate(event: &Event) -> Result<(), String> {
 }
 
 fn validate_request(request: &PullRequestUpdate) -> Result<(), String> {
-    validate_name(&request.target_branch)?;
-    validate_name(&request.branch)?;
+    check_ref_name(&request.target_branch)?;
+    check_ref_name(&request.branch)?;
     validate_commit(&request.commit)
 }
 
@@ -196,7 +196,8 @@ fn sanitize_event(event: &mut Event) {
     }
 }
 
-fn validate_name(text: &str) -> Result<(), String> {
+/// Checks the name of a branch or tag; the error says what is wrong.
+pub fn check_ref_name(text: &str) -> Result<(), String> {
     let is_invalid = text.is_empty()
         || text.len() > MAX_NAME_LEN
         || text.starts_with('-')

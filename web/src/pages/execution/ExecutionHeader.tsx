@@ -4,6 +4,7 @@ import { ActionButton } from "../../components/ActionButton";
 import { Icon } from "../../components/Icon";
 import { StatusBadge } from "../../components/StatusIcon";
 import { Age, Duration } from "../../components/Time";
+import { formatDollars } from "../../domain/insight";
 import { authorName, shortCommit, shortRepo, triggerText } from "../../domain/names";
 import { executionNote, executionTone } from "../../domain/status";
 import { to } from "../../router/router";
@@ -84,6 +85,11 @@ function Facts({ view }: { view: ExecutionView }): JSX.Element {
           <Duration start={execution.start_time} end={execution.end_time} />
         )}
       </li>
+      {view.cost_usd != null && (
+        <li class="number" title="What the workers’ time for its ended attempts cost">
+          {formatDollars(view.cost_usd)}
+        </li>
+      )}
       <li>
         <Age time={execution.created_at} />
       </li>

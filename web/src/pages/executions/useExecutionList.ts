@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get } from "../../api/client";
+import { ListEvents } from "../../api/list_events";
 import { poll } from "../../api/polling";
 import type { ExecutionSummary, ListQuery } from "../../api/types";
 import { asApiError } from "../../components/useLive";
@@ -104,10 +105,14 @@ export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
     const stop = new AbortController();
     let seen = "";
     setState(EMPTY);
+    const events = new ListEvents();
+    let hasRead = false;
     void poll(
       stop.signal,
       async (signal) => {
+        if (hasRead) await events.next(signal);
         const page = await read(null, signal);
+        hasRead = true;
         const now = signature(page.executions);
         if (now === seen) {
           setState((old) => (old.error === null ? old : { ...old, error: null }));

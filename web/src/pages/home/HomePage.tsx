@@ -1,5 +1,7 @@
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { get } from "../../api/client";
+import { ListEvents } from "../../api/list_events";
 import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
 import { ExecutionRow } from "../../components/ExecutionRow";
@@ -57,6 +59,27 @@ function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Ele
   );
 }
 
+/** Pushes whose pipeline files have mistakes, or could not be read: no other execution shows these. */
+function FailedDiscoveries({
+  failed,
+}: {
+  failed: NonNullable<Overview["failed_discoveries"]>;
+}): JSX.Element | null {
+  if (failed.length === 0) return null;
+  return (
+    <section aria-labelledby="failed-discoveries">
+      <h2 id="failed-discoveries">Pipeline files with mistakes</h2>
+      <ul class="card rows">
+        {failed.map((one) => (
+          <li key={one.id}>
+            <ExecutionRow execution={one} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 const MAX_RUNNING = 10;
 
 function Running({ overview }: { overview: Overview }): JSX.Element | null {
@@ -107,9 +130,13 @@ function Repositories({ repositories }: { repositories: Overview["repositories"]
 /** The repositories with their state, what runs, and what waits for an approval. */
 export function HomePage(): JSX.Element {
   useTitle("Home");
+  const events = useMemo(() => new ListEvents(), []);
   const { value, error, refresh } = useLive(
     "home",
-    (signal) => get("/api/overview", { signal }),
+    async (signal, previous: Overview | null) => {
+      if (previous !== null) await events.next(signal);
+      return get("/api/overview", { signal });
+    },
     () => false,
     (overview) => overview.running.length + overview.pending.length > 0,
   );
@@ -127,6 +154,7 @@ export function HomePage(): JSX.Element {
       {value !== null && (
         <>
           <Approvals approvals={value.approvals} />
+          <FailedDiscoveries failed={value.failed_discoveries ?? []} />
           <Running overview={value} />
           <Repositories repositories={value.repositories} />
         </>

@@ -7,7 +7,8 @@ import { ErrorNote } from "../../components/ErrorNote";
 import { RepositoryChoice } from "../../components/RepositoryChoice";
 import { useLive } from "../../components/useLive";
 import { formatDuration } from "../../domain/duration";
-import { failureRate, formatDollars } from "../../domain/insight";
+import { failureRate, formatDollars, startingWith } from "../../domain/insight";
+import { shortRepo } from "../../domain/names";
 import { address, setQuery, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { CoverageTrend } from "./CoverageTrend";
@@ -122,7 +123,16 @@ function PipelineInsight({ pipeline, insights }: { pipeline: Pipeline; insights:
   );
 }
 
-function InsightsOf({ repo, days }: { repo: string; days: string }): JSX.Element {
+function InsightsOf({
+  repo,
+  days,
+  first = null,
+}: {
+  repo: string;
+  days: string;
+  /** The pipeline to show first. */
+  first?: string | null;
+}): JSX.Element {
   const { value, error, refresh } = useLive(
     `${repo} ${days}`,
     (signal) => get("/api/insights", { query: { repo, days: Number(days) }, signal }),
@@ -135,9 +145,31 @@ function InsightsOf({ repo, days }: { repo: string; days: string }): JSX.Element
   return (
     <>
       {value.truncated === true && <p class="note warning">There are more pipelines than one reply has.</p>}
-      {value.pipelines.map((pipeline) => (
+      {startingWith(value.pipelines, first).map((pipeline) => (
         <PipelineInsight key={pipeline.pipeline_name} pipeline={pipeline} insights={value} />
       ))}
+    </>
+  );
+}
+
+/** Without a choice: the repository in which something ended last, beginning with that pipeline. */
+function LatestInsights({ days }: { days: string }): JSX.Element {
+  const { value, error, refresh } = useLive(
+    "latest",
+    (signal) => get("/api/overview", { signal }),
+    () => true,
+  );
+  if (error !== null) return <ErrorNote error={error} retry={refresh} />;
+  if (value === null) return <p class="dim">Loading…</p>;
+  const latest = value.repositories[0];
+  if (latest === undefined) return <p class="empty">No execution has ended yet.</p>;
+  return (
+    <>
+      <p class="soft">
+        <a href={to.insights({ repo: latest.repo })}>{shortRepo(latest.repo)}</a>, in which the last execution
+        ended
+      </p>
+      <InsightsOf repo={latest.repo} days={days} first={latest.recent[0]?.pipeline_name ?? null} />
     </>
   );
 }
@@ -170,7 +202,7 @@ export function InsightsPage(): JSX.Element {
         </label>
         <button type="submit">Show</button>
       </form>
-      {repo === "" ? <p class="empty">Choose a repository.</p> : <InsightsOf repo={repo} days={days} />}
+      {repo === "" ? <LatestInsights days={days} /> : <InsightsOf repo={repo} days={days} />}
     </main>
   );
 }

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import type { ExecutionView, JobView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
+import { ApprovalState } from "../../components/ApprovalState";
 import { ErrorNote } from "../../components/ErrorNote";
 import { Icon } from "../../components/Icon";
 import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
@@ -160,6 +161,7 @@ function Job({
         </div>
         {explanation !== "" && <p class={tone === "failed" ? "failed-text" : "soft"}>{explanation}</p>}
         <Facts job={job} view={view} />
+        {job.approvals != null && <ApprovalState progress={job.approvals} />}
         <NextFailed job={job} view={view} />
         <Attempts job={job} view={view} shown={attempt} />
       </header>

@@ -7,6 +7,7 @@ import { shortCommit } from "../../domain/names";
 import { navigate, to } from "../../router/router";
 import { ListFrame } from "./ListFrame";
 import { OfRepository } from "./OfRepository";
+import { ProtectionsOf } from "./ProtectionList";
 import { usePages } from "./usePages";
 
 export function RepositoryList(): JSX.Element {
@@ -175,7 +176,14 @@ function RegistriesOf({ repo }: { repo: string }): JSX.Element {
 }
 
 export const EnvironmentList = (): JSX.Element => (
-  <OfRepository list={(repo) => <EnvironmentsOf repo={repo} />} />
+  <OfRepository
+    list={(repo) => (
+      <>
+        <EnvironmentsOf repo={repo} />
+        <ProtectionsOf repo={repo} />
+      </>
+    )}
+  />
 );
 export const SecretList = (): JSX.Element => <OfRepository list={(repo) => <SecretsOf repo={repo} />} />;
 export const RegistryList = (): JSX.Element => <OfRepository list={(repo) => <RegistriesOf repo={repo} />} />;

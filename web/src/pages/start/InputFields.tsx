@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import type { InputField } from "../../domain/inputs";
+import type { ReadPipeline } from "./usePipeline";
 
 interface Props {
   readonly field: InputField;
@@ -68,5 +69,35 @@ export function InputControl(props: Props): JSX.Element {
       </label>
       {description}
     </div>
+  );
+}
+
+/** The inputs of a pipeline. They cannot be changed while another text is read. */
+export function PipelineInputs({
+  read,
+  current,
+  texts,
+  onTexts,
+}: {
+  read: ReadPipeline;
+  current: boolean;
+  texts: ReadonlyMap<string, string>;
+  onTexts: (texts: ReadonlyMap<string, string>) => void;
+}): JSX.Element {
+  return (
+    <fieldset disabled={!current}>
+      <legend>
+        Inputs of <strong>{read.name}</strong>
+      </legend>
+      {read.fields.length === 0 && <p class="dim">The pipeline has no inputs.</p>}
+      {read.fields.map((field) => (
+        <InputControl
+          key={field.name}
+          field={field}
+          value={texts.get(field.name) ?? field.initial}
+          onValue={(value) => onTexts(new Map(texts).set(field.name, value))}
+        />
+      ))}
+    </fieldset>
   );
 }

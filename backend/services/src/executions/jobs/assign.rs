@@ -149,6 +149,7 @@ impl JobExecutionService {
                 variables.insert("CI_ENVIRONMENT_URL".to_owned(), url);
             }
         }
+        self.context.check_approved(execution, &spec.planned, node.key.ix).await?;
         let deployed = spec.clone();
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);

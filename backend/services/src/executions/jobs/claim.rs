@@ -220,9 +220,14 @@ impl JobExecutionService {
             let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match assigned {
                 Ok(reply) => Ok(ClaimOutcome::Assigned(Box::new(reply), token)),
-                Err(Error::SecretUnavailable(message)) => {
+                Err(error @ (Error::SecretUnavailable(_) | Error::NotApproved(_))) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let reason = FailureReason::new(FailureKind::SecretUnavailable, message.clone());
+                    let kind = match error {
+                        Error::NotApproved(_) => FailureKind::NotAllowed,
+                        _ => FailureKind::SecretUnavailable,
+                    };
+                    let message = error.to_string();
+                    let reason = FailureReason::new(kind, message.clone());
                     self.end_unstarted(job, token, reason).await?;
                     Ok(ClaimOutcome::Nothing(message))
                 }

@@ -153,6 +153,7 @@ impl PipelineExecutionService {
             variables,
             trigger: Trigger::ParentPipeline,
             requested_by: of.requested_by.clone(),
+            started_by: of.started_by.clone(),
             tag: facts.tag.clone(),
             default_branch: facts.default_branch.clone(),
             includes: report.includes,

@@ -95,8 +95,13 @@ impl PipelineExecutionService {
             ..Facts::default()
         };
         let job = link.job_id();
-        let start =
-            DiscoveryStart { facts, discovery, requested_by: of.requested_by.clone(), parent: Some(link) };
+        let start = DiscoveryStart {
+            facts,
+            discovery,
+            requested_by: of.requested_by.clone(),
+            started_by: of.started_by.clone(),
+            parent: Some(link),
+        };
         let key = IdempotencyKey::Child { job };
         let reply = match start_discovery(self, &self.context, &at, start, key).await {
             Ok(reply) => reply,

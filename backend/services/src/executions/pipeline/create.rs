@@ -74,6 +74,7 @@ impl PipelineExecutionService {
             }
         }
         let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
+        let protected = self.context.protected_jobs(&repo, &plan).await?;
         for _ in 0..MAX_ATTEMPTS {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -105,6 +106,7 @@ impl PipelineExecutionService {
                 needs_approval: hold,
                 waits_for_group: older.is_some(),
                 approved: &approved,
+                protected: &protected,
             };
             let new = new_execution(&plan, id, &carried, conditions, spec.created_at);
             if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {

@@ -26,6 +26,8 @@ pub(crate) struct DiscoveryStart {
     pub discovery: Discovery,
     /// Who caused it, if known.
     pub requested_by: Option<String>,
+    /// Id of the person or token that caused it, if known.
+    pub started_by: Option<String>,
     /// The job that starts it.
     pub parent: Option<ParentLink>,
 }
@@ -38,7 +40,7 @@ pub(crate) async fn start_discovery(
     start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
-    let DiscoveryStart { facts, discovery, requested_by: by, parent } = start;
+    let DiscoveryStart { facts, discovery, requested_by: by, started_by, parent } = start;
     let is_child = parent.is_some();
     let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
@@ -64,6 +66,7 @@ pub(crate) async fn start_discovery(
         trigger: facts.trigger,
         facts: Facts { variables: IndexMap::new(), ..facts },
         requested_by: by.map(|by| request_texts::sanitize_name(&by)),
+        started_by,
         retry_of: None,
         created_at: context.now(),
         jobs: 0,

@@ -1,8 +1,8 @@
-//! Follows the changes of an execution.
+//! Follows the changes of an execution, and of what lists of executions show.
 
 use super::service::PipelineExecutionService;
 use crate::{
-    context::followed::FollowedExecution,
+    context::{followed::FollowedExecution, service_context::Context},
     error::{Error, Result},
 };
 use std::{
@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// Minimum time between two reads of an execution for all that follow it: further changes until then are one.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Minimum time between two changes of lists: each of them makes those who follow read their lists again.
+const MIN_LIST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A change of an execution, or of a job or a log of it, with the new revision of its view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,16 @@ impl PipelineExecutionService {
             known: None,
             seen: 0,
             has_ended: false,
+        })
+    }
+
+    /// Follows what lists of executions show; `None` where waiting costs money.
+    #[must_use]
+    pub fn watch_lists(&self) -> Option<ListWatch> {
+        (self.context.settings.max_wait_ms > 0).then(|| ListWatch {
+            context: self.context.clone(),
+            seen: 0,
+            last: None,
         })
     }
 
@@ -92,5 +105,42 @@ impl ExecutionWatch {
             }
         }
         Ok(None)
+    }
+}
+
+/// Follows all executions. It stores and reads nothing of them: what has changed is for the lists to find out.
+#[derive(Debug)]
+pub struct ListWatch {
+    context: Arc<Context>,
+    /// The last change of the records that was seen.
+    seen: u64,
+    /// When the last change was returned.
+    last: Option<Instant>,
+}
+
+impl ListWatch {
+    /// Waits until this process has written something, and returns the number of that change; `None` if the server stops. The first
+    /// one is returned at once. The caller may stop waiting and ask again.
+    pub async fn next(&mut self) -> Option<u64> {
+        let context = self.context.clone();
+        let (mut seen, last) = (self.seen, self.last);
+        let change = async {
+            if let Some(last) = last {
+                sleep_until(last + MIN_LIST_INTERVAL).await;
+            }
+            loop {
+                let next = context.stores.records.wait_for_change(seen).await;
+                if next != seen || last.is_none() {
+                    return next;
+                }
+                seen = next;
+            }
+        };
+        let change = tokio::select! {
+            change = change => change,
+            () = context.shutdown.cancelled() => return None,
+        };
+        (self.seen, self.last) = (change, Some(Instant::now()));
+        Some(change)
     }
 }

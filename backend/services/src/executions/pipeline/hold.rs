@@ -37,7 +37,10 @@ impl PipelineExecutionService {
             let (_, plan) = planned?;
             let spec = &execution.spec;
             let waits_for_group = spec.group.as_ref().is_some_and(|group| group.after.is_some());
-            let conditions = StartConditions { needs_approval: true, waits_for_group, approved: &[] };
+            // The nodes are those of the time when it was created, whatever rules there are by now.
+            let gated: Vec<u32> = spec.approvals.iter().filter_map(|approval| approval.job).collect();
+            let conditions =
+                StartConditions { needs_approval: true, waits_for_group, approved: &[], protected: &gated };
             let new = new_execution(&plan, id, &BTreeMap::new(), conditions, spec.created_at);
             let group_gate = new.group_gate;
             let missing = |(ix, _): &(u32, NewNode)| !is_recorded_while_held(spec, group_gate, *ix);

@@ -6,12 +6,13 @@ use crate::{
     ports::{ApprovalGate, ExecutionRecord, Node},
 };
 use futures_util::future::try_join_all;
-use tidemill_core::api::{AwaitedApproval, ListQuery, Overview};
+use tidemill_core::api::{AwaitedApproval, ExecutionSummary, ListQuery, Overview};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::records::{failed_discoveries, is_last_discovery};
 use tidemill_core::scheduler::condition_holds;
 
-/// Maximum number of live executions of each status.
-const MAX_LIVE: u32 = 50;
+/// Maximum number of executions of each status.
+const MAX_OF_STATUS: u32 = 50;
 /// Maximum number of executions whose jobs are read for approvals that they wait for.
 const MAX_CHECKED: usize = 20;
 /// Number of executions whose jobs are read at the same time.
@@ -20,20 +21,24 @@ const CHECKED_AT_ONCE: usize = 5;
 impl PipelineExecutionService {
     /// Returns the overview of all repositories, or of one.
     pub async fn overview(&self, repo: Option<&str>) -> Result<Overview> {
-        let live = async |status| {
+        let newest = async |status| {
             let query = ListQuery {
                 repo: repo.map(str::to_owned),
                 status: Some(status),
-                limit: Some(MAX_LIVE),
+                limit: Some(MAX_OF_STATUS),
                 ..ListQuery::default()
             };
             self.context.stores.records.executions(&query).await.map(|(executions, _)| executions)
         };
-        let (repositories, running, pending) = tokio::try_join!(
+        let (repositories, running, pending, failed) = tokio::try_join!(
             self.context.activities(repo),
-            live(ExecutionStatus::Running),
-            live(ExecutionStatus::Pending)
+            newest(ExecutionStatus::Running),
+            newest(ExecutionStatus::Pending),
+            newest(ExecutionStatus::Failed)
         )?;
+        let failed = failed_discoveries(&failed, self.context.now());
+        let failed_discoveries = try_join_all(failed.into_iter().map(|one| self.last_discovery(one))).await?;
+        let failed_discoveries = failed_discoveries.into_iter().flatten().collect();
         let with_approvals: Vec<&ExecutionRecord> = pending
             .iter()
             .chain(&running)
@@ -47,7 +52,20 @@ impl PipelineExecutionService {
         }
         let summaries =
             |executions: &[ExecutionRecord]| executions.iter().map(ExecutionRecord::summary).collect();
-        Ok(Overview { repositories, running: summaries(&running), pending: summaries(&pending), approvals })
+        let (running, pending) = (summaries(&running), summaries(&pending));
+        Ok(Overview { repositories, running, pending, approvals, failed_discoveries })
+    }
+
+    /// Returns a failed discovery if it is the last one of its branch.
+    async fn last_discovery(&self, failed: &ExecutionRecord) -> Result<Option<ExecutionSummary>> {
+        let query = ListQuery {
+            repo: Some(failed.spec.repo.clone()),
+            branch: failed.spec.branch.clone(),
+            limit: Some(MAX_OF_STATUS),
+            ..ListQuery::default()
+        };
+        let (newest, _) = self.context.stores.records.executions(&query).await?;
+        Ok(is_last_discovery(failed, &newest).then(|| failed.summary()))
     }
 
     /// Returns the approval that a live execution waits for, if any.

@@ -121,6 +121,7 @@ impl PipelineExecutionService {
             id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
             requested_by: request.requested_by,
+            started_by: request.started_by,
             retry_of: Some(id),
             created_at: self.context.now(),
             plan_digest: plan.digest(),

@@ -98,6 +98,7 @@ impl PipelineExecutionService {
             if let Some(ViewedRecords { execution, nodes, children }) = content {
                 let specs = self.context.specs(id).await?;
                 let mut view = view::execution(&execution, &nodes, &specs, &children);
+                self.context.add_approvals(&execution, &nodes, &mut view).await?;
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
                     for job in &mut view.jobs {

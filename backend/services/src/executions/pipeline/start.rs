@@ -192,6 +192,7 @@ impl PipelineExecutionService {
             facts: Facts { variables: IndexMap::new(), path: request.file, ..facts },
             trigger: request.trigger,
             requested_by: request.requested_by,
+            started_by: request.started_by,
             retry_of: None,
             created_at: self.context.now(),
             jobs: 0,

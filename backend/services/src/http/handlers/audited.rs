@@ -17,8 +17,8 @@ impl Services {
     }
 
     /// Records that `caller` did `action` to a job.
-    pub(super) async fn audit_job(&self, caller: &Caller, action: &str, id: JobId) {
+    pub(super) async fn audit_job(&self, caller: &Caller, action: &str, id: JobId, outcome: &str) {
         let repo = self.jobs.repo(id).await.ok();
-        self.audit.record(caller, action, id, repo.as_deref(), "done").await;
+        self.audit.record(caller, action, id, repo.as_deref(), outcome).await;
     }
 }

@@ -10,6 +10,9 @@ use crate::{
     },
 };
 use axum::{Extension, extract::State};
+use tidemill_core::access::protection::{
+    ProtectEnvironmentRequest, ProtectionQuery, UnprotectEnvironmentReply, UnprotectEnvironmentRequest,
+};
 use tidemill_core::api::{EnvironmentQuery, StopEnvironmentRequest};
 
 pub async fn list(
@@ -35,4 +38,41 @@ pub async fn stop(
         audit.record(&caller, "environment.stop", name, Some(&repo), &stop_outcome(&reply)).await;
     }
     Ok(json_reply(reply))
+}
+
+pub async fn protections(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<ProtectionQuery>,
+) -> Reply {
+    caller.check_repository(&query.repo)?;
+    Ok(json_reply(api.services.protections.list(&query.repo).await?))
+}
+
+pub async fn protect(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<ProtectEnvironmentRequest>,
+) -> Reply {
+    caller.check_repository(&request.repo)?;
+    let rule = api.services.protections.set(request, &caller).await?;
+    let starter = if rule.exclude_starter { ", not by who started it" } else { "" };
+    let outcome = format!("{} by {}{starter}", rule.approvals, rule.by.join(", "));
+    let (name, repo) = (&rule.environment, Some(rule.repo.as_str()));
+    api.services.audit.record(&caller, "environment.protect", name, repo, &outcome).await;
+    Ok(json_reply(rule))
+}
+
+pub async fn unprotect(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<UnprotectEnvironmentRequest>,
+) -> Reply {
+    caller.check_repository(&request.repo)?;
+    let removed = api.services.protections.remove(&request).await?;
+    if removed {
+        let (name, repo) = (&request.environment, Some(request.repo.as_str()));
+        api.services.audit.record(&caller, "environment.unprotect", name, repo, "done").await;
+    }
+    Ok(json_reply(UnprotectEnvironmentReply { removed }))
 }

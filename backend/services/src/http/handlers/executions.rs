@@ -52,6 +52,7 @@ pub async fn execute(
     JsonBody(mut request): JsonBody<ExecuteRequest>,
 ) -> Reply {
     request.requested_by = caller.requester(request.requested_by);
+    request.started_by = caller.starter_id();
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     caller.check_repository(&request.repo)?;
     // Otherwise the sources could be those of any repository that workers can reach.
@@ -88,6 +89,7 @@ pub async fn retry(
     };
     api.services.expect_execution(&expected, id).await?;
     request.requested_by = caller.requester(request.requested_by);
+    request.started_by = caller.starter_id();
     let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
     // A repeated request does it again, in case that the first one was cut off.
     if let Err(error) = api.services.follow_ups.follow_retry(reply.execution_id, id).await {

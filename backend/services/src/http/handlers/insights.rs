@@ -18,6 +18,7 @@ pub async fn overview(State(api): State<ApiState>, Extension(caller): Extension<
     overview.repositories.retain(|activity| caller.can_read(&activity.repo));
     overview.running.retain(|execution| caller.can_read(&execution.repo));
     overview.pending.retain(|execution| caller.can_read(&execution.repo));
+    overview.failed_discoveries.retain(|execution| caller.can_read(&execution.repo));
     overview.approvals.retain(|awaited| caller.can_read(&awaited.execution.repo));
     Ok(json_reply(overview))
 }

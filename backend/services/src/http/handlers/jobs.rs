@@ -78,7 +78,7 @@ pub async fn cancel(
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.jobs.cancel(id).await?;
     if reply.canceled {
-        api.services.audit_job(&caller, "job.cancel", id).await;
+        api.services.audit_job(&caller, "job.cancel", id, "done").await;
     }
     Ok(json_reply(reply))
 }
@@ -90,9 +90,13 @@ pub async fn approve(
     QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_job(&expected, id).await?;
-    let reply = api.services.approvals.approve_job(id).await?;
+    let reply = api.services.approvals.approve_job_as(id, &caller).await?;
     if reply.approved {
-        api.services.audit_job(&caller, "job.approve", id).await;
+        let outcome = match reply.missing {
+            0 => "done".to_owned(),
+            missing => format!("{missing} more needed"),
+        };
+        api.services.audit_job(&caller, "job.approve", id, &outcome).await;
     }
     Ok(json_reply(reply))
 }
@@ -120,7 +124,7 @@ pub async fn dismiss_dead_letter(
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.dead_letters.dismiss(id).await?;
     if reply.dismissed {
-        api.services.audit_job(&caller, "dead-letter.dismiss", id).await;
+        api.services.audit_job(&caller, "dead-letter.dismiss", id, "done").await;
     }
     Ok(json_reply(reply))
 }

@@ -81,6 +81,7 @@ impl Document {
             path::INSIGHTS,
             path::ARTIFACT_FILE,
             path::DELIVERIES,
+            path::PROTECTIONS,
         ]
         .contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
@@ -101,7 +102,8 @@ impl Document {
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
             (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS | path::REGISTRIES | path::ROLES, "post") | (path::REPOSITORIES, "put") => {
+            (path::SECRETS | path::REGISTRIES | path::ROLES | path::PROTECTIONS, "post")
+            | (path::REPOSITORIES, "put") => {
                 format!("{id}-set")
             }
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),

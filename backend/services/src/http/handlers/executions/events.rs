@@ -1,8 +1,9 @@
-//! The stream of events of an execution.
+//! Streams of events: of an execution, and of what lists of executions show.
 
 use crate::{
     access::caller::Caller,
-    executions::pipeline::events::{ExecutionChange, ExecutionWatch},
+    error::Result,
+    executions::pipeline::events::{ExecutionChange, ExecutionWatch, ListWatch},
     http::{
         extractors::{Id, QueryParams},
         limits::streams::OpenStream,
@@ -48,11 +49,32 @@ pub async fn events(
 ) -> Reply {
     let watch = api.services.pipelines.watch(id).ok_or_else(ApiError::no_event_stream)?;
     let repo = api.services.pipelines.repo(id).await?;
+    stream_of(api, &caller, headers, (Watch::Execution(watch), Some(repo)), query.wait_ms)
+}
+
+pub async fn list_events(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<EventsQuery>,
+    headers: HeaderMap,
+) -> Reply {
+    let watch = api.services.pipelines.watch_lists().ok_or_else(ApiError::no_event_stream)?;
+    stream_of(api, &caller, headers, (Watch::Lists(watch), None), query.wait_ms)
+}
+
+/// Opens a stream for a caller. A stream without a repository is for callers that see all of them.
+fn stream_of(
+    api: ApiState,
+    caller: &Caller,
+    headers: HeaderMap,
+    (watch, repo): (Watch, Option<String>),
+    wait_ms: Option<u64>,
+) -> Reply {
     let key = format!("{} {}", caller.id, caller.name);
     let open = api.streams.open(key).map_err(ApiError::too_many_streams)?;
     let now = Instant::now();
-    let duration = query.wait_ms.map_or(MAX_DURATION, Duration::from_millis).min(MAX_DURATION);
-    let events = ExecutionEvents {
+    let duration = wait_ms.map_or(MAX_DURATION, Duration::from_millis).min(MAX_DURATION);
+    let events = ChangeEvents {
         api,
         headers,
         repo,
@@ -65,16 +87,32 @@ pub async fn events(
     };
     // Otherwise a proxy may collect events.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
-    Ok((unbuffered, Sse::new(stream::unfold(events, ExecutionEvents::next))).into_response())
+    Ok((unbuffered, Sse::new(stream::unfold(events, ChangeEvents::next))).into_response())
+}
+
+/// What a stream follows.
+enum Watch {
+    Execution(ExecutionWatch),
+    Lists(ListWatch),
+}
+
+impl Watch {
+    async fn next(&mut self) -> Result<Option<ExecutionChange>> {
+        match self {
+            Self::Execution(watch) => watch.next().await,
+            Self::Lists(watch) => Ok(watch.next().await.map(ExecutionChange::Changed)),
+        }
+    }
 }
 
 /// An open stream. The next event is computed when the client can receive it, so a slow client gets fewer events.
-struct ExecutionEvents {
+struct ChangeEvents {
     api: ApiState,
     /// The headers of the request, which have the token.
     headers: HeaderMap,
-    repo: String,
-    watch: ExecutionWatch,
+    /// The repository of what it follows; `None`: all.
+    repo: Option<String>,
+    watch: Watch,
     check_at: Instant,
     beat_at: Instant,
     end_at: Instant,
@@ -82,7 +120,7 @@ struct ExecutionEvents {
     _open: OpenStream,
 }
 
-impl ExecutionEvents {
+impl ChangeEvents {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
             if self.has_sent && Instant::now() >= self.end_at {
@@ -127,6 +165,10 @@ impl ExecutionEvents {
     /// Whether the token or the session is still valid and still allows what the stream shows.
     async fn is_allowed(&self) -> bool {
         let Ok(caller) = self.api.caller(&self.headers, false, None).await else { return false };
-        caller.may_call(READ_SCOPES) && caller.can_read(&self.repo)
+        let sees = match &self.repo {
+            Some(repo) => caller.can_read(repo),
+            None => caller.may_call_for_deployment(READ_SCOPES),
+        };
+        caller.may_call(READ_SCOPES) && sees
     }
 }

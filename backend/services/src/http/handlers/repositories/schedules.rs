@@ -1,4 +1,4 @@
-//! Operations on schedules.
+//! Operations on schedules, and starting a pipeline of a branch.
 
 use crate::{
     access::caller::Caller,
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use axum::{Extension, extract::State};
-use tidemill_core::api::{RunScheduleRequest, ScheduleQuery};
+use tidemill_core::api::{RunPipelineRequest, RunScheduleRequest, ScheduleQuery};
 
 pub async fn list(
     State(api): State<ApiState>,
@@ -34,5 +34,18 @@ pub async fn run(
     let reply = api.services.schedules.run_now(&request, &caller.name).await?;
     let audit = &api.services.audit;
     audit.record(&caller, "schedule.run", reply.execution_id, Some(&request.repo), "done").await;
+    Ok(execution_reply(reply))
+}
+
+pub async fn run_pipeline(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<RunPipelineRequest>,
+) -> Reply {
+    caller.check_repository(&request.repo)?;
+    let repo = request.repo.clone();
+    let reply = Box::pin(api.services.discoveries.run_pipeline(request, &caller)).await?;
+    let audit = &api.services.audit;
+    audit.record(&caller, "pipeline.run", reply.execution_id, Some(&repo), "done").await;
     Ok(execution_reply(reply))
 }
