@@ -101,13 +101,16 @@ job:
     let checked = project.tidemill(&["check"]);
     let shown = checked.stdout + &checked.stderr;
     assert!(checked.code == 0 && shown.contains("`$GITLAB_USER_NAME` is a variable of GitLab"), "{shown}");
-    assert_eq!(shown.matches("warning[").count(), 1, "{shown}");
+    assert_eq!(shown.matches("warning[registry-variable]").count(), 2, "{shown}");
+    assert_eq!(shown.matches("warning[").count(), 3, "{shown}");
     let added = project
         .command(&["registry", "add", "registry.example.org", "--username", "ci", "--password-stdin"])
         .stdin(std::fs::File::open(project.repo().join(".gitlab-ci.yml")).unwrap())
         .status()
         .unwrap();
     assert!(added.success());
+    let checked = project.tidemill(&["check"]);
+    assert_eq!((checked.stdout + &checked.stderr).matches("warning[").count(), 1, "with a login");
     project.run(".gitlab-ci.yml", 0);
     let log = project.log("job");
     assert!(

@@ -1,10 +1,12 @@
 //! Executions: start, show, list, cancel, retry.
 
 mod branch_run;
+mod inputs;
 mod pipeline_file;
 mod public;
 
 pub use branch_run::{RunPipelineError, RunPipelineRequest};
+pub use inputs::{InputValue, InputsReply, InputsRequest};
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
 };
@@ -91,46 +93,6 @@ pub struct ExecuteRequest {
     /// Id of the person or token; the server sets it.
     #[serde(skip)]
     pub started_by: Option<String>,
-}
-
-/// The value of an input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum InputValue {
-    /// A boolean.
-    Boolean(bool),
-    /// A number.
-    Number(serde_json::Number),
-    /// A text; also a number or a boolean as text.
-    Text(String),
-}
-
-impl InputValue {
-    /// Returns the value as text.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        match self {
-            Self::Boolean(value) => value.to_string(),
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
-/// Asks for the inputs of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct InputsRequest {
-    /// The pipeline file's text.
-    pub pipeline: String,
-}
-
-/// The inputs of a pipeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct InputsReply {
-    /// The pipeline's name.
-    pub pipeline_name: String,
-    /// A JSON Schema of [`ExecuteRequest::inputs`], from which a form can be made.
-    pub schema: serde_json::Value,
 }
 
 /// The created execution, or an existing one.

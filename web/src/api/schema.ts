@@ -2907,7 +2907,7 @@ export interface components {
         InputsReply: {
             /** @description The pipeline's name. */
             pipeline_name: string;
-            /** @description A JSON Schema of [`ExecuteRequest::inputs`], from which a form can be made. */
+            /** @description A JSON Schema of the `inputs` of a request, from which a form can be made. */
             schema: unknown;
         };
         /** @description Asks for the inputs of a pipeline. */

@@ -1,6 +1,6 @@
 //! Starting a pipeline of a registered repository at the head of a branch.
 
-use super::InputValue;
+use super::inputs::InputValue;
 use crate::execution::discovery::MAX_PATH_LEN;
 use crate::repository::webhook::check_ref_name;
 use crate::text::is_control;
@@ -65,7 +65,7 @@ impl RunPipelineRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::{InputValue, RunPipelineError, RunPipelineRequest};
+    use super::{super::inputs::InputValue, RunPipelineError, RunPipelineRequest};
 
     #[test]
     fn paths_branches_and_sizes_are_checked() {
