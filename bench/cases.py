@@ -11,6 +11,7 @@ import subprocess
 import time
 
 from engine import EngineError
+from push import Pushes
 from subject import CHECKOUT, RunFailed, docker_run, pipeline, repository, timed
 
 MIB = 1024 * 1024
@@ -359,6 +360,18 @@ def check(bench):
             bench.notes.append(f"h: {peer.name}: {error}")
 
 
+def push(bench):
+    """from a webhook's push to the first line of its job's log, on a server"""
+    if bench.tidemill is None:
+        return
+    pushes = Pushes(bench.tidemill, bench.scratch)
+    try:
+        floors = [("git clone and docker run", pushes.floor, None)]
+        bench.ratio("i", "push to the first line", 7, pushes.first_line, floors)
+    finally:
+        pushes.stop()
+
+
 ALL = {
     "a": no_op,
     "b": many_jobs,
@@ -368,4 +381,5 @@ ALL = {
     "f": artifact,
     "g": control_plane,
     "h": check,
+    "i": push,
 }

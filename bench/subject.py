@@ -108,6 +108,13 @@ class Tidemill:
         return timed([self.binary, "check", str(file)], env=self.env)
 
 
+def git(folder, *words):
+    """Runs git in `folder`, as a person without settings; returns what it prints."""
+    identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.invalid", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def repository(folder, pipeline, files=()):
     """A git repository in `folder` with one commit: the pipeline file and `files` (path, bytes)."""
     folder.mkdir(parents=True)
@@ -115,19 +122,8 @@ def repository(folder, pipeline, files=()):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-    git = [
-        "git",
-        "-C",
-        str(folder),
-        "-c",
-        "user.name=Bench",
-        "-c",
-        "user.email=bench@example.invalid",
-        "-c",
-        "commit.gpgsign=false",
-    ]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "bench"]):
-        subprocess.run([*git, *words], check=True, stdout=subprocess.DEVNULL)
+        git(folder, *words)
     return folder
 
 

@@ -223,7 +223,9 @@ fn within_condition(condition: &CelExpr, rules: Vec<Rule>) -> Vec<Rule> {
 fn with_needed_numbers(mut rules: Vec<Rule>) -> Vec<Rule> {
     let are_own = rules.len() == 1 || rules.iter().zip(1..).all(|(rule, at)| rule.number == Some(at));
     if are_own {
-        rules.iter_mut().for_each(|rule| rule.number = None);
+        for rule in &mut rules {
+            rule.number = None;
+        }
     }
     rules
 }

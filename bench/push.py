@@ -1,0 +1,142 @@
+"""The time from a push to the first line of a job's log: a server with its own workers, and a git server, on this machine."""
+
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+import uuid
+
+from engine import IMAGE
+from faults_lib.api import Api
+from subject import CHECKOUT, RunFailed, git, pipeline, repository
+
+SECRET = "a secret of the hook"
+LINE = "the first line"
+LIMIT = 60
+EXAMPLE = pathlib.Path(CHECKOUT, "backend/services/tests/fixtures/webhooks/gitlab/push.json")
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait_for(what, probe):
+    """The first true value of `probe`, which is asked 200 times a second."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        if value := probe():
+            return value
+        time.sleep(0.005)
+    raise RunFailed(f"after {LIMIT} s: {what}")
+
+
+class Pushes:
+    """A repository that is pushed to a git server, and a Tidemill server that the pushes are reported to."""
+
+    def __init__(self, tidemill, scratch):
+        self.scratch = scratch
+        text = "on: { push: {} }\n" + pipeline({"show": ("build", None, [f"echo {LINE}"])})
+        self.work = repository(scratch / "work", text, [("source.txt", b"0\n")])
+        served = scratch / "served"
+        bare = served / "team" / "app.git"
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", bare], check=True)
+        port = free_port()
+        self.url = f"git://127.0.0.1:{port}/team/app.git"
+        daemon = ["git", "daemon", f"--base-path={served}", "--export-all", "--enable=receive-pack"]
+        daemon += ["--listen=127.0.0.1", f"--port={port}"]
+        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.processes = [subprocess.Popen(daemon, stdout=subprocess.DEVNULL, **quiet)]
+        # git's daemon is a child of that one.
+        wait_for("git's daemon listens", lambda: listens(port))
+
+        env = tidemill.env | {"TIDEMILL_DATA_DIR": str(scratch / "server")}
+        command = [tidemill.binary, "server", "--listen", "127.0.0.1:0", "--jobs", "2", "--allow-host", "127.0.0.1"]
+        server = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, **quiet)
+        self.processes.append(server)
+        address = re.search(r"http://[^,\s]+", server.stdout.readline()).group()
+        self.hook = f"{address}/api/webhook/gitlab"
+        token = (scratch / "server" / "token").read_text().strip()
+        self.api = Api(address, token)
+        secret = scratch / "secret"
+        secret.write_text(SECRET)
+        subprocess.run(
+            [tidemill.binary, "repo", "add", self.url, "--provider", "gitlab", "--secret-file", secret],
+            env=env | {"TIDEMILL_SERVER": address, "TIDEMILL_TOKEN": token},
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.number = 0
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(30)
+
+    def push(self):
+        """Pushes a new commit; returns its hash and that of its parent."""
+        self.number += 1
+        (self.work / "source.txt").write_text(f"{self.number}\n")
+        git(self.work, "commit", "-qam", f"change {self.number}")
+        git(self.work, "push", "-q", self.url, "main")
+        return git(self.work, "rev-parse", "HEAD"), git(self.work, "rev-parse", "HEAD~")
+
+    def report(self, after, before):
+        """Sends what GitLab sends for a push."""
+        body = json.loads(EXAMPLE.read_text())["body"] | {
+            "before": before,
+            "after": after,
+            "checkout_sha": after,
+            "ref": "refs/heads/main",
+        }
+        body["project"] |= {"git_http_url": self.url, "git_ssh_url": self.url, "web_url": self.url}
+        headers = {
+            "Content-Type": "application/json",
+            "X-Gitlab-Event": "Push Hook",
+            "X-Gitlab-Event-UUID": str(uuid.uuid4()),
+            "X-Gitlab-Token": SECRET,
+        }
+        urllib.request.urlopen(urllib.request.Request(self.hook, json.dumps(body).encode(), headers), timeout=LIMIT)
+
+    def first_line(self):
+        """Seconds from the report of a push until the log of its job has the first line of its script."""
+        after, before = self.push()
+        begin = time.perf_counter()
+        self.report(after, before)
+
+        def jobs():
+            new = [
+                one for one in self.api.executions() if one.get("commit") == after and one["pipeline_name"] == "bench"
+            ]
+            return new and self.api.status(new[0]["id"])["jobs"]
+
+        job = wait_for("the push has an execution", jobs)[0]["id"]
+        wait_for("the job printed its line", lambda: self.api.log(job, 1).decode().count(LINE) >= 2)
+        spent = time.perf_counter() - begin
+        wait_for("the execution ended", lambda: all(one.get("end_time") for one in self.api.executions()))
+        return spent
+
+    def floor(self):
+        """Seconds of git and the engine alone: fetch the commit, check it out, and the first line of a container."""
+        self.push()
+        clone = self.scratch / "clone"
+        shutil.rmtree(clone, ignore_errors=True)
+        begin = time.perf_counter()
+        subprocess.run(["git", "clone", "-q", "--depth=50", self.url, clone], check=True)
+        command = ["docker", "run", "--rm", "-v", f"{clone}:/w", IMAGE, "echo", LINE]
+        container = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        container.stdout.readline()
+        spent = time.perf_counter() - begin
+        container.wait()
+        return spent
+
+
+def listens(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
