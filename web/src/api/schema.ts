@@ -2403,6 +2403,11 @@ export interface components {
             details?: components["schemas"]["CommitDetails"];
             /** @description Pipeline files, by path; at most [`MAX_PIPELINE_FILES`]. */
             files: components["schemas"]["PipelineFile"][];
+            /**
+             * @description Whether files were left out because they have errors, which the job's log shows. Nothing follows from their absence.
+             * @default false
+             */
+            incomplete?: boolean;
             /** @description The discovery job. */
             job_id: components["schemas"]["JobId"];
             /** @description Its lease. */

@@ -251,12 +251,12 @@ impl DiscoveryService {
             too_many = held_executions::limit_reached(&self.context, &execution).await?;
             start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
-        let mut reply = DiscoveryReply::default();
+        let mut reply = DiscoveryReply { failed: report.incomplete, ..DiscoveryReply::default() };
         if let Some(reason) = too_many {
             reply.failed = true;
             reply.lines.push(reason);
         }
-        if report.files.is_empty() {
+        if report.files.is_empty() && !report.incomplete {
             reply.failed |= discovery.starts_by_name(facts.trigger);
             reply.lines.push("there is no pipeline file at this commit".into());
         }

@@ -203,6 +203,33 @@ async fn skipped_push_starts_nothing_and_keeps_schedules() {
 }
 
 #[tokio::test]
+async fn push_of_files_that_cannot_be_read_keeps_their_schedules() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        while let Some(job) = server.claim().await {
+            server.finish(&job, true).await;
+        }
+        server.github("push", "2", &push("main")).await;
+        let pushed = server.claim().await.unwrap();
+        // The worker shows the errors in the log and sends no such file.
+        let report = json!({ "job_id": pushed.job(), "lease": pushed.lease(), "commit": COMMIT, "files": [],
+                             "incomplete": true });
+        let reply = server.ok(Method::POST, path::DISCOVERY_REPORT, report).await;
+        assert_eq!(reply, json!({ "lines": [], "failed": true }), "nothing is claimed about the files");
+        server.finish(&pushed, false).await;
+        let listed = server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
+        assert_eq!(listed["schedules"][0]["pipeline_name"], "nightly", "{listed}");
+        // What was read without an error replaces what there was of it.
+        server.github("push", "3", &push("main")).await;
+        let mended = server.claim().await.unwrap();
+        server.report_discovery(&mended, &[("p/o.yml", OTHER)]).await;
+        let listed = server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
+        assert_eq!(listed["schedules"], json!([]), "{listed}");
+    }
+}
+
+#[tokio::test]
 async fn older_discovery_does_not_restore_schedules() {
     for server in Server::for_each_store() {
         server.add_repository(URL, "github", json!({})).await;

@@ -196,6 +196,7 @@ impl Worker {
             changed: None,
             paths: None,
             skipped: false,
+            incomplete: false,
         };
         self.cluster.auditor.files_reported(job, &files);
         loop {

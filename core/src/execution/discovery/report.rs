@@ -62,6 +62,9 @@ pub struct DiscoveryReport {
     /// Whether the commit's message asks that the push starts nothing. Then no file was read, and nothing follows from their absence.
     #[serde(default)]
     pub skipped: bool,
+    /// Whether files were left out because they have errors, which the job's log shows. Nothing follows from their absence.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// Why a discovery report is rejected.
@@ -197,6 +200,7 @@ mod tests {
             changed: None,
             paths,
             skipped: false,
+            incomplete: false,
         }
     }
 

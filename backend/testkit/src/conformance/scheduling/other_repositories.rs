@@ -132,6 +132,7 @@ fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> Discover
         changed: None,
         paths: None,
         skipped: false,
+        incomplete: false,
     }
 }
 

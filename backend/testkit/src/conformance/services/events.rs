@@ -59,6 +59,7 @@ async fn discover(services: &Services, id: ExecutionId, files: &[(&str, &str)]) 
         changed: None,
         paths: None,
         skipped: false,
+        incomplete: false,
     };
     let lines = services.discoveries.process_report(report.clone()).await.unwrap().lines;
     // The worker repeats a report whose reply was lost.
