@@ -1,10 +1,7 @@
 //! The example in `examples/monorepo` as a whole, natively and in GitLab's format, on every backend.
 
-#[path = "../../../worker/tests/support/http_git.rs"]
-mod http_git;
-
+use crate::http_git::{HttpGit, ServerOptions};
 use crate::support::{Backend, TestEnv, git::git, image, job, json, text};
-use http_git::{HttpGit, ServerOptions};
 use serde_json::Value;
 use std::{fs, path::Path};
 use tidemill_core::time::Timestamp;

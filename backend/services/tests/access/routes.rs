@@ -94,8 +94,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         }
         path::WORKER_DRAIN => json!({ "worker": "w" }),
         path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),
-        path::RUN_PIPELINE => json!({ "repo": repo, "path": "a.yml" }),
-        path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
+        path::RUN_PIPELINE | path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
         _ => json!({}),
     }
 }
