@@ -83,7 +83,7 @@ fn approved_name_neither_opens_the_gate_nor_leaves_the_job_optional() {
     let plan = plan(1, vec![manual]).unwrap();
     let waiting = created(&plan, &[], &[0]);
     assert!(waiting.nodes[0].spec.optional, "nobody asked for it");
-    let requested = created(&plan, &[name.clone()], &[0]);
+    let requested = created(&plan, std::slice::from_ref(&name), &[0]);
     assert_eq!(requested.approvals.len(), 1);
     assert!(!requested.nodes[0].spec.optional && requested.nodes[0].state.status() == Some(Pending));
     let open = created(&plan, &[name], &[]);
