@@ -222,8 +222,8 @@ async fn push_of_files_that_cannot_be_read_keeps_their_schedules() {
         assert_eq!(listed["schedules"][0]["pipeline_name"], "nightly", "{listed}");
         // What was read without an error replaces what there was of it.
         server.github("push", "3", &push("main")).await;
-        let mended = server.claim().await.unwrap();
-        server.report_discovery(&mended, &[("p/o.yml", OTHER)]).await;
+        let fixed = server.claim().await.unwrap();
+        server.report_discovery(&fixed, &[("p/o.yml", OTHER)]).await;
         let listed = server.ok(Method::GET, path::SCHEDULES, Value::Null).await;
         assert_eq!(listed["schedules"], json!([]), "{listed}");
     }
