@@ -143,7 +143,7 @@ test("a job of a protected environment shows who approved it and what is missing
   });
   await world.visit("/", {}, async (page) => {
     await page.getByRole("region", { name: "Waiting for approval" }).getByText("open").click();
-    await page.getByText("waiting for 1 more approval").waitFor();
+    await page.getByText("waiting for 1 more approval", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Approve" }).click();
     await page.locator(".status-badge.success").waitFor();
     await page.getByText("approved by admin").waitFor();

@@ -153,10 +153,10 @@ test("an environment is protected, and its rule removed", async () => {
     const form = page.getByRole("form", { name: "Protect an environment" });
     await form.getByLabel("Environment").fill("production");
     await form.getByLabel("Approvals").fill("2");
-    await form.getByLabel("By").fill("nobody");
+    await form.getByRole("textbox", { name: "By" }).fill("nobody");
     await form.getByRole("button", { name: "Protect" }).click();
     await page.getByRole("alert").getByText("does not say who may approve").waitFor();
-    await form.getByLabel("By").fill("group:github:acme/ops, token:release");
+    await form.getByRole("textbox", { name: "By" }).fill("group:github:acme/ops, token:release");
     await form.getByLabel("Not by who started it").check();
     await form.getByRole("button", { name: "Protect" }).click();
     const row = rows(page, "production");
