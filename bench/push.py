@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,18 +11,13 @@ import uuid
 
 from engine import IMAGE
 from faults_lib.api import Api
+from faults_lib.git_server import GitServer
 from subject import CHECKOUT, RunFailed, git, pipeline, repository
 
 SECRET = "a secret of the hook"
 LINE = "the first line"
 LIMIT = 60
 EXAMPLE = pathlib.Path(CHECKOUT, "backend/services/tests/fixtures/webhooks/gitlab/push.json")
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def wait_for(what, probe):
@@ -46,20 +40,19 @@ class Pushes:
         served = scratch / "served"
         bare = served / "team" / "app.git"
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", bare], check=True)
-        port = free_port()
-        self.url = f"git://127.0.0.1:{port}/team/app.git"
-        daemon = ["git", "daemon", f"--base-path={served}", "--export-all", "--enable=receive-pack"]
-        daemon += ["--listen=127.0.0.1", f"--port={port}"]
-        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.processes = [subprocess.Popen(daemon, stdout=subprocess.DEVNULL, **quiet)]
-        # git's daemon is a child of that one.
-        wait_for("git's daemon listens", lambda: listens(port))
-
+        self.git_server = GitServer(served, "--enable=receive-pack")
+        self.url = f"{self.git_server.url}/team/app.git"
         env = tidemill.env | {"TIDEMILL_DATA_DIR": str(scratch / "server")}
         command = [tidemill.binary, "server", "--listen", "127.0.0.1:0", "--jobs", "2", "--allow-host", "127.0.0.1"]
-        server = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, **quiet)
-        self.processes.append(server)
-        address = re.search(r"http://[^,\s]+", server.stdout.readline()).group()
+        self.server = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        address = re.search(r"http://[^,\s]+", self.server.stdout.readline()).group()
         self.hook = f"{address}/api/webhook/gitlab"
         token = (scratch / "server" / "token").read_text().strip()
         self.api = Api(address, token)
@@ -75,9 +68,9 @@ class Pushes:
         self.number = 0
 
     def stop(self):
-        for process in reversed(self.processes):
-            process.terminate()
-            process.wait(30)
+        self.server.terminate()
+        self.server.wait(30)
+        self.git_server.stop()
 
     def push(self):
         """Pushes a new commit; returns its hash and that of its parent."""
@@ -135,8 +128,3 @@ class Pushes:
         spent = time.perf_counter() - begin
         container.wait()
         return spent
-
-
-def listens(port):
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0

@@ -3,13 +3,12 @@
 import hashlib
 import pathlib
 import random
-import socket
 import subprocess
 import threading
-import time
 import uuid
 
 from .api import Api, Refused, Unreachable
+from .git_server import GitServer
 from .journal import Journal
 from .workload import Maker, Plan
 
@@ -29,42 +28,12 @@ class Repository:
             subprocess.run([*git, *words], cwd=directory, check=True)
         said = subprocess.run([*git, "rev-parse", "HEAD"], cwd=directory, check=True, capture_output=True, text=True)
         self.commit = said.stdout.strip()
-        place = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
-        for _ in range(20):
-            # Another process may take the port in between; then another port is tried.
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            self.server = subprocess.Popen(
-                [
-                    f"{place}/git-daemon",
-                    "--listen=127.0.0.1",
-                    f"--port={port}",
-                    "--export-all",
-                    "--reuseaddr",
-                    f"--base-path={directory.parent}",
-                ],
-                stderr=subprocess.DEVNULL,
-            )
-            self.url = f"git://127.0.0.1:{port}/{directory.name}"
-            if self._answers(port):
-                return
-            self.stop()
-        raise RuntimeError("no git server could be started")
-
-    def _answers(self, port: int) -> bool:
-        while self.server.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=5).close()
-                return True
-            except OSError:
-                time.sleep(0.02)
-        return False
+        self.server = GitServer(directory.parent)
+        self.url = f"{self.server.url}/{directory.name}"
 
     def stop(self) -> None:
         """Stops the server."""
-        self.server.kill()
-        self.server.wait()
+        self.server.stop()
 
 
 class Clients:

@@ -1,11 +1,8 @@
 //! Files that a commit includes from other repositories of its git server, read by a worker.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "support/http_git.rs"]
-mod http_git;
-
+use crate::http_git::{HttpGit, ServerOptions};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http_git::{HttpGit, ServerOptions};
 use serde_json::json;
 use std::{env, fs, path::Path, process::Command, sync::Arc};
 use tidemill_core::execution::{

@@ -9,6 +9,8 @@ mod ecr;
 mod engine;
 mod git_bounds;
 mod git_hostile;
+#[path = "support/http_git.rs"]
+mod http_git;
 mod includes;
 mod job_source;
 mod masking;

@@ -1,10 +1,7 @@
 //! Git contacts and runs only what is permitted, whatever the repository's address, the resolver and the server return.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "support/http_git.rs"]
-mod http_git;
-
-use http_git::{HttpGit, ServerOptions};
+use crate::http_git::{HttpGit, ServerOptions};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},

@@ -1,6 +1,6 @@
 //! Protected environments: who must approve a job before it acts on one of them.
 //!
-//! The rules are kept by the server and not in a pipeline file: whoever writes the file is the one to be controlled.
+//! The rules are kept by the server and not in a pipeline file: the person who writes the file is the one to be controlled.
 
 use super::{
     provider::ProviderKind,

@@ -154,6 +154,12 @@ pub struct LabelRequirement {
 }
 
 impl ExecutionSpec {
+    /// Returns the gate that the approval of a job opens, or that of the execution itself (`None`).
+    #[must_use]
+    pub fn approval_gate(&self, job: Option<u32>) -> Option<ApprovalGate> {
+        self.approvals.iter().find(|approval| approval.job == job).copied()
+    }
+
     /// Returns the labels that a job requires of its worker.
     #[must_use]
     pub fn required_labels(&self, job: u32) -> Option<&Labels> {

@@ -1,4 +1,4 @@
-// The approvals of a job whose environment is protected, in words.
+// Texts about the approvals of a job whose environment is protected.
 import type { ApprovalProgress, ProtectEnvironmentRequest, RequiredApprovals } from "../api/types";
 
 /** Who may approve, by a pattern of a rule: `user:oidc:ann`, `group:github:acme/*`, `role:maintainer`, `token:release`. */

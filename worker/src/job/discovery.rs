@@ -53,8 +53,6 @@ async fn read_commit(
     for mistakes in &result.diagnostics {
         reporter.log(mistakes.as_bytes()).await;
     }
-    // Only the file of a child counts, and the server says what is wrong with it.
-    let is_incomplete = !result.diagnostics.is_empty() && !discovery.starts_child;
     let report = DiscoveryReport {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
@@ -64,7 +62,8 @@ async fn read_commit(
         changed: result.changed_paths,
         paths: result.paths,
         skipped: result.is_skipped,
-        incomplete: is_incomplete,
+        // Only the file of a child counts, and the server says what is wrong with it.
+        incomplete: !result.diagnostics.is_empty() && !discovery.starts_child,
     };
     let reply = match executor.api.report_discovery(&report).await {
         Ok(reply) => reply,
@@ -77,7 +76,7 @@ async fn read_commit(
     for line in &reply.lines {
         reporter.log(format!("{line}\n").as_bytes()).await;
     }
-    if reply.failed || is_incomplete {
+    if reply.failed {
         let message = "a pipeline file has errors; see the log";
         return Err(FailureReason::new(FailureKind::ScriptFailed, message));
     }

@@ -131,7 +131,7 @@ impl Context {
         if rules.is_empty() {
             return Ok(());
         }
-        let gate = execution.spec.approvals.iter().find(|approval| approval.job == Some(ix));
+        let gate = execution.spec.approval_gate(Some(ix));
         let given = match gate {
             Some(gate) => {
                 self.node(NodeKey { execution: execution.spec.id, ix: gate.gate }).await?.state.approvals
@@ -163,7 +163,7 @@ impl Context {
         for job in view.jobs.iter_mut().filter(|job| job.approval.is_some()) {
             let Some(environment) = &job.environment else { continue };
             let ix = job.id.ix();
-            let gate = execution.spec.approvals.iter().find(|approval| approval.job == Some(ix));
+            let gate = execution.spec.approval_gate(Some(ix));
             let gate = gate.and_then(|gate| nodes.iter().find(|node| node.key.ix == gate.gate));
             let given = gate.map(|gate| gate.state.approvals.as_slice()).unwrap_or_default();
             let of_job: Vec<EnvironmentProtection> = rules

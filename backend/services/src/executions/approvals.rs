@@ -37,7 +37,9 @@ impl ApprovalService {
     /// Approves a held execution.
     pub async fn approve_execution(&self, id: ExecutionId) -> Result<ApproveReply> {
         let execution = self.context.execution(id).await?;
-        let gate = gate_of(&execution, None)
+        let gate = execution
+            .spec
+            .approval_gate(None)
             .ok_or_else(|| Error::Conflict(format!("execution {id} does not wait for an approval")))?;
         // The jobs still wait for the gate. After a crash before it opens, another approval opens it.
         self.pipelines.record_held_jobs(&execution).await?;
@@ -87,7 +89,7 @@ impl ApprovalService {
                 execution.spec.id
             )));
         }
-        let gate = gate_of(&execution, Some(node.key.ix)).ok_or_else(|| {
+        let gate = execution.spec.approval_gate(Some(node.key.ix)).ok_or_else(|| {
             Error::Conflict(format!("job `{}` does not wait for an approval", node.spec.name))
         })?;
         if node.state.status().is_some_and(JobStatus::is_terminal) {
@@ -172,10 +174,6 @@ impl ApprovalService {
         }
         Ok(ApproveReply { approved, missing: 0 })
     }
-}
-
-fn gate_of(execution: &ExecutionRecord, job: Option<u32>) -> Option<ApprovalGate> {
-    execution.spec.approvals.iter().find(|approval| approval.job == job).copied()
 }
 
 fn gate_key(execution: &ExecutionRecord, gate: ApprovalGate) -> NodeKey {

@@ -167,9 +167,7 @@ impl Context {
         })
         .await
     }
-}
 
-impl Context {
     /// Returns the name of the environment on which a job acts, with outputs of others in it; `None` if it acts on none. The name has
     /// references as long as those jobs have not ended.
     pub(crate) async fn environment_name(

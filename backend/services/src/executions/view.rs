@@ -35,7 +35,7 @@ pub fn execution(
     let unplanned = record.state.unplanned;
     let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
     let approval = |job: Option<u32>| {
-        let of = record.spec.approvals.iter().find(|approval| approval.job == job)?;
+        let of = record.spec.approval_gate(job)?;
         let gate = node(of.gate);
         // The gate fails if the approval came too late.
         gate.is_none_or(|gate| gate.failed == 0)

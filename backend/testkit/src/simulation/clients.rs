@@ -211,9 +211,7 @@ async fn is_too_late(cluster: &Cluster, id: ExecutionId, job: Option<u32>) -> bo
     }
     let Some(ix) = job else { return false };
     let execution = records.execution(id).await.ok().flatten();
-    let gate = execution.and_then(|record| {
-        record.spec.approvals.iter().find(|approval| approval.job == job).map(|approval| approval.gate)
-    });
+    let gate = execution.and_then(|record| record.spec.approval_gate(job).map(|approval| approval.gate));
     let nodes = records.nodes(id, &[ix, gate.unwrap_or(ix)]).await.unwrap_or_default();
     // A need failed, or the job is optional and all other jobs have ended.
     let closed = nodes.iter().any(|node| Some(node.key.ix) == gate && node.failed > 0);

@@ -137,7 +137,7 @@ pub async fn rule_of_environment_holds_at_once(subject: &StoresUnderTest) {
     assert!(claim(server, deploy).await.is_none());
     assert_eq!(job(server, retried, "deploy").await.status, Failed);
 
-    // Both rules of an environment hold; without any, one approval is enough, whoever gives it.
+    // Both rules of an environment hold; without any, one approval of any person is enough.
     protect(server, &repo, "production", 1, &["user:oidc:cas"]).await;
     let id = start_execution(server, &request(&repo, "", deploy_only)).await;
     let deploy = job(server, id, "deploy").await.id;
