@@ -29,6 +29,7 @@ mod options;
 mod services;
 mod sharing;
 mod shells;
+mod slow_engine;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn script_gets_sources_and_variables_and_returns_exit_code() {

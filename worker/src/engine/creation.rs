@@ -225,10 +225,10 @@ impl DockerManager {
             .platform
             .clone()
             .map(|platform| CreateContainerOptions { platform, ..Default::default() });
-        let created = self.docker.create_container(platform, body).await;
+        let created = self.create(platform, body).await;
         let remains = |id: String| ContainerRemains { id, directory, volume };
         let id = match created {
-            Ok(created) => created.id,
+            Ok(created) => created.into_id(),
             Err(error) => {
                 self.remove_remains(remains(String::new())).await;
                 return Err(creation_failure(preparation, &error));

@@ -1,6 +1,7 @@
 //! DockerManager: the connection to the container engine of one worker.
 
 mod connection;
+pub(super) mod created_container;
 mod inventory;
 
 pub use connection::EngineFailure;
@@ -74,6 +75,8 @@ pub struct DockerManager {
     pub(super) workspaces: AtomicU64,
     /// Removals and creations in the background.
     pub(super) tasks: TaskTracker,
+    /// Requests to create a container; closed when the worker ends.
+    creations: TaskTracker,
     /// Whether a failure suggests that the engine is down.
     may_be_down: AtomicBool,
     limits: Limits,
@@ -126,6 +129,7 @@ impl DockerManager {
                         overlay_verified: AtomicBool::new(false),
                         workspaces: AtomicU64::new(0),
                         tasks: TaskTracker::new(),
+                        creations: TaskTracker::new(),
                         may_be_down: AtomicBool::new(false),
                         limits: Limits::default(),
                         permissions: Permissions::default(),
@@ -204,6 +208,7 @@ impl DockerManager {
 
     /// Waits until all background work has ended, such as removals.
     pub async fn settle(&self) {
+        self.finish_creations().await;
         self.tasks.close();
         self.tasks.wait().await;
         // The worker must not leave git processes behind.

@@ -3,7 +3,7 @@
 use super::{
     exits::EXIT_TIMEOUT,
     failures::{engine_failure, is_bad_request, is_conflict, service_start_failure},
-    manager::DockerManager,
+    manager::{DockerManager, created_container::CreatedContainer},
 };
 use bollard::{
     errors::Error as EngineError,
@@ -54,7 +54,7 @@ pub struct ServiceContainer {
     log: Arc<Mutex<VecDeque<u8>>>,
     /// Cancelled once its output ended, so that `log` is complete.
     output_ended: CancellationToken,
-    _container: RemovedOnDrop,
+    _container: CreatedContainer,
 }
 
 impl ServiceContainer {
@@ -126,12 +126,12 @@ impl DockerManager {
             .platform
             .clone()
             .map(|platform| CreateContainerOptions { platform, ..Default::default() });
-        let created = self.docker.create_container(platform, body).await;
-        let id = created
-            .map_err(|error| engine_failure("the container of a service could not be created", &error))?
-            .id;
         // Removes the container if this function fails or is cancelled.
-        let container = RemovedOnDrop { engine: self.clone(), id: id.clone() };
+        let container = self
+            .create(platform, body)
+            .await
+            .map_err(|error| engine_failure("the container of a service could not be created", &error))?;
+        let id = container.id().to_owned();
         self.trust_certificates(&id).await?;
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
@@ -343,19 +343,6 @@ fn listening_ports(table: &[u8]) -> HashSet<u16> {
         (state == "0A" && !is_loopback).then(|| u16::from_str_radix(port, 16).ok()).flatten()
     };
     table.lines().filter_map(port).collect()
-}
-
-/// A container that is removed in the background when this is dropped.
-#[derive(Debug)]
-struct RemovedOnDrop {
-    engine: Arc<DockerManager>,
-    id: String,
-}
-
-impl Drop for RemovedOnDrop {
-    fn drop(&mut self) {
-        self.engine.remove_later(std::mem::take(&mut self.id));
-    }
 }
 
 #[cfg(test)]

@@ -197,6 +197,7 @@ impl WorkerState {
         }
         let skip_cleanup = self.skip_cleanup.load(Ordering::Relaxed);
         if skip_cleanup && result.is_ok() && self.engine.is_busy() {
+            self.engine.finish_creations().await;
             // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);
             return Ok(true);

@@ -2,10 +2,7 @@
 
 use super::{super::manager::DockerManager, config::ImageConfig, known_users::Ids};
 use crate::workspace::FileOwner;
-use bollard::{
-    models::ContainerCreateBody,
-    query_parameters::{CreateContainerOptions, DownloadFromContainerOptions},
-};
+use bollard::{models::ContainerCreateBody, query_parameters::DownloadFromContainerOptions};
 use futures_util::StreamExt;
 use std::{io::Read, sync::Arc};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
@@ -145,13 +142,13 @@ impl DockerManager {
             labels: Some(self.labels()),
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = created
+        let container = self
+            .create(None, body)
+            .await
             .inspect_err(|error| tracing::debug!(%error, "the users of an image are not known"))
-            .ok()?
-            .id;
+            .ok()?;
         let options = DownloadFromContainerOptions { path: path.to_owned() };
-        let mut stream = std::pin::pin!(self.docker.download_from_container(&id, Some(options)));
+        let mut stream = std::pin::pin!(self.docker.download_from_container(container.id(), Some(options)));
         let mut tar = Vec::new();
         while let Some(Ok(chunk)) = stream.next().await {
             tar.extend_from_slice(&chunk);
@@ -159,7 +156,7 @@ impl DockerManager {
                 break;
             }
         }
-        self.remove_later(id);
+        drop(container);
         let mut archive = tar::Archive::new(tar.as_slice());
         let mut file =
             archive.entries().ok()?.next()?.ok().filter(|entry| entry.header().entry_type().is_file())?;

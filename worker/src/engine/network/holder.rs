@@ -7,7 +7,7 @@ use crate::engine::{
 };
 use bollard::{
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
-    query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
+    query_parameters::{AttachContainerOptions, StartContainerOptions},
 };
 use futures_util::{
     FutureExt, StreamExt,
@@ -130,8 +130,10 @@ impl DockerManager {
             }),
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = created.map_err(|error| engine_failure("a network holder could not be created", &error))?.id;
+        let created = self.create(None, body).await;
+        let id = created
+            .map_err(|error| engine_failure("a network holder could not be created", &error))?
+            .into_id();
         let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, ..Default::default() };
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;
