@@ -58,9 +58,9 @@ const PROMISES: [(u32, &str); 9] = [
     (17, "no more jobs of a group have a place than its limit allows"),
 ];
 
-/// Seeds that detected a missing guard earlier; they are tried first, which saves time.
-const KNOWN_SEEDS: [u64; 22] =
-    [1, 5, 6, 7, 8, 25, 31, 40, 42, 49, 54, 61, 71, 80, 84, 108, 179, 228, 231, 272, 296, 1291];
+/// Seeds that detect missing guards, tried first: without them, two guards take a minute each. When the simulation changes, replace
+/// those that detect nothing any more by what the tests print.
+const KNOWN_SEEDS: [u64; 14] = [1, 6, 7, 25, 31, 40, 49, 50, 71, 80, 108, 488, 762, 1291];
 
 /// Returns the first violation without a guard.
 fn violation_without(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
