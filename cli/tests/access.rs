@@ -1,5 +1,4 @@
 //! Tokens, TLS and the audit log on the command line.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TestEnv, binary, json, stop, text, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -1,5 +1,4 @@
 //! `plan` and `check` in a git repository: facts of conditions, and includes.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,5 +1,4 @@
 //! Private repositories on a server: the credential of the registration reaches the worker, and nothing else.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::http_git::{HttpGit, ServerOptions};
 use crate::support::{TestEnv, binary, finish, git::git, serve_with, stop, text};

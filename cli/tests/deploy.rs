@@ -1,6 +1,6 @@
 //! `tidemill deploy` and `tidemill destroy` on an AWS emulator, in a separate account per test.
 #![cfg(feature = "aws")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+#![allow(clippy::print_stderr)]
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! The suite on deployments: a server on this machine, and one in the cloud.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod server {
     crate::suite!(Some(crate::support::Backend::Server));

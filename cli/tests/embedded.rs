@@ -1,5 +1,4 @@
 //! The suite with the embedded server, and tests that apply only to it.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{Backend, TestEnv, json, text};
 use serde_json::Value;

@@ -1,6 +1,5 @@
 //! Runs every example of every help text, as a user would paste it. Names of other machines, ids and run numbers are replaced by those
 //! of the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TestEnv, json, serve, stop, text};
 use std::{

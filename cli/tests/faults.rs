@@ -1,5 +1,4 @@
 //! Faults: runs must not hang or lose log bytes when servers, workers, engines or disks fail.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{
     IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,

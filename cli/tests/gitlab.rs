@@ -1,5 +1,4 @@
 //! GitLab CI files: checked, planned, run and imported.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::image;
 use std::{fs, path::Path, process::Command};

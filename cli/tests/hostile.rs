@@ -1,6 +1,5 @@
 //! Text from a server, a repository or a job never controls the terminal. Every command runs against a server that sends hostile
 //! text, in a pipe with forced colours and on a terminal.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::TestEnv;
 use rustix::{

@@ -1,5 +1,4 @@
 //! Jobs that build images: with secrets, from the cache, pushed to a private registry.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
 use crate::support::{
     Backend, TestEnv, failure_kind, finish, image, job, registry::Registry, signal, text, wait_until,

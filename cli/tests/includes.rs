@@ -1,5 +1,4 @@
 //! Files that the commands of this machine include from elsewhere: from a git server, the web and a directory of templates.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! `tidemill server` exits within its limit after a signal even if its threads are blocked, and reports it.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TWO_JOBS, TestEnv, binary, finish, signal, text, wait_until};
 use std::{

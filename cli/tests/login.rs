@@ -1,5 +1,4 @@
 //! Profiles of deployments: login, logout, storage and selection.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TestEnv, finish, serve, stop, text};
 use std::{

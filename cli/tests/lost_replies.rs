@@ -1,5 +1,4 @@
 //! Lost replies: a repeated request must not take effect twice.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{Backend, TestEnv, finish, text};
 use std::{

@@ -1,5 +1,4 @@
 //! Snapshots of command output: help, plans and errors.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! Images of private registries: logins, failures and pulls.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
 use crate::support::{
     Backend, TestEnv, failure_kind, finish, job,

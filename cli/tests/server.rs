@@ -1,5 +1,4 @@
 //! `tidemill server` as a process: unauthenticated requests, shutdown, and lost records or disk space.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TWO_JOBS, TestEnv, finish, has_ended, job, serve, signal, stop, text, wait_until};
 use serde_json::Value;

@@ -1,5 +1,4 @@
 //! Signing in the command line with a browser, roles and sessions, against a server with a provider on this machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TestEnv, finish, json as parsed, serve, serve_with, stop, text, wait_until};
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! Sources from `--repo` and the current directory, and what of their addresses is stored.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::http_git::{HttpGit, ServerOptions};
 use crate::support::{Backend, TestEnv, finish, git::git, text};

@@ -1,5 +1,4 @@
 //! Upload of sources to a server, for workers that cannot read the local disk.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{
     Backend, TestEnv, failure_kind,

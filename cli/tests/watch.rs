@@ -1,5 +1,4 @@
 //! Watching executions on a deployment: polling, interrupts and outages.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{
     Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,

@@ -1,5 +1,4 @@
 //! `tidemill worker`: shutdown, resources, job sources, logging and metadata blocking.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{IGNORES_SIGTERM, TestEnv, finish, has_ended, job, signal, text, wait_until};
 use serde_json::Value;

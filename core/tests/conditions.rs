@@ -1,5 +1,4 @@
 //! Evaluation of conditions, and errors in invalid ones.
-#![allow(clippy::unwrap_used)]
 
 use indexmap::IndexMap;
 use proptest::prelude::*;

@@ -1,5 +1,4 @@
 //! The fuzzers' kept inputs, replayed without a fuzzer.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use crate::replay::replay;
 

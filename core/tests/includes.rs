@@ -1,5 +1,5 @@
 //! Pipelines composed from several files.
-#![allow(clippy::unwrap_used, clippy::format_collect)]
+#![allow(clippy::format_collect)]
 
 use proptest::prelude::*;
 use std::collections::HashMap;

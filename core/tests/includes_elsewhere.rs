@@ -1,5 +1,4 @@
 //! Files that a pipeline file includes from other repositories, and their inputs.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use crate::elsewhere::{Elsewhere, commit, texts};
 use tidemill_core::child::read_child;

@@ -1,5 +1,4 @@
 //! The job's state machine, exhaustively over short histories.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use tidemill_core::execution::{
     cost::MAX_SLOT_PRICE,

@@ -1,5 +1,4 @@
 //! Files that are right: fixtures, the examples, and every example of the reference.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Every way to go wrong has a file of its own; its snapshot is what a person sees.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 

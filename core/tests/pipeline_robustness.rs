@@ -1,5 +1,4 @@
 //! Random and hostile files: the reader neither panics nor accepts an invalid file silently.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
 use tidemill_core::pipeline::{assemble, parse_with_warnings};

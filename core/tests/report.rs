@@ -1,5 +1,4 @@
 //! Reports computed from hand-written records.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use serde_json::{Value, json};
 use tidemill_core::execution::report::{JobFilter, jobs_named, report};

@@ -1,5 +1,4 @@
 //! Properties of repository addresses, over texts that are nearly such.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use proptest::prelude::*;
 use tidemill_core::fuzzing::repository_address;

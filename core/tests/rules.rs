@@ -1,5 +1,4 @@
 //! Plans of pipelines whose jobs have rules.
-#![allow(clippy::unwrap_used)]
 
 use indexmap::IndexMap;
 use proptest::prelude::*;

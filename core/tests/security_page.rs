@@ -1,5 +1,4 @@
 //! The security page names a test for each promise; a test that it names exists.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{fs, path::Path};
 

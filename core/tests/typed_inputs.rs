@@ -1,5 +1,4 @@
 //! The values that typed inputs take: one rule for the inputs of a pipeline, of an included file, and of a GitLab file.
-#![allow(clippy::unwrap_used)]
 
 use indexmap::IndexMap;
 use tidemill_core::gitlab::{TranslateOptions, translate};

@@ -1,5 +1,4 @@
 //! Working trees and repositories as jobs get them, compared with what git has outside.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use sha2::{Digest, Sha256};
 use std::{

@@ -1,5 +1,4 @@
 //! Tests of the API client against a server that records its requests.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use axum::{
     Json, Router,

@@ -1,5 +1,4 @@
 //! Replays the fuzzers' corpora without a fuzzer.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use crate::replay::replay;
 

@@ -1,5 +1,4 @@
 //! Private repositories: the credential that comes with a job, for git, submodules and Git LFS, over a real HTTP server.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use axum::{
     Router,

@@ -1,6 +1,5 @@
 //! Logins at Amazon ECR with the worker's own credentials, on an emulator.
 #![cfg(all(feature = "ecr", feature = "sqs"))]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::ministack::MiniStack;
 use tidemill_worker::engine::{JobLogins, RegistrySettings};

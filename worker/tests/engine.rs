@@ -1,5 +1,4 @@
 //! Runs jobs in real containers against a fake server that returns one assignment at a time.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ends;
 mod evidence;

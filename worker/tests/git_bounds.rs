@@ -1,5 +1,4 @@
 //! Git operations end in time and leave no processes, locks or files, whatever the git server does.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::git_server::{
     GitServer, git, job_with, output, silent_server, slow_server, source, truncating_server,

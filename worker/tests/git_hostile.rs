@@ -1,5 +1,4 @@
 //! The worker runs no program that a repository configures, whether it is read in place or fetched.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::git_server::{GitServer, job_with, output, source};
 use std::{

@@ -1,5 +1,4 @@
 //! Files that a commit includes from other repositories of its git server, read by a worker.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::http_git::{HttpGit, ServerOptions};
 use base64::{Engine as _, engine::general_purpose::STANDARD};

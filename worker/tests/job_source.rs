@@ -1,5 +1,4 @@
 //! A conformance suite for every `JobSource`, against a fake of the server's API.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use async_trait::async_trait;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};

@@ -1,5 +1,4 @@
 //! Checks the table of masked encodings in docs/secrets.md with real programs.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, process::Command};
 use tidemill_worker::mask::{MaskStream, SecretMask};

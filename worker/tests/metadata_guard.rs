@@ -1,6 +1,5 @@
 //! The metadata guard blocks addresses for containers. Runs with a real engine, as root, and with test addresses
 //! (TEST-NET-2), as the address of instance metadata may be in use.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     io::{Read, Write},

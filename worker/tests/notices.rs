@@ -1,5 +1,4 @@
 //! Reads EC2 notices from a fake metadata service, as the real one exists only on EC2.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::metadata::Metadata;
 use axum::http::StatusCode;

@@ -1,5 +1,4 @@
 //! Git contacts and runs only what is permitted, whatever the repository's address, the resolver and the server return.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::http_git::{HttpGit, ServerOptions};
 use std::{

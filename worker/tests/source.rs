@@ -1,5 +1,4 @@
 //! Fetches and uploads sources with a git server on the loopback.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::git_server::{GitServer, git, output};
 use std::{

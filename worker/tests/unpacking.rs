@@ -1,5 +1,4 @@
 //! Hostile artifacts: whatever a tar contains, nothing outside of the target directory is created or changed.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
     ffi::OsStr,

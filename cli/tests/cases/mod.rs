@@ -1,6 +1,5 @@
 //! Situations that users of CI systems reported in public, each as a test: `README.md` here lists them, `make cases` prints how
 //! they end. A test belongs to a case by its name, `case_GROUP_NUMBER_SUBJECT`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod everyday;
 mod evidence;

@@ -1,5 +1,4 @@
 //! The live view of an execution in a terminal, as a terminal emulator shows it.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod server;
 mod terminal;

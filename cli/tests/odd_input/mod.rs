@@ -1,6 +1,5 @@
 //! What users mistype, paste and interrupt, and what a repository or a server may contain: commands act on nothing else than they
 //! were asked to, end in time, and say what is wrong.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod server;
 

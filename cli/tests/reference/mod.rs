@@ -1,6 +1,5 @@
 //! Runs every example of docs/pipeline-reference.md in containers and checks the documented outcome. Its images and their tools are
 //! replaced by stubs, because tests must not need a registry.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use crate::support::{TestEnv, failure_kind, has_ended, image, text};
 use std::{

@@ -1,5 +1,4 @@
 //! Commands act only on the current repository or the one that `--repo` selects. The server has executions of two repositories.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod choices;
 mod hooks;

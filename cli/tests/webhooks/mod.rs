@@ -1,6 +1,5 @@
 //! End to end: a push to a git server on this machine, a webhook with a provider's published body, the execution, and the commit
 //! statuses sent to the provider's API.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod git_server;
 mod provider;

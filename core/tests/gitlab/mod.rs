@@ -1,5 +1,4 @@
 //! Translation of GitLab files into pipeline files.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cases;
 mod import;

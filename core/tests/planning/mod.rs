@@ -1,5 +1,4 @@
 //! The plan and the scheduler over random pipelines.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod children;
 mod delayed;

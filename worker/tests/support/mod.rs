@@ -1,5 +1,5 @@
 //! Fakes of servers, and other parts, that several tests of the worker share.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(dead_code)]
 
 pub mod git_server;
 pub mod metadata;
