@@ -9,7 +9,7 @@ use crate::{
 };
 use std::sync::Arc;
 use tidemill_core::access::protection::{
-    self, ApprovalOutcome, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection, Starter,
+    self, ApprovalOutcome, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection,
 };
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
@@ -134,7 +134,7 @@ impl ApprovalService {
     ) -> Result<ApprovalOutcome> {
         let (spec, key) = (&execution.spec, gate_key(execution, gate));
         let approver = caller.approver(&spec.repo);
-        let starter = Starter { id: spec.started_by.as_deref(), name: spec.requested_by.as_deref() };
+        let starter = spec.starter();
         for _ in 0..MAX_ATTEMPTS {
             let gate = self.context.node(key).await?;
             let given = &gate.state.approvals;

@@ -124,7 +124,7 @@ pub async fn status(
     let is_anonymous = caller.is_anonymous();
     // Anyone could hold any number of replies.
     let wait_ms = if is_anonymous { 0 } else { wait.wait_ms };
-    let snapshot = api.services.pipelines.view(id, known_revision, wait_ms).await?;
+    let snapshot = api.services.pipelines.view_for(Some(&caller), id, known_revision, wait_ms).await?;
     let etag = [(ETAG, format!("\"{}\"", snapshot.revision))];
     Ok(match snapshot.view {
         Some(view) if is_anonymous => (etag, Json(view.for_anyone())).into_response(),
