@@ -34,7 +34,7 @@ pub use shared::{
     SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
 pub use sign_in::SignInArgs;
-pub use webhooks::{Deliveries, Schedules};
+pub use webhooks::{Deliveries, RunOfRepo, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -147,6 +147,7 @@ pub enum Command {
         tidemill repo list\n  tidemill repo sync https://github.com/team/app.git\n  \
         tidemill repo redeliver https://github.com/team/app.git\n  \
         tidemill repo deliveries https://github.com/team/app.git\n  tidemill repo schedules\n  \
+        tidemill repo run https://github.com/team/app.git -f .pipelines/deploy.yml --branch main --input level=2\n  \
         tidemill repo remove https://github.com/team/app.git"
     )]
     Repo(Repo),
