@@ -1,6 +1,7 @@
 //! Commands act only on the current repository or the one that `--repo` selects. The server has executions of two repositories.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod checks;
 mod choices;
 mod hooks;
 

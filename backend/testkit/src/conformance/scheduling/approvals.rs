@@ -105,8 +105,6 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     assert_eq!(statuses(server, retried).await, [Success, Queued, Success, Pending, Pending]);
     run(server, retried, "b", 0).await;
     assert_eq!(statuses(server, retried).await, [Success, Success, Success, Queued, Pending]);
-    let late = too_late(server, job(server, retried, "b").await.id).await;
-    assert!(late.contains("To run it, when the execution has ended, retry it:"), "{late}");
     run(server, retried, "d", 0).await;
     assert_eq!(statuses(server, retried).await, [Success, Success, Success, Success, Skipped]);
     assert_eq!(view(server, retried).await.execution.status, ExecutionStatus::Success);
@@ -123,6 +121,8 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     run(server, id, "b", 1).await;
     // Its failure is tolerated; `e` was not approved.
     assert_eq!(statuses(server, id).await, [Success, Failed, Success, Queued, Skipped]);
+    let late = too_late(server, manual).await;
+    assert!(late.contains("it has failed: ") && late.contains("when the execution has ended, retry"), "{late}");
     run(server, id, "d", 0).await;
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
 
