@@ -26,9 +26,7 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
-pub use failed_discovery::{
-    FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_discovery, shown_discoveries,
-};
+pub use failed_discovery::{FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_discovery, shown_discoveries};
 pub use insight::{Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, day_of, day_of_end};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{

@@ -185,10 +185,17 @@ fn pipeline_of_a_branch_is_started_by_its_file() {
     let shown = text(&shown.stdout);
     assert!(shown.contains("reads .pipelines/ci.yml of topic and starts it"), "{shown}");
     let started = &discoveries(&fixture)[0];
-    assert!(shown.contains(&format!("tidemill logs {} --follow", started["id"].as_str().unwrap())), "{shown}");
+    assert!(
+        shown.contains(&format!("tidemill logs {} --follow", started["id"].as_str().unwrap())),
+        "{shown}"
+    );
     assert_eq!((&started["branch"], &started["trigger"]), (&json!("topic"), &json!("manual")));
     let reply = printed(&run(&["--format", "json"]));
-    assert_eq!((&reply["attached"], discoveries(&fixture).len()), (&json!(false), 2), "a command is a new request");
+    assert_eq!(
+        (&reply["attached"], discoveries(&fixture).len()),
+        (&json!(false), 2),
+        "a command is a new request"
+    );
     for (invalid, expected) in [
         (&["--input", "level"][..], "expected NAME=VALUE"),
         (&["--branch", "--upload-pack=x"], "--branch"),

@@ -71,12 +71,7 @@ pub fn has_newer_discovery(spec: &ExecutionSpec, newest: &[ExecutionRecord]) -> 
     newest.iter().any(|other| is_newer_discovery(other, spec.id, &spec.repo, spec.branch.as_deref()))
 }
 
-fn is_newer_discovery(
-    other: &ExecutionRecord,
-    id: ExecutionId,
-    repo: &str,
-    branch: Option<&str>,
-) -> bool {
+fn is_newer_discovery(other: &ExecutionRecord, id: ExecutionId, repo: &str, branch: Option<&str>) -> bool {
     let spec = &other.spec;
     spec.id > id
         && spec.task.kind() == ExecutionKind::DiscoverPipelines

@@ -11,9 +11,7 @@ use crate::{
 };
 use tidemill_core::api::{ExecutionSummary, ListQuery};
 use tidemill_core::execution::status::ExecutionStatus;
-use tidemill_core::records::{
-    FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_discovery, shown_discoveries,
-};
+use tidemill_core::records::{FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_discovery, shown_discoveries};
 
 /// Kind of the documents.
 const DOCUMENT_KIND: &str = "failed-discoveries";
@@ -56,8 +54,9 @@ impl Context {
             let is_done = if next.failed.is_empty() {
                 documents.delete(&key, version).await?
             } else {
-                let value = serde_json::to_string(&next)
-                    .map_err(|error| Error::storage("writing the failed discoveries of a repository", error))?;
+                let value = serde_json::to_string(&next).map_err(|error| {
+                    Error::storage("writing the failed discoveries of a repository", error)
+                })?;
                 let expires_at = self.now().plus_ms(i64::try_from(MAX_FAILURE_AGE_MS).unwrap_or(i64::MAX));
                 let key = key.clone();
                 let new = NewDocument { key, value, due_at: None, expires_at: Some(expires_at) };

@@ -179,7 +179,8 @@ async fn repeated_run_of_a_branch_starts_one_discovery() {
             let (status, same, _) = run(&own, Some("k"), again).await;
             assert_eq!((status, same), (StatusCode::OK, first.clone()));
         }
-        let repeated = futures_util::future::join_all((0..8).map(|_| run(&own, Some("many"), body.clone()))).await;
+        let repeated =
+            futures_util::future::join_all((0..8).map(|_| run(&own, Some("many"), body.clone()))).await;
         let created = repeated.iter().filter(|(status, ..)| *status == StatusCode::CREATED).count();
         assert_eq!(created, 1, "{repeated:?}");
         // The end of the discovery changes nothing: the key stays.

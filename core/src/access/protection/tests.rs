@@ -89,8 +89,11 @@ fn job_is_approved_exactly_when_enough_selected_people_have_approved() {
                             };
                             assert_eq!(outcome, Err(reason));
                             let is_starter = reason == ApprovalRejection::Starter;
-                            let expected =
-                                if is_starter { CallerApproval::Starter } else { CallerApproval::NotApprover };
+                            let expected = if is_starter {
+                                CallerApproval::Starter
+                            } else {
+                                CallerApproval::NotApprover
+                            };
                             assert_eq!(shown, expected);
                             continue;
                         }

@@ -122,7 +122,10 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     // Its failure is tolerated; `e` was not approved.
     assert_eq!(statuses(server, id).await, [Success, Failed, Success, Queued, Skipped]);
     let late = too_late(server, manual).await;
-    assert!(late.contains("it has failed: ") && late.contains("when the execution has ended, retry"), "{late}");
+    assert!(
+        late.contains("it has failed: ") && late.contains("when the execution has ended, retry"),
+        "{late}"
+    );
     run(server, id, "d", 0).await;
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
 
