@@ -67,9 +67,7 @@ test("the numbers of a pipeline are those of its executions", () =>
     assert.equal(await number(pipeline, "executions").textContent(), "4");
     assert.equal(await number(pipeline, "failure rate").textContent(), "25 %");
     assert.equal(await number(pipeline, "more attempts").textContent(), "1");
-    const durations = ended.map(
-      ({ execution }) => timeOf(execution.end_time) - timeOf(execution.start_time),
-    );
+    const durations = ended.map(({ execution }) => timeOf(execution.end_time) - timeOf(execution.start_time));
     assertWithin(await number(pipeline, "median").textContent(), durations);
     assertWithin(await number(pipeline, "95th percentile").textContent(), durations);
     const waits = ended.map(({ execution }) => timeOf(execution.start_time) - timeOf(execution.created_at));
@@ -101,10 +99,12 @@ test("the jobs are listed with their failures, attempts and waits, the slowest f
     assertWithin(await cell("gate", "95th percentile"), ran);
     const waited = jobsNamed("format").map((job) => timeOf(job.start_time) - timeOf(job.queued_at));
     assertWithin(await cell("format", "Median wait"), waited);
-    const medians = await table.locator("tbody tr").evaluateAll(
-      (rows, at) => rows.map((row) => row.querySelectorAll("td")[at].textContent),
-      heads.indexOf("Median"),
-    );
+    const medians = await table
+      .locator("tbody tr")
+      .evaluateAll(
+        (rows, at) => rows.map((row) => row.querySelectorAll("td")[at].textContent),
+        heads.indexOf("Median"),
+      );
     const sorted = medians.map(seconds);
     assert.deepEqual(
       sorted,

@@ -126,7 +126,9 @@ async fn views_say_what_the_caller_may_approve() {
     let execution = text(&started.body["execution_id"]);
     let status = path::STATUS.replace("{executionId}", &execution);
     let shown = async |browser: &mut Browser| {
-        let view = browser.get(&server, &status).await.body;
+        let reply = browser.get(&server, &status).await;
+        assert_eq!(reply.headers["cache-control"], "private, no-store", "the view depends on the caller");
+        let view = reply.body;
         let overview = browser.get(&server, path::OVERVIEW).await.body;
         let (awaited, job) = (&overview["approvals"][0], &view["jobs"][0]);
         assert_eq!(awaited["jobs"][0]["caller_approval"], job["caller_approval"]);

@@ -38,8 +38,7 @@ export function jobActions(job: JobView, view: ExecutionView): JobActions {
   const notApproved = job.failure_reason?.kind === "not_approved";
   return {
     approve:
-      (job.approval === "awaited" && job.caller_approval === "counts") ||
-      (executionEnded && notApproved),
+      (job.approval === "awaited" && job.caller_approval === "counts") || (executionEnded && notApproved),
     cancel: !hasEnded(job.status) && view.execution.cancel_requested !== true,
     retry: executionEnded && view.execution.kind === "run_pipeline" && !notApproved,
   };
