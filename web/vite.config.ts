@@ -1,4 +1,5 @@
 import { defineConfig } from "vite";
+import { FIRST_LIST } from "./src/api/first_list";
 
 // Requests what the page shows first, before the code of the page is there, and does not wait for that code.
 const EARLY = "src/api/early.ts";
@@ -30,6 +31,8 @@ export default defineConfig({
       },
     },
   ],
+  // What `early.ts` has in common with the code of the page.
+  define: { FIRST_LIST: JSON.stringify(FIRST_LIST) },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   server: { host: "127.0.0.1", proxy: { "/api": { target: server, changeOrigin: false } } },
   build: {

@@ -31,10 +31,10 @@ pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
-    SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
+    SelectorArgs, ServerArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
 pub use sign_in::SignInArgs;
-pub use webhooks::{Deliveries, Schedules};
+pub use webhooks::{Deliveries, RunOfRepo, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -86,7 +86,7 @@ pub enum Command {
     Run(Run),
     /// Check pipeline files for errors
     #[command(after_help = "Examples:\n  tidemill check\n  tidemill check a.yml b.yml --format sarif\n  \
-        tidemill check - < a.yml")]
+        tidemill check --server https://ci.example.org\n  tidemill check - < a.yml")]
     Check(Check),
     /// Show the jobs that would run, in order
     #[command(
@@ -147,6 +147,7 @@ pub enum Command {
         tidemill repo list\n  tidemill repo sync https://github.com/team/app.git\n  \
         tidemill repo redeliver https://github.com/team/app.git\n  \
         tidemill repo deliveries https://github.com/team/app.git\n  tidemill repo schedules\n  \
+        tidemill repo run https://github.com/team/app.git -f .pipelines/deploy.yml --branch main --input level=2\n  \
         tidemill repo remove https://github.com/team/app.git"
     )]
     Repo(Repo),
@@ -292,19 +293,19 @@ impl Command {
             Self::Worker(args) => args.connection.clone(),
             Self::Roles(args) => args.connection.clone(),
             Self::Sessions(args) => args.connection.clone(),
-            Self::Login(args) => ConnectionArgs {
+            Self::Login(args) => ConnectionArgs::of(ServerArgs {
                 profile: args.profile.clone(),
                 access: args.access.clone(),
-                ..ConnectionArgs::default()
-            },
+                ..ServerArgs::default()
+            }),
             Self::Logout(args) => {
-                ConnectionArgs { profile: args.profile.clone(), ..ConnectionArgs::default() }
+                ConnectionArgs::of(ServerArgs { profile: args.profile.clone(), ..ServerArgs::default() })
             }
+            Self::Check(args) => ConnectionArgs::of(args.remote.clone()),
+            Self::Plan(args) => ConnectionArgs::of(args.remote.clone()),
             Self::Server(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
             Self::CleanUp(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
-            Self::Check(_)
-            | Self::Plan(_)
-            | Self::Init(_)
+            Self::Init(_)
             | Self::Import(_)
             | Self::Completions { .. }
             | Self::Deploy(_)

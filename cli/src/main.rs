@@ -17,7 +17,7 @@ mod settings;
 mod view;
 mod workers;
 
-use args::{Cli, Command, LogFormat};
+use args::{Cli, Command, LogFormat, ServerArgs};
 use commands::{
     administration::{
         audit, badge, dead_letters, login, registry, repo, roles, secret, sessions, token, variable,
@@ -97,8 +97,8 @@ fn print_usage(error: &clap::Error, is_json: bool) -> Outcome {
 
 fn dispatch(cli: &Cli) -> Outcome {
     match &cli.command {
-        Command::Check(args) => check::check(args),
-        Command::Plan(args) => plan::plan(args),
+        Command::Check(args) => check::check(args, server_settings(cli, &args.remote)?.as_ref()),
+        Command::Plan(args) => plan::plan(args, server_settings(cli, &args.remote)?.as_ref()),
         Command::Import(args) => import::import(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -117,6 +117,11 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Man(args) => write_page(&manual::page(args)?),
         _ => in_runtime(cli),
     }
+}
+
+/// Returns the settings if the arguments name a server.
+fn server_settings(cli: &Cli, args: &ServerArgs) -> Outcome<Option<Settings>> {
+    if args.is_named() { Settings::resolve(cli).map(Some) } else { Ok(None) }
 }
 
 /// Writes a page or a script, which has no untrusted text, to standard output.

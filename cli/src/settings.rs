@@ -6,7 +6,7 @@ pub mod profiles;
 pub mod worker_file;
 
 use crate::{
-    args::{Cli, Command, ConnectionArgs},
+    args::{Cli, Command, ConnectionArgs, ServerArgs},
     env_vars,
     failure::{Failure, Outcome, Rejection},
     output::Printable,
@@ -108,7 +108,8 @@ struct DeploymentSettings {
 impl Settings {
     /// Merges all sources of settings. Flags override environment variables, which override the config file.
     pub fn resolve(cli: &Cli) -> Outcome<Self> {
-        let ConnectionArgs { data, server, profile, access } = cli.command.connection();
+        let ConnectionArgs { data, remote } = cli.command.connection();
+        let ServerArgs { server, profile, access } = remote;
         let flags =
             DeploymentSettings { server, token: access.token.clone(), profile: profile.profile.clone() };
         let environment = DeploymentSettings {

@@ -171,7 +171,7 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("sessions revoke") || is("roles remove") {
         return code == Some(2) && (stderr.contains("no such session") || stderr.contains("no rule gives"));
     }
-    if ["retry", "watch", "approve", "repo sync", "environments rollback"].into_iter().any(is) {
+    if ["retry", "watch", "approve", "repo sync", "repo run", "environments rollback"].into_iter().any(is) {
         // The first execution failed, and fails again; the newest has nothing to retry; the default branch is unknown.
         return matches!(code, Some(0..=2));
     }

@@ -37,8 +37,9 @@ pub use execution::{
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
-    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest, InsightQuery,
-    Insights, JobInsight, Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
+    AwaitedApproval, AwaitedJob, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest,
+    InsightQuery, Insights, JobInsight, Overview, PipelineInsight, RecentExecution, RepositoryOverview,
+    RevokeBadgeReply,
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,

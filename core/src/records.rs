@@ -9,13 +9,14 @@ mod artifact;
 mod badge;
 mod environment;
 mod execution;
+mod failed_discovery;
 mod insight;
 mod message;
 mod node;
 mod test_statistics;
 mod write;
 
-pub use activity::{RepositoryActivity, failed_discoveries, is_last_discovery};
+pub use activity::RepositoryActivity;
 pub use artifact::ArtifactRecord;
 pub use badge::badge_svg;
 pub use environment::{
@@ -25,6 +26,7 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
+pub use failed_discovery::{FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_discovery, shown_discoveries};
 pub use insight::{Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, day_of, day_of_end};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{

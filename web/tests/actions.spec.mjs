@@ -136,18 +136,20 @@ test("a job of a protected environment shows who approved it and what is missing
   const id = await world.api.start(pipelines.guarded("vault"));
   const path = `/executions/${id}/jobs/open`;
   await world.visit(path, { signIn: second }, async (page) => {
-    await page.getByText("vault: 2 of 2 missing, by token *").waitFor();
+    await page.getByText("vault: 0 of 2 approvals, to be given by token *").waitFor();
     await page.getByRole("button", { name: "Approve" }).click();
     await page.getByText("approved by keeper").waitFor();
-    await page.getByText("vault: 1 of 2 missing").waitFor();
+    await page.getByText("vault: 1 of 2 approvals").waitFor();
+    await page.getByText("You have approved this job").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Approve" }).count(), 0);
   });
   await world.visit("/", {}, async (page) => {
     await page.getByRole("region", { name: "Waiting for approval" }).getByText("open").click();
-    await page.getByText("waiting for 1 more approval", { exact: true }).waitFor();
+    await page.getByText("waiting for approval: 1 of 2 approvals", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Approve" }).click();
     await page.locator(".status-badge.success").waitFor();
     await page.getByText("approved by admin").waitFor();
-    assert.equal(await page.getByText("missing, by").count(), 0);
+    assert.equal(await page.getByText("to be given by").count(), 0);
   });
 });
 

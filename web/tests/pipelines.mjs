@@ -148,6 +148,29 @@ jobs:
     artifacts: { reports: { junit: report.xml } }
 `;
 
+/**
+ * A job of at least a second, and one with tests: the report calls one of them flaky. With `fails`, the first job fails; with
+ * `shaky`, another test fails, and passes when the job is tried again.
+ */
+export const statistics = ({ fails = false, shaky = false } = {}) => `${header("statistics")}
+jobs:
+  format: { script: [echo formatted] }
+  gate: { needs: [format], script: [sleep 1, exit ${fails ? 1 : 0}] }
+  unit:
+    retry: 1
+    script:
+      - code=0; result=""
+      - if [ "$TIDEMILL_ATTEMPT" = 1 ] && ${shaky}; then code=1; result='<failure message="stuck"/>'; fi
+      - |
+        cat > report.xml <<XML
+        <testsuite name="mill" tests="2"><testcase classname="gate" name="opens slowly" time="0.2">
+        <flakyFailure message="timed out">waited for the tide</flakyFailure></testcase>
+        <testcase classname="gate" name="closes" time="0.1">$result</testcase></testsuite>
+        XML
+      - exit $code
+    artifacts: { reports: { junit: report.xml } }
+`;
+
 /** A job that its rules leave out beside one that runs. */
 export const withRules = () => `${header("rules")}variables: { CHANNEL: stable }
 jobs:

@@ -102,6 +102,41 @@ test("a developer cancels, and a viewer is not offered to", async () => {
   await developer.close();
 });
 
+test("only those whose approval counts are offered to approve, and the others learn why", async () => {
+  const by = ["user:oidc:alice@example.org", "user:oidc:dora@example.org"];
+  const rule = { repo, environment: "lock", approvals: 2, by, exclude_starter: true };
+  await world.api.post("/api/environment/protection", rule);
+  const id = await world.api.start(pipelines.guarded("lock"));
+  const path = `/executions/${id}/jobs/open`;
+  const approve = (page) => page.getByRole("button", { name: "Approve" });
+  const viewer = await openAs("bob", path);
+  await viewer.page.getByText("lock: 0 of 2 approvals").waitFor();
+  await viewer.page.getByText("You are not among those who may approve this job").waitFor();
+  assert.equal(await viewer.page.locator(".page-head .actions button").count(), 0);
+  const developer = await openAs("alice", "/");
+  const mine = developer.page.getByRole("region", { name: "Waiting for approval" });
+  await mine.getByText("0 of 2 approvals").waitFor();
+  await mine.getByText("open", { exact: true }).click();
+  await approve(developer.page).click();
+  await developer.page.getByText("You have approved this job").waitFor();
+  assert.equal(await approve(developer.page).count(), 0);
+  await developer.page.getByRole("button", { name: "Cancel" }).waitFor();
+  await developer.close();
+  await viewer.page.getByText("waiting for approval: 1 of 2 approvals", { exact: true }).waitFor();
+  assert.equal(await approve(viewer.page).count(), 0);
+  await viewer.page.goto(`${world.url}/`);
+  const others = viewer.page.getByRole("region", { name: "Waiting for the approval of others" });
+  await others.getByText("1 of 2 approvals").waitFor();
+  assert.equal(await viewer.page.getByRole("region", { name: "Waiting for approval" }).count(), 0);
+  assert.equal(await viewer.page.getByRole("link", { name: "Start an execution" }).count(), 0);
+  assert.deepEqual(await findings(viewer.page), []);
+  await viewer.close();
+  const administrator = await openAs("dora", path);
+  await approve(administrator.page).click();
+  await administrator.page.locator(".status-badge.success").waitFor();
+  await administrator.close();
+});
+
 test("a person without a role learns what to ask for, and gets it from an administrator", async () => {
   const id = await world.api.start(pipelines.checks("given", 0, 1));
   await world.api.ended(id, 120);

@@ -6,6 +6,7 @@ pub(crate) mod artifacts;
 pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
+mod failed_discoveries;
 pub(crate) mod file_access;
 pub(crate) mod health;
 pub(crate) mod insights;

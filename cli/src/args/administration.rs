@@ -225,6 +225,8 @@ pub enum RepoAction {
     Deliveries(Deliveries),
     /// List schedules, or start one now
     Schedules(Schedules),
+    /// Start a pipeline of a registered repository at the head of a branch; the server reads its file
+    Run(RunOfRepo),
 }
 
 /// `repo add`.

@@ -1,6 +1,6 @@
 //! Arguments of the commands that work on pipeline files.
 
-use super::shared::{FileArgs, FormatArgs, IncludeArgs, JobSelectionArgs, VariableArgs};
+use super::shared::{FileArgs, FormatArgs, IncludeArgs, JobSelectionArgs, ServerArgs, VariableArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::api::Trigger;
@@ -19,6 +19,8 @@ pub struct Check {
     pub variables: VariableArgs,
     #[command(flatten)]
     pub include: IncludeArgs,
+    #[command(flatten)]
+    pub remote: ServerArgs,
 }
 
 /// Formats of `check`.
@@ -47,6 +49,8 @@ pub struct PlanArgs {
     pub include: IncludeArgs,
     #[command(flatten)]
     pub format: FormatArgs,
+    #[command(flatten)]
+    pub remote: ServerArgs,
 }
 
 /// Facts for evaluating conditions. Facts that are not set come from git.

@@ -158,6 +158,14 @@ pub struct ConsentArgs {
 pub struct ConnectionArgs {
     #[command(flatten)]
     pub data: DataDirArgs,
+    #[command(flatten)]
+    pub remote: ServerArgs,
+}
+
+/// A server.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ServerArgs {
     /// Use the server at this URL [env: TIDEMILL_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
@@ -165,6 +173,20 @@ pub struct ConnectionArgs {
     pub profile: ProfileArgs,
     #[command(flatten)]
     pub access: AccessArgs,
+}
+
+impl ConnectionArgs {
+    /// Returns the options of a command that has no records of its own.
+    pub fn of(remote: ServerArgs) -> Self {
+        Self { remote, ..Self::default() }
+    }
+}
+
+impl ServerArgs {
+    /// Whether the arguments name a server. Commands on pipeline files ask one only then: they work without a network.
+    pub fn is_named(&self) -> bool {
+        self.server.is_some() || self.profile.profile.is_some()
+    }
 }
 
 /// The data directory.

@@ -1,4 +1,4 @@
-//! Arguments of `repo` about webhooks, schedules and who may read a repository.
+//! Arguments of `repo` about webhooks, schedules, runs and who may read a repository.
 
 use super::shared::FormatArgs;
 use clap::Args;
@@ -26,6 +26,24 @@ pub struct Schedules {
     /// Position of the schedule in the file, from 0
     #[arg(long, value_name = "NUMBER", requires = "run", default_value_t = 0)]
     pub index: u32,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `repo run`.
+#[derive(Debug, Args)]
+pub struct RunOfRepo {
+    /// URL of the repository
+    pub url: String,
+    /// Pipeline file, by its path in the repository; it starts whatever its `on` says
+    #[arg(short, long, value_name = "PATH")]
+    pub file: String,
+    /// Branch whose head is run [default: the default branch]
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// Set an input of the pipeline (`on: manual: inputs`, in GitLab files `spec: inputs`); may be repeated
+    #[arg(long = "input", value_name = "NAME=VALUE")]
+    pub inputs: Vec<String>,
     #[command(flatten)]
     pub format: FormatArgs,
 }

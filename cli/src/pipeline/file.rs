@@ -415,13 +415,18 @@ pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
 
 /// Returns the values of inputs of arguments; later ones override earlier ones.
 pub fn inputs(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
+    input_pairs(&args.inputs)
+}
+
+/// Returns the values of `--input` arguments; later ones override earlier ones.
+pub fn input_pairs(inputs: &[String]) -> Outcome<IndexMap<String, String>> {
     let pair = |text: &String| -> Outcome<(String, String)> {
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| Failure::usage(format!("--input `{}`: expected NAME=VALUE", Printable(text))))?;
         Ok((name.trim().to_owned(), value.to_owned()))
     };
-    args.inputs.iter().map(pair).collect()
+    inputs.iter().map(pair).collect()
 }
 
 /// Splits `NAME=VALUE`.

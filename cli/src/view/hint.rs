@@ -23,6 +23,11 @@ impl CommandHints {
         format!("tidemill watch {id}{}", self.flags)
     }
 
+    /// Returns the command that prints the log of an execution's only job, as far as it is written.
+    pub fn logs(&self, id: ExecutionId) -> String {
+        format!("tidemill logs {id} --follow{}", self.flags)
+    }
+
     /// Returns the command that approves an execution, or a job of it.
     pub fn approve(&self, id: ExecutionId, job: Option<&str>) -> String {
         let job = job.map(|job| format!(" {}", quoted(job))).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `repo add --public`, `repo deliveries` and `repo schedules`.
+//! `repo add --public`, `repo deliveries`, `repo schedules` and `repo run`.
 
 use crate::{
     repositories::{ALPHA, BETA, RepositoriesFixture},
@@ -168,4 +168,42 @@ fn schedules_are_listed_and_started_now() {
         "{without_repository}"
     );
     assert_eq!(discoveries(&fixture).len(), 2, "the reading of the schedules, and one start");
+}
+
+#[test]
+fn pipeline_of_a_branch_is_started_by_its_file() {
+    let fixture = RepositoriesFixture::new();
+    let unregistered = fixture.tidemill("nowhere", &["repo", "run", BETA, "-f", ".pipelines/ci.yml"]);
+    assert_eq!(unregistered.status.code(), Some(2), "{unregistered:?}");
+    assert!(text(&unregistered.stderr).contains("repo add"), "{unregistered:?}");
+    fixture.succeed("nowhere", &["repo", "add", ALPHA, "--provider", "gitea"]);
+    let run = |more: &[&str]| {
+        let args = [&["repo", "run", ALPHA, "--file", ".pipelines/ci.yml"], more].concat();
+        fixture.tidemill("nowhere", &args)
+    };
+    let shown = run(&["--branch", "topic", "--input", "level=2", "--input", "kind=a=b"]);
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("reads .pipelines/ci.yml of topic and starts it"), "{shown}");
+    let started = &discoveries(&fixture)[0];
+    assert!(
+        shown.contains(&format!("tidemill logs {} --follow", started["id"].as_str().unwrap())),
+        "{shown}"
+    );
+    assert_eq!((&started["branch"], &started["trigger"]), (&json!("topic"), &json!("manual")));
+    let reply = printed(&run(&["--format", "json"]));
+    assert_eq!(
+        (&reply["attached"], discoveries(&fixture).len()),
+        (&json!(false), 2),
+        "a command is a new request"
+    );
+    for (invalid, expected) in [
+        (&["--input", "level"][..], "expected NAME=VALUE"),
+        (&["--branch", "--upload-pack=x"], "--branch"),
+        (&["--branch=-x"], "branch"),
+    ] {
+        let rejected = run(invalid);
+        assert_eq!(rejected.status.code(), Some(2), "{rejected:?}");
+        assert!(text(&rejected.stderr).contains(expected), "{rejected:?}");
+    }
+    assert_eq!(discoveries(&fixture).len(), 2);
 }

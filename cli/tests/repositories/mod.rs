@@ -1,5 +1,6 @@
 //! Commands act only on the current repository or the one that `--repo` selects. The server has executions of two repositories.
 
+mod checks;
 mod choices;
 mod hooks;
 

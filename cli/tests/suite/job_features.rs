@@ -98,6 +98,10 @@ jobs:
         (&"SUCCESS".into(), &"SKIPPED".into())
     );
     assert_eq!(env.on_latest(&["approve", "build"]).status.code(), Some(2));
+    let late = env.on_latest(&["approve", "deploy"]);
+    assert_eq!(late.status.code(), Some(2), "{late:?}");
+    let message = text(&late.stderr);
+    assert!(message.contains("it has run and succeeded") && message.contains("tidemill retry "), "{message}");
 }
 
 pub fn unapproved_manual_job_runs_when_approved_later(on: &Backend) {

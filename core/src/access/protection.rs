@@ -346,6 +346,40 @@ pub fn approve(
     Ok(ApprovalOutcome { is_approved: is_approved(rules, &all), given: all, changed: true })
 }
 
+/// What an approval by the caller would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerApproval {
+    /// It counts.
+    Counts,
+    /// The caller has given it.
+    Given,
+    /// The caller may not approve in the repository, or no rule that lacks approvals selects them.
+    NotApprover,
+    /// The caller started the execution, and a rule excludes who did.
+    Starter,
+    /// The maximum number of approvals is recorded.
+    TooMany,
+}
+
+/// Returns what an approval by `approver` would be; `None`: someone who may approve nothing in the repository.
+#[must_use]
+pub fn caller_approval(
+    rules: &[EnvironmentProtection],
+    given: &[GivenApproval],
+    approver: Option<Approver<'_>>,
+    starter: Starter<'_>,
+) -> CallerApproval {
+    let Some(approver) = approver else { return CallerApproval::NotApprover };
+    match approve(rules, given, approver, starter, Timestamp(0)) {
+        Ok(outcome) if outcome.changed || outcome.is_approved => CallerApproval::Counts,
+        Ok(_) => CallerApproval::Given,
+        Err(ApprovalRejection::NotApprover) => CallerApproval::NotApprover,
+        Err(ApprovalRejection::Starter) => CallerApproval::Starter,
+        Err(ApprovalRejection::TooMany) => CallerApproval::TooMany,
+    }
+}
+
 /// An approval, as shown to users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalView {

@@ -211,6 +211,9 @@ pub struct ExecutionView {
     /// What the workers' time for its ended attempts cost, in dollars; absent: nothing ended, or the workers have no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// Whether the caller may approve, cancel and retry executions of its repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub caller_may_run: bool,
 }
 
 /// A page of executions, newest first.

@@ -1,6 +1,7 @@
 //! Overview of repositories, statistics of pipelines, and badges.
 
 use super::execution::ExecutionSummary;
+use crate::access::protection::{ApprovalProgress, CallerApproval};
 use crate::{execution::status::ExecutionStatus, ids::ExecutionId, time::Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,23 @@ pub struct AwaitedApproval {
     /// The execution.
     pub execution: ExecutionSummary,
     /// The manual jobs that can be approved; empty: the execution as a whole waits.
-    pub jobs: Vec<String>,
+    pub jobs: Vec<AwaitedJob>,
+    /// Whether the caller may approve executions of its repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub caller_may_run: bool,
+}
+
+/// A job that waits for an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AwaitedJob {
+    /// Its name.
+    pub name: String,
+    /// Who approved it, and what is missing, if its environment is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<ApprovalProgress>,
+    /// What an approval by the caller would be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_approval: Option<CallerApproval>,
 }
 
 /// Query of [`Insights`].

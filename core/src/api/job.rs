@@ -4,7 +4,7 @@ mod log;
 
 pub use log::{LogMark, LogTimes, MAX_REPORT_MARKS};
 
-use crate::access::protection::ApprovalProgress;
+use crate::access::protection::{ApprovalProgress, CallerApproval};
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -105,6 +105,9 @@ pub struct JobView {
     /// Who approved it, and what is missing, if its environment is protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<ApprovalProgress>,
+    /// What an approval by the caller would be, if it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_approval: Option<CallerApproval>,
 }
 
 /// A job's wait for a place in its concurrency group.

@@ -190,5 +190,6 @@ pub const REDELIVER_DELIVERY: &str = "/api/repository/deliveries/redeliver";
 pub const SCHEDULES: &str = "/api/schedule";
 /// POST [`super::RunScheduleRequest`]: starts a schedule now; 201 [`super::ExecuteReply`].
 pub const RUN_SCHEDULE: &str = "/api/schedule/run";
-/// POST [`super::RunPipelineRequest`]: starts a pipeline at the head of a branch; 201 [`super::ExecuteReply`] of the discovery.
+/// POST [`super::RunPipelineRequest`]: starts a pipeline at the head of a branch; 201 [`super::ExecuteReply`] of the discovery, 200
+/// for a repetition with the same `Idempotency-Key`.
 pub const RUN_PIPELINE: &str = "/api/repository/run";

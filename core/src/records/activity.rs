@@ -2,9 +2,8 @@
 
 use super::{ExecutionRecord, ExecutionSpec};
 use crate::{
-    api::{ExecutionKind, RecentExecution, RepositoryOverview},
+    api::{RecentExecution, RepositoryOverview},
     execution::{assignment::Source, status::ExecutionStatus},
-    repository::canonical_name,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -15,10 +14,6 @@ const MAX_RECENT: usize = 20;
 const MAX_PIPELINES: usize = 50;
 /// The last execution of a pipeline is dropped if it ended this long before the newest one: the pipeline may be gone.
 const MAX_PIPELINE_AGE_MS: u64 = 30 * 86_400_000;
-/// Maximum number of failed discoveries of an overview.
-const MAX_FAILURES: usize = 10;
-/// How long a failed discovery is shown.
-const MAX_FAILURE_AGE_MS: u64 = 7 * 86_400_000;
 /// Maximum number of characters of a commit's title.
 const MAX_TITLE_CHARS: usize = 200;
 /// Maximum number of characters of a branch.
@@ -103,37 +98,6 @@ impl RepositoryActivity {
             recent: self.recent,
         }
     }
-}
-
-/// Returns the failed discoveries among the last `failed` executions, newest first, that the overview may show: the newest of each
-/// branch.
-#[must_use]
-pub fn failed_discoveries(failed: &[ExecutionRecord], now: Timestamp) -> Vec<&ExecutionRecord> {
-    let mut shown: Vec<&ExecutionRecord> = Vec::new();
-    for one in failed.iter().filter(|one| is_discovery(one)) {
-        let is_over = now.since_ms(one.spec.created_at) > MAX_FAILURE_AGE_MS;
-        let is_older = shown.iter().any(|other| is_of_same_branch(&other.spec, &one.spec));
-        if !is_over && !is_older && shown.len() < MAX_FAILURES {
-            shown.push(one);
-        }
-    }
-    shown
-}
-
-/// Whether a failed discovery is the last one of its branch, given the `newest` executions of the branch.
-#[must_use]
-pub fn is_last_discovery(failed: &ExecutionRecord, newest: &[ExecutionRecord]) -> bool {
-    let mut known = newest.iter().filter(|other| is_of_same_branch(&other.spec, &failed.spec));
-    let is_recent = known.clone().any(|other| other.spec.id == failed.spec.id);
-    is_recent && !known.any(|other| is_discovery(other) && other.spec.id > failed.spec.id)
-}
-
-fn is_discovery(execution: &ExecutionRecord) -> bool {
-    execution.spec.task.kind() == ExecutionKind::DiscoverPipelines
-}
-
-fn is_of_same_branch(one: &ExecutionSpec, other: &ExecutionSpec) -> bool {
-    one.branch == other.branch && canonical_name(&one.repo) == canonical_name(&other.repo)
 }
 
 /// Whether an execution tells the state of its branch: it ran all jobs of a commit, and nobody merely says what started it.

@@ -1,5 +1,6 @@
 //! An execution as recorded.
 
+use crate::access::protection::Starter;
 use crate::execution::{
     assignment::Source,
     discovery::Discovery,
@@ -158,6 +159,12 @@ impl ExecutionSpec {
     #[must_use]
     pub fn approval_gate(&self, job: Option<u32>) -> Option<ApprovalGate> {
         self.approvals.iter().find(|approval| approval.job == job).copied()
+    }
+
+    /// Returns who started it.
+    #[must_use]
+    pub fn starter(&self) -> Starter<'_> {
+        Starter { id: self.started_by.as_deref(), name: self.requested_by.as_deref() }
     }
 
     /// Returns the labels that a job requires of its worker.

@@ -1,4 +1,5 @@
 // Calls the API with the paths, parameters and replies of the OpenAPI document.
+import { fillIn, queryText } from "./address";
 import type { paths } from "./schema";
 import { rejectToken, session } from "./session";
 import type { Problem } from "./types";
@@ -54,21 +55,6 @@ const base = document.baseURI;
 /** The address of a path of the API, which is beside the page, whatever the prefix. */
 export function apiUrl(path: string): string {
   return new URL(`.${path}`, base).href;
-}
-
-function fillIn(template: string, names: Record<string, string> | undefined): string {
-  return template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(names?.[name] ?? ""));
-}
-
-function queryText(query: Record<string, unknown> | undefined): string {
-  const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(query ?? {})) {
-    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
-      search.set(name, String(value));
-    }
-  }
-  const text = search.toString();
-  return text === "" ? "" : `?${text}`;
 }
 
 declare global {

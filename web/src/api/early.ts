@@ -1,5 +1,9 @@
 // Requests what the page shows first, while the browser still loads the page's code. It is a script of its own, and
-// imports nothing. `send` takes the replies.
+// imports nothing: the build replaces `FIRST_LIST` by the constant of `first_list.ts`. `send` takes the replies.
+declare const FIRST_LIST: string;
+
+export {};
+
 (() => {
   const { href } = new URL(".", document.baseURI);
   const stored = (key: string): string | null => sessionStorage.getItem(key) ?? localStorage.getItem(key);
@@ -10,8 +14,7 @@
   // Without a token or a session there is nothing to ask for.
   if (token !== null || stored("tidemill-session") !== null) {
     if (place === "") paths.push("/api/overview");
-    if (place === "executions")
-      paths.push("/api/pipeline/executions?kind=run_pipeline&failed_discoveries=true&limit=100");
+    if (place === "executions") paths.push(FIRST_LIST);
     if (execution !== undefined) paths.push(`/api/pipeline/status/${execution}`);
   }
   const replies = new Map<string, Promise<Response>>();

@@ -1820,10 +1820,21 @@ export interface components {
         };
         /** @description An execution that waits for an approval. */
         AwaitedApproval: {
+            /** @description Whether the caller may approve executions of its repository. */
+            caller_may_run?: boolean;
             /** @description The execution. */
             execution: components["schemas"]["ExecutionSummary"];
             /** @description The manual jobs that can be approved; empty: the execution as a whole waits. */
-            jobs: string[];
+            jobs: components["schemas"]["AwaitedJob"][];
+        };
+        /** @description A job that waits for an approval. */
+        AwaitedJob: {
+            /** @description Who approved it, and what is missing, if its environment is protected. */
+            approvals?: components["schemas"]["ApprovalProgress"] | null;
+            /** @description What an approval by the caller would be. */
+            caller_approval?: components["schemas"]["CallerApproval"] | null;
+            /** @description Its name. */
+            name: string;
         };
         /** @description The key of a repository's badges. Who knows it sees the state of the default branch. */
         BadgeReply: {
@@ -1887,6 +1898,8 @@ export interface components {
         };
         /** @description What a job does with a cache. */
         CachePolicy: "pull-push" | "pull" | "push";
+        /** @description What an approval by the caller would be. */
+        CallerApproval: "counts" | "given" | "not_approver" | "starter" | "too_many";
         /** @description The caller of a request. */
         CallerView: {
             /** @description The person's groups, as of the last sign-in. */
@@ -2723,6 +2736,8 @@ export interface components {
         ExecutionView: {
             /** @description Whether the execution as a whole needs an approval, and has it. */
             approval?: components["schemas"]["Approval"] | null;
+            /** @description Whether the caller may approve, cancel and retry executions of its repository. */
+            caller_may_run?: boolean;
             /**
              * Format: double
              * @description What the workers' time for its ended attempts cost, in dollars; absent: nothing ended, or the workers have no price.
@@ -3159,6 +3174,8 @@ export interface components {
             attempt: number;
             /** @description Finished attempts before the current one, oldest first. */
             attempts: components["schemas"]["AttemptView"][];
+            /** @description What an approval by the caller would be, if it waits for one. */
+            caller_approval?: components["schemas"]["CallerApproval"] | null;
             /**
              * @description The same job of the retried execution, if it was carried over.
              * @default null

@@ -55,7 +55,10 @@ describe("who is signed in", () => {
     expect(session.mayRun.value).toBe(false);
     caller = { ...PERSON, scopes: ["run"] };
     await account.loadSession();
-    expect(session.mayRun.value).toBe(true);
+    expect([session.mayRun.value, session.mayAdminister.value]).toEqual([true, false]);
+    caller = { ...PERSON, scopes: ["admin"] };
+    await account.loadSession();
+    expect([session.mayRun.value, session.mayAdminister.value]).toEqual([true, true]);
   });
 
   it("is nobody any more when the session is over", async () => {

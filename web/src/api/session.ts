@@ -47,12 +47,20 @@ export const viewer = computed<Viewer>(() => {
 /** Whether there is no token or session, and nothing needed one so far: what is shown is of a public repository. */
 export const anonymous = computed(() => viewer.value === "anonymous");
 
-/** Whether the viewer may start and change executions, in some repository at least, as far as is known. */
-export const mayRun = computed(() => {
+function mayUse(scope: "run" | "admin"): boolean {
   if (anonymous.value) return false;
   const scopes = sessionInfo.value?.caller?.scopes;
-  return scopes === undefined || scopes.includes("run") || scopes.includes("admin");
-});
+  return scopes === undefined || scopes.includes(scope) || scopes.includes("admin");
+}
+
+/**
+ * Whether the viewer may start and change executions, in some repository at least, as far as is known. What they may do with
+ * one execution, its view says.
+ */
+export const mayRun = computed(() => mayUse("run"));
+
+/** Whether the viewer may administer some repository at least, as far as is known. */
+export const mayAdminister = computed(() => mayUse("admin"));
 
 /** Notes what the server says about the caller. */
 export function noteSession(info: SessionInfo): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { approverText, missingApprovals, missingText, protectRequest } from "./approvals";
+import { approverText, callerNote, missingText, progressText, protectRequest } from "./approvals";
 import { job } from "./samples";
 import { jobExplanation } from "./status";
 
@@ -31,21 +31,30 @@ describe("the approvals of a job", () => {
 
   it("say what is missing", () => {
     expect(missingText(rule)).toBe(
-      "production: 1 of 2 missing, by group github:acme/ops or token release, not by who started the execution",
+      "production: 1 of 2 approvals, to be given by group github:acme/ops or token release, not by who started the execution",
     );
-    expect(missingApprovals({ required: [rule, { ...rule, missing: 3 }] })).toBe(3);
-    expect(missingApprovals({})).toBe(0);
+    expect(progressText({ required: [rule, { ...rule, approvals: 4, missing: 3 }] })).toBe(
+      "1 of 4 approvals",
+    );
+    expect(progressText({ required: [{ ...rule, approvals: 1 }] })).toBe("0 of 1 approval");
+    expect(progressText({ required: [{ ...rule, missing: 0 }] })).toBeNull();
+    expect(progressText(null)).toBeNull();
   });
 
   it("are counted in the explanation of a job", () => {
     const waiting = { status: "PENDING", approval: "awaited" } as const;
     expect(jobExplanation(job("a", waiting))).toBe("waiting for approval");
     expect(jobExplanation(job("a", { ...waiting, approvals: { required: [rule] } }))).toBe(
-      "waiting for 1 more approval",
+      "waiting for approval: 1 of 2 approvals",
     );
-    expect(jobExplanation(job("a", { ...waiting, approvals: { required: [{ ...rule, missing: 2 }] } }))).toBe(
-      "waiting for 2 more approvals",
-    );
+  });
+
+  it("say why the viewer does not approve", () => {
+    expect(callerNote("counts")).toBeNull();
+    expect(callerNote(undefined)).toBeNull();
+    const notes = (["given", "starter", "not_approver", "too_many"] as const).map(callerNote);
+    expect(new Set(notes).size).toBe(4);
+    expect(notes).not.toContain(null);
   });
 });
 

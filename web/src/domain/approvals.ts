@@ -1,5 +1,10 @@
 // Texts about the approvals of a job whose environment is protected.
-import type { ApprovalProgress, ProtectEnvironmentRequest, RequiredApprovals } from "../api/types";
+import type {
+  ApprovalProgress,
+  CallerApproval,
+  ProtectEnvironmentRequest,
+  RequiredApprovals,
+} from "../api/types";
 
 /** Who may approve, by a pattern of a rule: `user:oidc:ann`, `group:github:acme/*`, `role:maintainer`, `token:release`. */
 export function approverText(pattern: string): string {
@@ -18,16 +23,38 @@ export function approverText(pattern: string): string {
   }
 }
 
-/** How many approvals are missing, of all rules together at least. */
-export function missingApprovals(progress: ApprovalProgress): number {
-  return Math.max(0, ...(progress.required ?? []).map((rule) => rule.missing));
+/** How far a job is with its approvals, by the rule that lacks the most: `1 of 2 approvals`; `null` if nothing is missing. */
+export function progressText(progress: ApprovalProgress | null | undefined): string | null {
+  const lacking = (progress?.required ?? []).filter((rule) => rule.missing > 0);
+  const [most] = lacking.sort((a, b) => b.missing - a.missing);
+  return most === undefined ? null : countText(most);
 }
 
-/** What a rule still requires. */
+function countText(rule: RequiredApprovals): string {
+  return `${rule.approvals - rule.missing} of ${rule.approvals} approval${rule.approvals === 1 ? "" : "s"}`;
+}
+
+/** How far a rule is, and who may approve. */
 export function missingText(rule: RequiredApprovals): string {
   const starter = rule.exclude_starter ? ", not by who started the execution" : "";
   const by = rule.by.map(approverText).join(" or ");
-  return `${rule.environment}: ${rule.missing} of ${rule.approvals} missing, by ${by}${starter}`;
+  return `${rule.environment}: ${countText(rule)}, to be given by ${by}${starter}`;
+}
+
+/** Why the viewer is not offered to approve a job; `null` if they are, or if there is nothing to say. */
+export function callerNote(approval: CallerApproval | null | undefined): string | null {
+  switch (approval) {
+    case "given":
+      return "You have approved this job; others are still to approve it.";
+    case "starter":
+      return "You started this execution, and who started it does not approve this job.";
+    case "not_approver":
+      return "You are not among those who may approve this job.";
+    case "too_many":
+      return "This job has the maximum number of approvals, and the rules still lack some.";
+    default:
+      return null;
+  }
 }
 
 /** The rule that a form describes. Patterns are separated by commas or spaces. */

@@ -1,4 +1,5 @@
 // Lists of executions: filters and pages.
+import { PIPELINES_ONLY } from "../api/first_list";
 import type { ExecutionStatus, ExecutionSummary, ListQuery, Trigger } from "../api/types";
 import { TRIGGER_TEXTS } from "./names";
 
@@ -43,11 +44,7 @@ export function listQuery(filter: ExecutionFilter): ListQuery {
   const knownStatus = STATUSES.find((one) => one === status);
   if (knownStatus !== undefined) query.status = knownStatus;
   if (event in TRIGGER_TEXTS) query.event = event as Trigger;
-  if (internal === "") {
-    query.kind = "run_pipeline";
-    // They started nothing, so that no other execution shows their push.
-    query.failed_discoveries = true;
-  }
+  if (internal === "") Object.assign(query, PIPELINES_ONLY);
   const search = text.trim();
   if (COMMIT.test(search)) query.commit = search;
   else if (search !== "") query.text = search;

@@ -1,6 +1,6 @@
 // What the status of a job or an execution means to a reader.
 import type { ExecutionStatus, ExecutionView, JobStatus, JobView } from "../api/types";
-import { missingApprovals } from "./approvals";
+import { progressText } from "./approvals";
 
 /** How something is shown: its icon, its colour and its place in a list. */
 export type Tone =
@@ -109,10 +109,8 @@ export function jobExplanation(job: JobView): string {
 
 function waitExplanation(job: JobView): string {
   if (job.approval === "awaited") {
-    const missing = job.approvals == null ? 0 : missingApprovals(job.approvals);
-    return missing === 0
-      ? "waiting for approval"
-      : `waiting for ${missing} more approval${missing === 1 ? "" : "s"}`;
+    const progress = progressText(job.approvals);
+    return progress === null ? "waiting for approval" : `waiting for approval: ${progress}`;
   }
   const wait = job.waits_for_place;
   if (wait != null) {

@@ -159,6 +159,16 @@ impl Caller {
         (&*self.id != Self::BOOTSTRAP).then(|| self.id.to_string())
     }
 
+    /// Whether the caller may start, approve, cancel and retry executions of a repository.
+    #[must_use]
+    pub fn may_run_in(&self, repo: &str) -> bool {
+        let accepted = [Scope::Run, Scope::Admin];
+        if self.person.is_some() {
+            return self.grants.role_in(repo).is_some_and(|role| accepted.contains(&role.scope()));
+        }
+        self.may_call(&accepted) && self.can_read(repo)
+    }
+
     /// Returns who approves something of a repository.
     #[must_use]
     pub fn approver(&self, repo: &str) -> Approver<'_> {

@@ -10,13 +10,14 @@ use crate::{
 use std::sync::Arc;
 use tidemill_core::{
     access::protection::{
-        ApprovalProgress, EnvironmentProtection, MAX_PROTECTIONS, ProtectEnvironmentRequest, ProtectionList,
-        UnprotectEnvironmentRequest, is_approved,
+        ApprovalProgress, CallerApproval, EnvironmentProtection, MAX_PROTECTIONS, ProtectEnvironmentRequest,
+        ProtectionList, UnprotectEnvironmentRequest, caller_approval, is_approved,
     },
     api::{Approval, ExecutionView},
     plan::{Plan, PlannedJob},
     repository::canonical_name,
     scheduler::protected_jobs,
+    text::substitution::first_reference,
 };
 
 /// Kind of the documents.
@@ -149,32 +150,51 @@ impl Context {
         )))
     }
 
-    /// Adds to the jobs of a view who approved them, and what is missing.
+    /// Adds to the jobs of a view who approved them, what is missing, and what an approval by the caller would be.
     pub(crate) async fn add_approvals(
         &self,
         execution: &ExecutionRecord,
         nodes: &[Node],
         view: &mut ExecutionView,
+        caller: Option<&Caller>,
     ) -> Result<()> {
         let awaits = |approval: Option<Approval>| approval == Some(Approval::Awaited);
-        let is_protected = view.jobs.iter().any(|job| awaits(job.approval) && job.environment.is_some())
-            && !execution.state.status.is_terminal();
+        let is_live = !execution.state.status.is_terminal();
+        let is_protected =
+            is_live && view.jobs.iter().any(|job| awaits(job.approval) && job.environment.is_some());
         let rules = if is_protected { self.protections_of(&execution.spec.repo).await? } else { Vec::new() };
         for job in view.jobs.iter_mut().filter(|job| job.approval.is_some()) {
-            let Some(environment) = &job.environment else { continue };
-            let ix = job.id.ix();
-            let gate = execution.spec.approval_gate(Some(ix));
+            let gate = execution.spec.approval_gate(Some(job.id.ix()));
             let gate = gate.and_then(|gate| nodes.iter().find(|node| node.key.ix == gate.gate));
-            let given = gate.map(|gate| gate.state.approvals.as_slice()).unwrap_or_default();
-            let of_job: Vec<EnvironmentProtection> = rules
-                .iter()
-                .filter(|rule| awaits(job.approval) && rule.protects(&environment.name))
-                .cloned()
-                .collect();
-            if !of_job.is_empty() || !given.is_empty() {
-                job.approvals = Some(ApprovalProgress::new(&of_job, given));
-            }
+            let is_awaited = awaits(job.approval);
+            let environment = job.environment.as_ref().map(|environment| environment.name.as_str());
+            let environment = environment.filter(|_| is_awaited);
+            let (progress, by_caller) = approval_of_job(execution, gate, (&rules, environment), caller);
+            job.approvals = progress;
+            job.caller_approval = by_caller.filter(|_| is_awaited && is_live && !job.status.is_terminal());
         }
         Ok(())
     }
+}
+
+/// Returns who approved a job with this gate and environment, under the rules of its repository, and what an approval by the caller
+/// would be. Nobody can approve a job whose environment is not known yet.
+pub(crate) fn approval_of_job(
+    execution: &ExecutionRecord,
+    gate: Option<&Node>,
+    (rules, environment): (&[EnvironmentProtection], Option<&str>),
+    caller: Option<&Caller>,
+) -> (Option<ApprovalProgress>, Option<CallerApproval>) {
+    let is_unknown = !rules.is_empty() && environment.is_some_and(|name| first_reference(name).is_some());
+    let is_for_job = |rule: &&EnvironmentProtection| environment.is_some_and(|name| rule.protects(name));
+    let of_job: Vec<EnvironmentProtection> = rules.iter().filter(is_for_job).cloned().collect();
+    let given = gate.map(|gate| gate.state.approvals.as_slice()).unwrap_or_default();
+    let has_approvals = !of_job.is_empty() || !given.is_empty();
+    let progress = has_approvals.then(|| ApprovalProgress::new(&of_job, given));
+    let repo = &execution.spec.repo;
+    let by_caller = caller.filter(|_| !is_unknown).map(|caller| {
+        let approver = caller.may_run_in(repo).then(|| caller.approver(repo));
+        caller_approval(&of_job, given, approver, execution.spec.starter())
+    });
+    (progress, by_caller)
 }

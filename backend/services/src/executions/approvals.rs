@@ -5,13 +5,13 @@ use crate::{
     access::caller::Caller,
     context::service_context::Context,
     error::{Error, Result},
-    ports::{ApprovalGate, Commit, ExecutionRecord, Node, NodeKey, NodeState, Write},
+    ports::{ApprovalGate, Commit, ExecutionRecord, Node, NodeBody, NodeKey, NodeState, Write},
 };
 use std::sync::Arc;
 use tidemill_core::access::protection::{
-    self, ApprovalOutcome, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection, Starter,
+    self, ApprovalOutcome, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection,
 };
-use tidemill_core::execution::status::JobStatus;
+use tidemill_core::execution::{failure::FailureKind, status::JobStatus, transition::JobState};
 use tidemill_core::{
     api::ApproveReply,
     ids::{ExecutionId, JobId},
@@ -92,11 +92,10 @@ impl ApprovalService {
         let gate = execution.spec.approval_gate(Some(node.key.ix)).ok_or_else(|| {
             Error::Conflict(format!("job `{}` does not wait for an approval", node.spec.name))
         })?;
-        if node.state.status().is_some_and(JobStatus::is_terminal) {
-            return Err(Error::Conflict(format!(
-                "job `{}` has ended; it is too late to approve it",
-                node.spec.name
-            )));
+        if let NodeBody::Job(item) = &node.state.body
+            && item.job.status.is_terminal()
+        {
+            return Err(Error::Conflict(too_late(&node.spec.name, &execution, &item.job)));
         }
         let planned = self.context.spec(node.key.execution, node.key.ix).await?.planned;
         if planned.condition.is_some() {
@@ -134,7 +133,7 @@ impl ApprovalService {
     ) -> Result<ApprovalOutcome> {
         let (spec, key) = (&execution.spec, gate_key(execution, gate));
         let approver = caller.approver(&spec.repo);
-        let starter = Starter { id: spec.started_by.as_deref(), name: spec.requested_by.as_deref() };
+        let starter = spec.starter();
         for _ in 0..MAX_ATTEMPTS {
             let gate = self.context.node(key).await?;
             let given = &gate.state.approvals;
@@ -188,6 +187,30 @@ fn check_live(execution: &ExecutionRecord) -> Result<()> {
         "execution {} has ended or was canceled; it is too late to approve it",
         execution.spec.id
     )))
+}
+
+/// Says what became of a job that has ended, and how to run it.
+fn too_late(name: &str, execution: &ExecutionRecord, job: &JobState) -> String {
+    let reason = job.failure.as_ref();
+    let message = reason.map(|reason| reason.message.as_str()).unwrap_or_default();
+    let fate = match job.status {
+        JobStatus::Success => "it has run and succeeded".to_owned(),
+        JobStatus::Canceled => "it was canceled".to_owned(),
+        JobStatus::Skipped if reason.is_some_and(|reason| reason.kind == FailureKind::NotApproved) => {
+            "nobody approved it before all other jobs had ended, so it was skipped".to_owned()
+        }
+        JobStatus::Skipped => {
+            format!("it was skipped: {}", message.strip_prefix("skipped: ").unwrap_or(message))
+        }
+        _ => format!("it has failed: {message}"),
+    };
+    let (spec, id) = (&execution.spec, execution.spec.id);
+    let when = if execution.state.status.is_terminal() { "" } else { "when the execution has ended, " };
+    format!(
+        "job `{name}` of {} #{} was not approved, because it is too late: {fate}. To run it, {when}retry it: \
+         tidemill retry {id} '{name}' --alone",
+        spec.pipeline_name, execution.run_number
+    )
 }
 
 /// Says why an approval does not count.

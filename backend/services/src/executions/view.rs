@@ -89,6 +89,7 @@ pub fn execution(
         jobs: jobs.collect(),
         includes: record.spec.facts.includes.clone(),
         cost_usd: execution_cost(nodes),
+        caller_may_run: false,
     }
 }
 
@@ -168,6 +169,7 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         child: None,
         after_stages: planned.after_stages.is_some_and(|stages| stages > 0),
         approvals: None,
+        caller_approval: None,
     }
 }
 

@@ -6,21 +6,40 @@ use crate::{
     access::caller::Caller,
     error::{Error, Result},
     executions::{
-        idempotency_keys::IdempotencyKey,
-        pipeline::discovery_start::{DiscoveryStart, start_discovery},
+        idempotency_keys::{CallerKey, IdempotencyKey, RecordedKey},
+        pipeline::discovery_start::{DiscoveryStart, start_discovery_for},
     },
 };
 use tidemill_core::{
     api::{ExecuteReply, RunPipelineRequest, Trigger},
     execution::{discovery::Discovery, facts::Facts},
+    ids::digest::json_digest,
 };
 
 impl DiscoveryService {
-    /// Starts the discovery. Its log says which execution it started.
-    pub async fn run_pipeline(&self, request: RunPipelineRequest, by: &Caller) -> Result<ExecuteReply> {
+    /// Starts the discovery. Its log says which execution it started. A request that is repeated with its key starts none.
+    pub async fn run_pipeline(
+        &self,
+        request: RunPipelineRequest,
+        by: &Caller,
+        key: Option<CallerKey>,
+    ) -> Result<ExecuteReply> {
         request.check().map_err(|error| Error::Unprocessable(error.to_string()))?;
-        let RunPipelineRequest { repo, path, branch, inputs } = request;
-        let repository = self.repositories.get(&repo).await?;
+        let repository = self.repositories.get(&request.repo).await?;
+        let RunPipelineRequest { path, branch, inputs, .. } = request;
+        let once = match key {
+            Some(key) => {
+                let identity = json_digest(&("run pipeline", repository.name(), &path, &branch, &inputs))
+                    .map_err(|error| Error::storage("deriving the key of a request", error))?;
+                (key.of_repository(&repository.url)?, identity)
+            }
+            None => {
+                let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
+                let key = RecordedKey::of(&key)?;
+                let identity = key.name.clone();
+                (key, identity)
+            }
+        };
         let default_branch = repository.default_branch().map(str::to_owned);
         let branch = branch.or_else(|| default_branch.clone());
         let fetch_ref =
@@ -40,7 +59,6 @@ impl DiscoveryService {
             started_by: by.starter_id(),
             parent: None,
         };
-        let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
-        start_discovery(&self.pipelines, &self.context, &repository, start, key).await
+        start_discovery_for(&self.pipelines, &self.context, &repository, start, once).await
     }
 }

@@ -104,3 +104,60 @@ async fn token_approves_only_where_a_rule_names_it() {
     assert_eq!(denied.status, StatusCode::FORBIDDEN, "{}", denied.body);
     assert_eq!(server.ok(BOOT, "POST", &url, Value::Null).await, json!({ "approved": true }));
 }
+
+/// The page of an execution, and the first page, say what each caller may do, so that they offer nothing that the server rejects.
+#[tokio::test]
+async fn views_say_what_the_caller_may_approve() {
+    let server = server_with("https://id.example.org");
+    let mut ann = signed_in(&server, Role::Developer, "ann").await;
+    let mut bob = signed_in(&server, Role::Developer, "bob").await;
+    let mut cas = signed_in(&server, Role::Developer, "cas").await;
+    let mut eve = signed_in(&server, Role::Viewer, "eve").await;
+    // May run other repositories, which does not count here.
+    let mut dan = signed_in(&server, Role::Viewer, "dan").await;
+    give(&server, Role::Developer, user("dan", Some("elsewhere"))).await;
+    let rule = json!({
+        "repo": "ours", "environment": "production", "approvals": 2,
+        "by": ["user:oidc:ann", "user:oidc:bob", "user:oidc:dan", "user:oidc:eve"], "exclude_starter": true
+    });
+    server.ok(BOOT, "POST", path::PROTECTIONS, rule).await;
+    let body = json!({ "pipeline": PIPELINE, "repo": "ours", "source": { "kind": "none" } });
+    let started = ann.call(&server, "POST", path::EXECUTE, body).await;
+    let execution = text(&started.body["execution_id"]);
+    let status = path::STATUS.replace("{executionId}", &execution);
+    let shown = async |browser: &mut Browser| {
+        let reply = browser.get(&server, &status).await;
+        assert_eq!(reply.headers["cache-control"], "private, no-store", "the view depends on the caller");
+        let view = reply.body;
+        let overview = browser.get(&server, path::OVERVIEW).await.body;
+        let (awaited, job) = (&overview["approvals"][0], &view["jobs"][0]);
+        assert_eq!(awaited["jobs"][0]["caller_approval"], job["caller_approval"]);
+        assert_eq!(awaited["jobs"][0]["approvals"], job["approvals"]);
+        assert_eq!(awaited["caller_may_run"], view["caller_may_run"]);
+        (view["caller_may_run"] == true, text(&job["caller_approval"]))
+    };
+    assert_eq!(shown(&mut ann).await, (true, "starter".to_owned()));
+    assert_eq!(shown(&mut bob).await, (true, "counts".to_owned()));
+    assert_eq!(shown(&mut cas).await, (true, "not_approver".to_owned()));
+    assert_eq!(shown(&mut eve).await, (false, "not_approver".to_owned()));
+    assert_eq!(shown(&mut dan).await, (false, "not_approver".to_owned()));
+    let by_token = deploy(&server, &execution).await;
+    assert_eq!(by_token["caller_approval"], "not_approver", "no rule names the token");
+    // What the view says is what the server does.
+    for (browser, expected) in [
+        (&mut ann, StatusCode::FORBIDDEN),
+        (&mut cas, StatusCode::FORBIDDEN),
+        (&mut eve, StatusCode::FORBIDDEN),
+        (&mut dan, StatusCode::FORBIDDEN),
+        (&mut bob, StatusCode::OK),
+    ] {
+        assert_eq!(approve(&server, browser, &by_token).await.status, expected);
+    }
+    assert_eq!(shown(&mut bob).await, (true, "given".to_owned()));
+    let job = deploy(&server, &execution).await;
+    assert_eq!(job["approvals"]["required"][0]["missing"], 1, "{job}");
+    let cancel = path::CANCEL_EXECUTION.replace("{executionId}", &execution);
+    assert_eq!(eve.call(&server, "POST", &cancel, Value::Null).await.status, StatusCode::FORBIDDEN);
+    assert!(cas.call(&server, "POST", &cancel, Value::Null).await.status.is_success());
+    assert!(deploy(&server, &execution).await.get("caller_approval").is_none(), "it is over");
+}

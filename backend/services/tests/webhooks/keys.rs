@@ -152,3 +152,55 @@ async fn run_with_other_facts_starts_another_execution() {
         assert_eq!(view["execution"]["kind"], "run_pipeline");
     }
 }
+
+/// A request to run a pipeline of a branch whose reply was lost is sent again with its key, and starts nothing more.
+#[tokio::test]
+async fn repeated_run_of_a_branch_starts_one_discovery() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let own = token(&server, "own", URL).await;
+        let other = token(&server, "other", URL).await;
+        let run = async |token: &str, key: Option<&str>, body: Value| {
+            let mut request = Request::post(path::RUN_PIPELINE)
+                .header("authorization", format!("Bearer {token}"))
+                .header("content-type", "application/json");
+            if let Some(key) = key {
+                request = request.header("idempotency-key", key);
+            }
+            let (status, reply) = server.send(request.body(Body::from(body.to_string())).unwrap()).await;
+            (status, reply["execution_id"].as_str().map(str::to_owned), reply["type"].clone())
+        };
+        let body = json!({ "repo": URL, "path": "p/ci.yml", "branch": "topic", "inputs": { "level": 7 } });
+        let (status, first, _) = run(&own, Some("k"), body.clone()).await;
+        assert_eq!(status, StatusCode::CREATED);
+        let spelled_differently = json!({ "repo": "git@git.example.org:team/app.git", "path": "p/ci.yml",
+                                          "branch": "topic", "inputs": { "level": 7 } });
+        for again in [body.clone(), spelled_differently] {
+            let (status, same, _) = run(&own, Some("k"), again).await;
+            assert_eq!((status, same), (StatusCode::OK, first.clone()));
+        }
+        let repeated =
+            futures_util::future::join_all((0..8).map(|_| run(&own, Some("many"), body.clone()))).await;
+        let created = repeated.iter().filter(|(status, ..)| *status == StatusCode::CREATED).count();
+        assert_eq!(created, 1, "{repeated:?}");
+        // The end of the discovery changes nothing: the key stays.
+        let discovery = server.claim().await.unwrap();
+        server.finish(&discovery, true).await;
+        assert_eq!(run(&own, Some("k"), body.clone()).await.1, first);
+        let another = json!({ "repo": URL, "path": "p/other.yml", "branch": "topic" });
+        let (status, _, kind) = run(&own, Some("k"), another).await;
+        assert_eq!((status, kind), (StatusCode::CONFLICT, json!("tidemill:key-reused")));
+        assert_eq!(run(&own, Some(""), body.clone()).await.0, StatusCode::BAD_REQUEST);
+        // Another token, and a request without a key, are other requests.
+        let mut ids: Vec<_> = [first, repeated[0].1.clone()].into();
+        for (token, key) in [(&other, Some("k")), (&own, None), (&own, None)] {
+            let (status, id, _) = run(token, key, body.clone()).await;
+            assert_eq!(status, StatusCode::CREATED);
+            assert!(!ids.contains(&id), "{id:?}");
+            ids.push(id);
+        }
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await;
+        let runs = audit["entries"].as_array().unwrap().iter();
+        assert_eq!(runs.filter(|entry| entry["action"] == "pipeline.run").count(), 5, "{audit}");
+    }
+}

@@ -8,5 +8,6 @@ mod examples;
 mod kept;
 mod keys;
 mod outbox;
+mod overview;
 mod schedules;
 mod server;

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tidemill_core::time::Timestamp;
 use tidemill_services::error::Result;
@@ -11,7 +14,11 @@ use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
 
 /// Documents in memory.
 #[derive(Debug, Default)]
-pub struct MemoryDocuments(Mutex<DocumentsState>);
+pub struct MemoryDocuments {
+    state: Mutex<DocumentsState>,
+    /// Number of reads: of a document, or of a page of a listing.
+    reads: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct DocumentsState {
@@ -20,14 +27,21 @@ struct DocumentsState {
 }
 
 impl MemoryDocuments {
+    /// Returns how many reads there were so far: of a document, or of a page of a listing.
+    #[must_use]
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, DocumentsState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Documents for MemoryDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.lock().documents.get(key).cloned())
     }
 
@@ -59,6 +73,7 @@ impl Documents for MemoryDocuments {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let inner = self.lock();
         let of_kind = inner.documents.values().filter(|document| document.key.kind == kind);
         let mut documents: Vec<Document> = of_kind

@@ -1,15 +1,17 @@
-//! `repo deliveries` and `repo schedules`: the last deliveries of a webhook, and the schedules of pipelines.
+//! `repo deliveries`, `repo schedules` and `repo run`: the last deliveries of a webhook, the schedules of pipelines, and starting a
+//! pipeline of a branch.
 
 use crate::{
-    args::{Deliveries, Schedules},
+    args::{Deliveries, RunOfRepo, Schedules},
     deployment::{Deployment, query_encoded},
     failure::Outcome,
     output::{self, Printable},
+    pipeline::file,
 };
 use std::io::Write;
 use tidemill_core::api::{
-    DeliveryList, DeliveryOutcome, DeliveryView, ExecuteReply, RedeliverRequest, RunScheduleRequest,
-    ScheduleList, path,
+    DeliveryList, DeliveryOutcome, DeliveryView, ExecuteReply, InputValue, RedeliverRequest,
+    RunPipelineRequest, RunScheduleRequest, ScheduleList, path,
 };
 use tidemill_core::repository::registration::WebhookReply;
 
@@ -65,6 +67,29 @@ fn line(delivery: &DeliveryView) -> String {
         delivery.received_at,
         Printable(event)
     )
+}
+
+/// Starts a pipeline of a registered repository at the head of a branch. A repeated request of the same command starts it once.
+pub async fn run(deployment: &Deployment, args: &RunOfRepo) -> Outcome {
+    let inputs = file::input_pairs(&args.inputs)?;
+    let request = RunPipelineRequest {
+        repo: args.url.clone(),
+        path: args.file.clone(),
+        branch: args.branch.clone(),
+        inputs: inputs.into_iter().map(|(name, value)| (name, InputValue::Text(value))).collect(),
+    };
+    let reply: ExecuteReply = deployment.start(path::RUN_PIPELINE, &request, true).await?;
+    output::print_reply(args.format.is_json(), &reply, || {
+        let branch = args.branch.as_deref().map(|name| format!(" of {}", Printable(name)));
+        format!(
+            "execution {} reads {}{} and starts it; its log names what it started:\n  {}",
+            reply.execution_id,
+            Printable(&args.file),
+            branch.unwrap_or_else(|| " of the default branch".to_owned()),
+            deployment.hints().logs(reply.execution_id)
+        )
+    })?;
+    Ok(())
 }
 
 /// Lists schedules, or starts one of them.

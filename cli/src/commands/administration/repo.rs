@@ -50,6 +50,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
         }
         RepoAction::Deliveries(args) => deliveries::deliveries(&deployment, args).await?,
         RepoAction::Schedules(args) => deliveries::schedules(&deployment, args).await?,
+        RepoAction::Run(args) => deliveries::run(&deployment, args).await?,
         RepoAction::Redeliver { url, format } => {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =

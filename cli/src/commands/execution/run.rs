@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
-    deployment::{Deployment, query_encoded},
+    deployment::Deployment,
     execution::{
         LogRequest, print_log, repository, select, show_result,
         watch::{self, OnInterrupt},
@@ -16,6 +16,7 @@ use crate::{
     output::{LogOutput, Printable},
     pipeline::{
         elsewhere::Elsewhere,
+        external,
         file::{self, FileContext, PipelineFile},
         git_facts,
     },
@@ -27,7 +28,7 @@ use indexmap::IndexMap;
 use std::{collections::HashSet, path::Path};
 use tidemill_core::execution::{
     assignment::{Origin, Preparation},
-    facts::{CommitDetails, ExternalVariables, Facts},
+    facts::{CommitDetails, Facts},
     report::jobs_named,
     status::{ExecutionStatus, JobStatus},
 };
@@ -157,13 +158,10 @@ async fn plan(
         None => git_facts::WorkingTree::read(Path::new(".")),
     };
     let refs = facts(args, resolved, tree.facts(git_facts::RequiredFacts::default()))?;
-    let path = format!("{}?repo={}&protected={}", path::VARIABLES, query_encoded(&repo), refs.is_protected());
-    let mut external: ExternalVariables = deployment.get(&path).await?;
-    external.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
-    // What is set for this run wins.
-    external.hidden.retain(|name| !variables.contains_key(name));
-    external.of_environments.retain(|name| !variables.contains_key(name));
-    external.values.extend(variables.clone());
+    let mut given = external::of_deployment(deployment, &repo, refs.is_protected()).await?;
+    given.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
+    external::add_given(&mut given, variables);
+    let external = given;
     let gitlab = match resolved {
         Some(sources) if args.file.file.is_none() => {
             let event = facts(args, resolved, tree.facts(git_facts::RequiredFacts::ALL))?;

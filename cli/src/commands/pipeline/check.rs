@@ -9,9 +9,11 @@ use crate::{
     pipeline::{
         children::{self, CheckedChild},
         elsewhere::Elsewhere,
+        external,
         file::{self, FileContext, UnsetVariables},
         git_facts,
     },
+    settings::Settings,
 };
 use serde_json::{Value, json};
 use std::{
@@ -33,9 +35,14 @@ struct CheckedFile {
     diagnostics: Vec<Diagnostic>,
 }
 
-/// `tidemill check`.
-pub fn check(args: &Check) -> Outcome {
-    let values = file::variables(&args.variables)?;
+/// `tidemill check`. With the settings of a server, what it sets for the repository counts as set.
+pub fn check(args: &Check, server: Option<&Settings>) -> Outcome {
+    let mut external = match server {
+        // As for a push to the default branch.
+        Some(settings) => external::of_server(settings, &repository::address(None)?, true)?,
+        None => ExternalVariables::default(),
+    };
+    external::add_given(&mut external, &file::variables(&args.variables)?);
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
@@ -46,7 +53,7 @@ pub fn check(args: &Check) -> Outcome {
     let is_gitlab =
         |path: &PathBuf| file::FileFormat::of(path, args.file.gitlab, true) != file::FileFormat::Native;
     let context = FileContext {
-        external: ExternalVariables { values, ..ExternalVariables::default() },
+        external,
         inputs: file::inputs(&args.variables)?,
         elsewhere: Elsewhere::new(&args.include, None),
         // Native files are the same for all events.

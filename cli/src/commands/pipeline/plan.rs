@@ -7,9 +7,11 @@ use crate::{
     output::{self, Printable},
     pipeline::{
         elsewhere::Elsewhere,
+        external,
         file::{self, FileContext, FileFormat},
         git_facts,
     },
+    settings::Settings,
     view::format::duration,
 };
 use std::{io::Write, path::Path};
@@ -23,12 +25,20 @@ use tidemill_core::{
     },
 };
 
-/// `tidemill plan`.
-pub fn plan(args: &PlanArgs) -> Outcome {
-    let variables = file::variables(&args.variables)?;
-    let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
+/// `tidemill plan`. With the settings of a server, the plan has what it sets for the repository.
+pub fn plan(args: &PlanArgs, server: Option<&Settings>) -> Outcome {
     let here = Path::new(".");
     let tree = git_facts::WorkingTree::read(here);
+    let mut external = match server {
+        Some(settings) => {
+            let refs = tree.facts(git_facts::RequiredFacts::default());
+            let refs = git_facts::override_with(&args.facts, here, refs)?;
+            external::of_server(settings, &repository::address(None)?, refs.is_protected())?
+        }
+        None => ExternalVariables::default(),
+    };
+    let variables = file::variables(&args.variables)?;
+    external::add_given(&mut external, &variables);
     let event = if file::is_gitlab(&args.file) {
         let facts = tree.facts(git_facts::RequiredFacts::ALL);
         let facts = git_facts::override_with(&args.facts, here, facts)?;
@@ -37,7 +47,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         None
     };
     let context = FileContext {
-        external,
+        external: external.clone(),
         inputs: file::inputs(&args.variables)?,
         elsewhere: Elsewhere::new(&args.include, None),
         event,
@@ -48,6 +58,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let facts = git_facts::override_with(&args.facts, here, of_tree)?;
     let repo = repository::address(None).unwrap_or_default();
     let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    facts.add_external(external);
     let inputs = if facts.comment.is_some() {
         event_inputs(&file.pipeline.on, &facts).map_err(|why| {
             Failure::usage(format!("--comment does not start {}: {}", file.name, Printable(why.to_string())))

@@ -1,8 +1,9 @@
 //! The decision about approvals, over all small cases.
 
 use super::{
-    ANY_PERSON, ApprovalProgress, ApprovalRejection, Approver, EnvironmentProtection, GivenApproval,
-    MAX_GIVEN, ProtectEnvironmentRequest, ProtectionError, Starter, approve, is_approved,
+    ANY_PERSON, ApprovalProgress, ApprovalRejection, Approver, CallerApproval, EnvironmentProtection,
+    GivenApproval, MAX_GIVEN, ProtectEnvironmentRequest, ProtectionError, Starter, approve, caller_approval,
+    is_approved,
 };
 use crate::{
     access::roles::{Person, Role},
@@ -77,6 +78,8 @@ fn job_is_approved_exactly_when_enough_selected_people_have_approved() {
                         let counts = selected.contains(&step) && !(exclude_starter && step == 0);
                         let was_approved = expected.len() >= approvals as usize;
                         let outcome = approve(&rules, &given, approvers[step], starter("oidc:#ann"), NOW);
+                        let shown =
+                            caller_approval(&rules, &given, Some(approvers[step]), starter("oidc:#ann"));
                         cases += 1;
                         if !was_approved && !counts {
                             let reason = if selected.contains(&step) {
@@ -85,11 +88,21 @@ fn job_is_approved_exactly_when_enough_selected_people_have_approved() {
                                 ApprovalRejection::NotApprover
                             };
                             assert_eq!(outcome, Err(reason));
+                            let is_starter = reason == ApprovalRejection::Starter;
+                            let expected = if is_starter {
+                                CallerApproval::Starter
+                            } else {
+                                CallerApproval::NotApprover
+                            };
+                            assert_eq!(shown, expected);
                             continue;
                         }
                         let is_new = !was_approved && expected.insert(step);
                         let outcome = outcome.unwrap();
                         assert_eq!(outcome.changed, is_new);
+                        let counts = is_new || was_approved;
+                        let as_shown = if counts { CallerApproval::Counts } else { CallerApproval::Given };
+                        assert_eq!(shown, as_shown);
                         assert_eq!(outcome.is_approved, expected.len() >= approvals as usize);
                         given = outcome.given;
                         assert_eq!(given.len(), expected.len());
@@ -118,6 +131,9 @@ fn every_matching_rule_must_have_its_approvals() {
     let both = person("cas", &["oidc:ops", "oidc:security"]);
     assert!(approve(&rules, &[], by(&both), Starter::default(), NOW).unwrap().is_approved);
     assert!(is_approved(&[], &[]), "nothing is protected");
+    let nobody = caller_approval(&[], &[], None, Starter::default());
+    assert_eq!(nobody, CallerApproval::NotApprover, "whoever may not run the job does not approve it");
+    assert_eq!(caller_approval(&[], &[], Some(by(&ann)), Starter::default()), CallerApproval::Counts);
 }
 
 #[test]

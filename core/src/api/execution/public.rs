@@ -30,12 +30,18 @@ impl ExecutionView {
     /// Returns the execution without what only members of the repository may see, such as workers and their labels.
     #[must_use]
     pub fn for_anyone(self) -> Self {
-        let mut view =
-            Self { execution: self.execution.for_anyone(), includes: Vec::new(), cost_usd: None, ..self };
+        let mut view = Self {
+            execution: self.execution.for_anyone(),
+            includes: Vec::new(),
+            cost_usd: None,
+            caller_may_run: false,
+            ..self
+        };
         for job in &mut view.jobs {
             job.runs_on.clear();
             job.waits_for_place = None;
             job.approvals = None;
+            job.caller_approval = None;
             job.child = None;
             // Its name and address may have values of variables.
             job.environment = None;

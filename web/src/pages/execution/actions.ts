@@ -1,7 +1,6 @@
 // What a user can do with an execution or a job in its present state, and the calls for that.
 import { post } from "../../api/client";
 import { once } from "../../api/idempotency";
-import { mayRun } from "../../api/session";
 import type { ExecutionView, JobView } from "../../api/types";
 import { hasEnded } from "../../domain/status";
 import { navigate, to } from "../../router/router";
@@ -15,7 +14,8 @@ export interface ExecutionActions {
 
 export function executionActions(view: ExecutionView): ExecutionActions {
   const { execution } = view;
-  if (!mayRun.value) return { approve: false, cancel: false, retryUnsuccessful: false, retryAll: false };
+  if (view.caller_may_run !== true)
+    return { approve: false, cancel: false, retryUnsuccessful: false, retryAll: false };
   const ended = hasEnded(execution.status);
   const pipeline = execution.kind === "run_pipeline";
   return {
@@ -33,13 +33,12 @@ export interface JobActions {
 }
 
 export function jobActions(job: JobView, view: ExecutionView): JobActions {
-  if (!mayRun.value) return { approve: false, cancel: false, retry: false };
+  if (view.caller_may_run !== true) return { approve: false, cancel: false, retry: false };
   const executionEnded = hasEnded(view.execution.status);
   const notApproved = job.failure_reason?.kind === "not_approved";
   return {
     approve:
-      (job.status === "PENDING" && job.approval === "awaited" && !executionEnded) ||
-      (executionEnded && notApproved),
+      (job.approval === "awaited" && job.caller_approval === "counts") || (executionEnded && notApproved),
     cancel: !hasEnded(job.status) && view.execution.cancel_requested !== true,
     retry: executionEnded && view.execution.kind === "run_pipeline" && !notApproved,
   };

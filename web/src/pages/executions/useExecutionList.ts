@@ -1,12 +1,11 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get } from "../../api/client";
+import { PAGE } from "../../api/first_list";
 import { ListEvents } from "../../api/list_events";
 import { poll } from "../../api/polling";
 import type { ExecutionSummary, ListQuery } from "../../api/types";
 import { asApiError } from "../../components/useLive";
 import { type ExecutionFilter, listQuery, mergeExecutions, mergeFirstPage } from "../../domain/executions";
-
-const PAGE = 100;
 
 /** After so many pages in a row without a match, older ones are read only if the user asks for that. */
 const MAX_EMPTY_PAGES = 2;

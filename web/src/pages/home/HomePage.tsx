@@ -2,60 +2,59 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { get } from "../../api/client";
 import { ListEvents } from "../../api/list_events";
+import { mayRun } from "../../api/session";
 import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
 import { ExecutionRow } from "../../components/ExecutionRow";
 import { Icon } from "../../components/Icon";
 import { StatusIcon } from "../../components/StatusIcon";
 import { useLive } from "../../components/useLive";
-import { baseName } from "../../domain/graph";
-import { shortRepo } from "../../domain/names";
+import { type ApprovalRow, approvalRows } from "../../domain/awaited";
 import { to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { RepositoryCard } from "./RepositoryCard";
 
-interface ApprovalRow {
-  readonly href: string;
-  readonly name: string;
-  readonly detail: string;
-}
-
-/** One row for each execution, job or matrix that waits. */
-function approvalRows(approvals: Overview["approvals"]): ApprovalRow[] {
-  return approvals.flatMap(({ execution, jobs }) => {
-    const title = `${execution.pipeline_name} #${execution.run_number}`;
-    const detail = [title, shortRepo(execution.repo), execution.branch]
-      .filter((part) => part != null)
-      .join(" · ");
-    if (jobs.length === 0) return [{ href: to.execution(execution.id), name: title, detail }];
-    const groups = new Map<string, string[]>();
-    for (const job of jobs) groups.set(baseName(job), [...(groups.get(baseName(job)) ?? []), job]);
-    return [...groups].map(([name, members]) => {
-      const [first] = members;
-      return members.length === 1 && first !== undefined
-        ? { href: to.job(execution.id, first), name: first, detail }
-        : { href: to.execution(execution.id), name: `${name} (${members.length} variants)`, detail };
-    });
-  });
-}
-
-function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Element | null {
-  if (approvals.length === 0) return null;
+function ApprovalList({
+  id,
+  title,
+  rows,
+}: {
+  id: string;
+  title: string;
+  rows: readonly ApprovalRow[];
+}): JSX.Element | null {
+  if (rows.length === 0) return null;
   return (
-    <section aria-labelledby="approvals">
-      <h2 id="approvals">Waiting for approval</h2>
+    <section aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
       <ul class="card rows">
-        {approvalRows(approvals).map((row) => (
+        {rows.map((row) => (
           <li key={row.href}>
             <a class="approval-row" href={row.href}>
               <StatusIcon tone="approval" />
               <strong>{row.name}</strong>
+              {row.progress !== null && <span>{row.progress}</span>}
               <span class="dim cut">{row.detail}</span>
             </a>
           </li>
         ))}
       </ul>
     </section>
+  );
+}
+
+/** What waits for an approval: first what the viewer may approve. */
+function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Element {
+  const rows = approvalRows(approvals);
+  return (
+    <>
+      <ApprovalList id="approvals" title="Waiting for approval" rows={rows.filter((row) => row.isMine)} />
+      <ApprovalList
+        id="approvals-of-others"
+        title="Waiting for the approval of others"
+        rows={rows.filter((row) => !row.isMine)}
+      />
+    </>
   );
 }
 
@@ -144,10 +143,12 @@ export function HomePage(): JSX.Element {
     <main id="main" tabIndex={-1}>
       <div class="page-head">
         <h1>Home</h1>
-        <a class="button" href={to.start()}>
-          <Icon name="play" />
-          Start an execution
-        </a>
+        {mayRun.value && (
+          <a class="button" href={to.start()}>
+            <Icon name="play" />
+            Start an execution
+          </a>
+        )}
       </div>
       {error !== null && <ErrorNote error={error} retry={refresh} />}
       {value === null && error === null && <p class="dim">Loading…</p>}

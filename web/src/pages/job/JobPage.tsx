@@ -8,6 +8,7 @@ import { Icon } from "../../components/Icon";
 import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
 import { Duration } from "../../components/Time";
 import { useExecution } from "../../components/useExecution";
+import { callerNote } from "../../domain/approvals";
 import { executionTone, jobExplanation, jobTone, nextFailed, toneText } from "../../domain/status";
 import { LogView } from "../../log/LogView";
 import { address, navigate, setFragment, to } from "../../router/router";
@@ -151,6 +152,7 @@ function Job({
   const asked = Number(address.value.query.get("attempt") ?? job.attempt);
   const attempt = Number.isInteger(asked) && asked >= 1 && asked <= job.attempt ? asked : job.attempt;
   const explanation = jobExplanation(job);
+  const note = callerNote(job.caller_approval);
   return (
     <>
       <header class="execution-header">
@@ -162,6 +164,7 @@ function Job({
         {explanation !== "" && <p class={tone === "failed" ? "failed-text" : "soft"}>{explanation}</p>}
         <Facts job={job} view={view} />
         {job.approvals != null && <ApprovalState progress={job.approvals} />}
+        {note !== null && <p class="soft">{note}</p>}
         <NextFailed job={job} view={view} />
         <Attempts job={job} view={view} shown={attempt} />
       </header>

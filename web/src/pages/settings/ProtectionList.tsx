@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { get, post } from "../../api/client";
+import { mayAdminister } from "../../api/session";
 import { ActionButton } from "../../components/ActionButton";
 import { Age } from "../../components/Time";
 import { approverText, protectRequest } from "../../domain/approvals";
@@ -88,7 +89,7 @@ export function ProtectionsOf({ repo }: { repo: string }): JSX.Element {
       <p class="soft">
         A job that names one of them starts once it has the approvals that the rule requires.
       </p>
-      {pages.error === null && <ProtectionForm repo={repo} added={pages.reload} />}
+      {pages.error === null && mayAdminister.value && <ProtectionForm repo={repo} added={pages.reload} />}
       <ListFrame
         label="Protected environments"
         pages={pages}
@@ -103,19 +104,20 @@ export function ProtectionsOf({ repo }: { repo: string }): JSX.Element {
           { name: "Set by", cell: (rule) => rule.set_by },
           {
             name: "Change",
-            cell: (rule) => (
-              <ActionButton
-                kind="small"
-                confirm="Really remove?"
-                run={async () => {
-                  const body = { repo, environment: rule.environment };
-                  await post("/api/environment/unprotect", { body });
-                  pages.reload();
-                }}
-              >
-                Remove
-              </ActionButton>
-            ),
+            cell: (rule) =>
+              mayAdminister.value && (
+                <ActionButton
+                  kind="small"
+                  confirm="Really remove?"
+                  run={async () => {
+                    const body = { repo, environment: rule.environment };
+                    await post("/api/environment/unprotect", { body });
+                    pages.reload();
+                  }}
+                >
+                  Remove
+                </ActionButton>
+              ),
           },
         ]}
       />

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { get, post } from "../../api/client";
+import { mayRun } from "../../api/session";
 import type { ScheduleView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { DataTable } from "../../components/DataTable";
@@ -71,17 +72,18 @@ export function ScheduleList(): JSX.Element {
           },
           {
             name: "Change",
-            cell: ({ repo, path, index }) => (
-              <ActionButton
-                kind="small"
-                run={async () => {
-                  const reply = await post("/api/schedule/run", { body: { repo, path, index } });
-                  navigate(to.execution(reply.execution_id));
-                }}
-              >
-                Run now
-              </ActionButton>
-            ),
+            cell: ({ repo, path, index }) =>
+              mayRun.value && (
+                <ActionButton
+                  kind="small"
+                  run={async () => {
+                    const reply = await post("/api/schedule/run", { body: { repo, path, index } });
+                    navigate(to.execution(reply.execution_id));
+                  }}
+                >
+                  Run now
+                </ActionButton>
+              ),
           },
         ]}
       />

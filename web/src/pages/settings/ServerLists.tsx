@@ -1,6 +1,7 @@
 // Lists of the whole server.
 import type { JSX } from "preact";
 import { get, post, remove } from "../../api/client";
+import { mayRun } from "../../api/session";
 import { ActionButton } from "../../components/ActionButton";
 import { Age } from "../../components/Time";
 import { shortRepo } from "../../domain/names";
@@ -105,17 +106,18 @@ export function DeadLetterList(): JSX.Element {
         { name: "Reason", cell: (letter) => letter.job.failure_reason?.message ?? "" },
         {
           name: "Change",
-          cell: (letter) => (
-            <ActionButton
-              kind="small"
-              run={async () => {
-                await post("/api/job/dismiss/{jobId}", { path: { jobId: letter.job.id } });
-                pages.reload();
-              }}
-            >
-              Dismiss
-            </ActionButton>
-          ),
+          cell: (letter) =>
+            mayRun.value && (
+              <ActionButton
+                kind="small"
+                run={async () => {
+                  await post("/api/job/dismiss/{jobId}", { path: { jobId: letter.job.id } });
+                  pages.reload();
+                }}
+              >
+                Dismiss
+              </ActionButton>
+            ),
         },
       ]}
     />

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type ApiError, get, post } from "../../api/client";
+import { once } from "../../api/idempotency";
 import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
 import { Icon } from "../../components/Icon";
@@ -67,7 +68,7 @@ function Form({ repositories }: { repositories: Overview["repositories"] }): JSX
       ...(branch === "" ? {} : { branch }),
       inputs: read === null ? {} : inputValues(read.fields, texts),
     };
-    const reply = await post("/api/repository/run", { body });
+    const reply = await once(body, (headers) => post("/api/repository/run", { body, headers }));
     navigate(to.execution(reply.execution_id));
   };
   const submit = (event: Event): void => {

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { get, post } from "../../api/client";
+import { mayAdminister } from "../../api/session";
 import type { WorkerView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { DataTable } from "../../components/DataTable";
@@ -91,6 +92,7 @@ export function WorkersPage(): JSX.Element {
             {
               name: "Change",
               cell: (worker) =>
+                mayAdminister.value &&
                 worker.online &&
                 !worker.draining && (
                   <ActionButton

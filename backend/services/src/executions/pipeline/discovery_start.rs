@@ -40,6 +40,20 @@ pub(crate) async fn start_discovery(
     start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
+    let key = RecordedKey::of(&key)?;
+    // The key alone identifies the request, so the execution found under it always matches.
+    let request = key.name.clone();
+    start_discovery_for(pipelines, context, at, start, (key, request)).await
+}
+
+/// Like [`start_discovery`], with a key of any kind, and the identity of the request that has it.
+pub(crate) async fn start_discovery_for(
+    pipelines: &PipelineExecutionService,
+    context: &Context,
+    at: &Repository,
+    start: DiscoveryStart,
+    (key, request): (RecordedKey, String),
+) -> Result<ExecuteReply> {
     let DiscoveryStart { facts, discovery, requested_by: by, started_by, parent } = start;
     let is_child = parent.is_some();
     let plan = plan(discovery.clone());
@@ -79,9 +93,6 @@ pub(crate) async fn start_discovery(
         trace: None,
         parent,
     };
-    // The key alone identifies the request, so the execution found under it always matches.
-    let key = RecordedKey::of(&key)?;
-    let request = key.name.clone();
     let (group, approved) = (None, Vec::new());
     let options = CreateOptions { request, key: Some(key), group, hold: false, approved, is_child };
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await

@@ -2,13 +2,13 @@
 
 use super::service::PipelineExecutionService;
 use crate::{
+    access::{caller::Caller, protections::approval_of_job},
     error::Result,
     ports::{ApprovalGate, ExecutionRecord, Node},
 };
 use futures_util::future::try_join_all;
-use tidemill_core::api::{AwaitedApproval, ExecutionSummary, ListQuery, Overview};
+use tidemill_core::api::{AwaitedApproval, AwaitedJob, ListQuery, Overview};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
-use tidemill_core::records::{failed_discoveries, is_last_discovery};
 use tidemill_core::scheduler::condition_holds;
 
 /// Maximum number of executions of each status.
@@ -19,8 +19,8 @@ const MAX_CHECKED: usize = 20;
 const CHECKED_AT_ONCE: usize = 5;
 
 impl PipelineExecutionService {
-    /// Returns the overview of all repositories, or of one.
-    pub async fn overview(&self, repo: Option<&str>) -> Result<Overview> {
+    /// Returns the overview of all repositories, or of one, and what `caller` may approve.
+    pub async fn overview(&self, repo: Option<&str>, caller: Option<&Caller>) -> Result<Overview> {
         let newest = async |status| {
             let query = ListQuery {
                 repo: repo.map(str::to_owned),
@@ -30,24 +30,24 @@ impl PipelineExecutionService {
             };
             self.context.stores.records.executions(&query).await.map(|(executions, _)| executions)
         };
-        let (repositories, running, pending, failed) = tokio::try_join!(
+        let (repositories, running, pending) = tokio::try_join!(
             self.context.activities(repo),
             newest(ExecutionStatus::Running),
-            newest(ExecutionStatus::Pending),
-            newest(ExecutionStatus::Failed)
+            newest(ExecutionStatus::Pending)
         )?;
-        let failed = failed_discoveries(&failed, self.context.now());
-        let failed_discoveries = try_join_all(failed.into_iter().map(|one| self.last_discovery(one))).await?;
-        let failed_discoveries = failed_discoveries.into_iter().flatten().collect();
+        let live = running.iter().chain(&pending);
+        let failed_discoveries = self.context.failed_discoveries(repo, live).await?;
+        let is_visible =
+            |execution: &ExecutionRecord| caller.is_none_or(|caller| caller.can_read(&execution.spec.repo));
         let with_approvals: Vec<&ExecutionRecord> = pending
             .iter()
             .chain(&running)
-            .filter(|execution| !execution.spec.approvals.is_empty())
+            .filter(|execution| !execution.spec.approvals.is_empty() && is_visible(execution))
             .take(MAX_CHECKED)
             .collect();
         let mut approvals = Vec::new();
         for batch in with_approvals.chunks(CHECKED_AT_ONCE) {
-            let checks = batch.iter().map(|execution| Box::pin(self.awaited_approval(execution)));
+            let checks = batch.iter().map(|execution| Box::pin(self.awaited_approval(execution, caller)));
             approvals.extend(try_join_all(checks).await?.into_iter().flatten());
         }
         let summaries =
@@ -56,20 +56,12 @@ impl PipelineExecutionService {
         Ok(Overview { repositories, running, pending, approvals, failed_discoveries })
     }
 
-    /// Returns a failed discovery if it is the last one of its branch.
-    async fn last_discovery(&self, failed: &ExecutionRecord) -> Result<Option<ExecutionSummary>> {
-        let query = ListQuery {
-            repo: Some(failed.spec.repo.clone()),
-            branch: failed.spec.branch.clone(),
-            limit: Some(MAX_OF_STATUS),
-            ..ListQuery::default()
-        };
-        let (newest, _) = self.context.stores.records.executions(&query).await?;
-        Ok(is_last_discovery(failed, &newest).then(|| failed.summary()))
-    }
-
     /// Returns the approval that a live execution waits for, if any.
-    async fn awaited_approval(&self, execution: &ExecutionRecord) -> Result<Option<AwaitedApproval>> {
+    async fn awaited_approval(
+        &self,
+        execution: &ExecutionRecord,
+        caller: Option<&Caller>,
+    ) -> Result<Option<AwaitedApproval>> {
         let id = execution.spec.id;
         let approvals = &execution.spec.approvals;
         let ixs: Vec<u32> =
@@ -83,17 +75,43 @@ impl PipelineExecutionService {
         let awaited: Vec<&ApprovalGate> = approvals.iter().filter(|approval| is_awaited(approval)).collect();
         let mut jobs = Vec::new();
         if !awaited.iter().any(|approval| approval.job.is_none()) {
-            let waiting: Vec<&Node> = awaited.iter().filter_map(|approval| node(approval.job?)).collect();
-            for job in waiting {
-                if self.can_be_approved(job).await? {
-                    jobs.push(job.spec.name.clone());
+            let mut waiting = Vec::new();
+            for approval in awaited {
+                if let Some(job) = approval.job.and_then(node)
+                    && self.can_be_approved(job).await?
+                {
+                    waiting.push((job, node(approval.gate)));
                 }
             }
-            if jobs.is_empty() {
+            if waiting.is_empty() {
                 return Ok(None);
             }
+            jobs = self.awaited_jobs(execution, waiting, caller).await?;
         }
-        Ok(Some(AwaitedApproval { execution: execution.summary(), jobs }))
+        let caller_may_run = caller.is_some_and(|caller| caller.may_run_in(&execution.spec.repo));
+        Ok(Some(AwaitedApproval { execution: execution.summary(), jobs, caller_may_run }))
+    }
+
+    /// Returns jobs that wait for an approval, each given with its gate, with what is missing.
+    async fn awaited_jobs(
+        &self,
+        execution: &ExecutionRecord,
+        waiting: Vec<(&Node, Option<&Node>)>,
+        caller: Option<&Caller>,
+    ) -> Result<Vec<AwaitedJob>> {
+        let mut environments = Vec::with_capacity(waiting.len());
+        for (job, _) in &waiting {
+            environments.push(self.context.environment_name(execution, job).await?);
+        }
+        let is_protected = environments.iter().any(Option::is_some);
+        let repo = &execution.spec.repo;
+        let rules = if is_protected { self.context.protections_of(repo).await? } else { Vec::new() };
+        let jobs = waiting.into_iter().zip(environments).map(|((job, gate), environment)| {
+            let of_job = (rules.as_slice(), environment.as_deref());
+            let (approvals, caller_approval) = approval_of_job(execution, gate, of_job, caller);
+            AwaitedJob { name: job.spec.name.clone(), approvals, caller_approval }
+        });
+        Ok(jobs.collect())
     }
 
     /// Whether a manual job has not ended, and its condition on outputs, if it has one, holds.

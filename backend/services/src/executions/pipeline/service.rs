@@ -91,6 +91,18 @@ impl PipelineExecutionService {
 
     /// Returns an execution with its jobs. If its revision is `known`, waits for another one for at most `wait_ms`.
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<VersionedView> {
+        self.view_for(None, id, known, wait_ms).await
+    }
+
+    /// Like [`Self::view`], and the view says what `caller` may do. That is no part of its revision: who changes roles or rules sees
+    /// the effect with the next change of the execution.
+    pub async fn view_for(
+        &self,
+        caller: Option<&Caller>,
+        id: ExecutionId,
+        known: Option<u64>,
+        wait_ms: u64,
+    ) -> Result<VersionedView> {
         let mut hold = self.context.held_reply(if known.is_some() { wait_ms } else { 0 });
         let mut statuses = ChildStatuses::default();
         loop {
@@ -98,7 +110,8 @@ impl PipelineExecutionService {
             if let Some(ViewedRecords { execution, nodes, children }) = content {
                 let specs = self.context.specs(id).await?;
                 let mut view = view::execution(&execution, &nodes, &specs, &children);
-                self.context.add_approvals(&execution, &nodes, &mut view).await?;
+                self.context.add_approvals(&execution, &nodes, &mut view, caller).await?;
+                view.caller_may_run = caller.is_some_and(|caller| caller.may_run_in(&execution.spec.repo));
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
                     for job in &mut view.jobs {

@@ -17,7 +17,7 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     http::{
         HeaderMap, StatusCode,
-        header::{ETAG, IF_NONE_MATCH},
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
     },
     response::IntoResponse,
 };
@@ -124,8 +124,10 @@ pub async fn status(
     let is_anonymous = caller.is_anonymous();
     // Anyone could hold any number of replies.
     let wait_ms = if is_anonymous { 0 } else { wait.wait_ms };
-    let snapshot = api.services.pipelines.view(id, known_revision, wait_ms).await?;
-    let etag = [(ETAG, format!("\"{}\"", snapshot.revision))];
+    let snapshot = api.services.pipelines.view_for(Some(&caller), id, known_revision, wait_ms).await?;
+    // The view depends on the caller, so that the cache of a browser must not give it to the next person.
+    let etag =
+        [(ETAG, format!("\"{}\"", snapshot.revision)), (CACHE_CONTROL, "private, no-store".to_owned())];
     Ok(match snapshot.view {
         Some(view) if is_anonymous => (etag, Json(view.for_anyone())).into_response(),
         Some(view) => (etag, Json(view)).into_response(),

@@ -14,7 +14,7 @@ use axum::{Extension, extract::State};
 use tidemill_core::api::InsightQuery;
 
 pub async fn overview(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
-    let mut overview = api.services.pipelines.overview(caller.repo.as_deref()).await?;
+    let mut overview = api.services.pipelines.overview(caller.repo.as_deref(), Some(&caller)).await?;
     overview.repositories.retain(|activity| caller.can_read(&activity.repo));
     overview.running.retain(|execution| caller.can_read(&execution.repo));
     overview.pending.retain(|execution| caller.can_read(&execution.repo));

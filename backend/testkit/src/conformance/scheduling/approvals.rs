@@ -9,8 +9,16 @@ use tidemill_core::api::RetryRequest;
 use tidemill_core::execution::failure::FailureKind;
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
-use tidemill_services::Error;
-use tidemill_services::InternalStart;
+use tidemill_core::ids::JobId;
+use tidemill_services::{Error, InternalStart, Services};
+
+/// Returns what the approval of a job that has ended is answered.
+async fn too_late(server: &Services, job: JobId) -> String {
+    match server.approvals.approve_job(job).await {
+        Err(Error::Conflict(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// A manual job runs once its needs hold and it is approved, in either order. Concurrent approvals count once.
 pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {
@@ -37,7 +45,8 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
         run(server, id, "b", 0).await;
         run(server, id, "c", 0).await;
         assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
-        assert!(matches!(server.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
+        let late = too_late(server, manual.id).await;
+        assert!(late.contains("it has run and succeeded. To run it, retry it: tidemill retry"), "{late}");
     }
     let id = start_execution(server, &request).await;
     let automatic = job(server, id, "a").await.id;
@@ -52,7 +61,8 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
     let skipped = job(server, id, "b").await;
     assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
-    assert!(matches!(server.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
+    let late = too_late(server, skipped.id).await;
+    assert!(late.contains("it was skipped: `a` did not succeed. To run it, retry it:"), "{late}");
     // A retry carries over successful jobs; a manual job needs a new approval.
     let retried = server.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
     assert_eq!(job(server, retried, "b").await.approval, Some(Approval::Awaited));
@@ -84,7 +94,9 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
         (None, FailureKind::NotApproved)
     );
     assert_eq!(job(server, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
-    assert!(matches!(server.approvals.approve_job(unapproved.id).await, Err(Error::Conflict(_))), "too late");
+    let late = too_late(server, unapproved.id).await;
+    assert!(late.contains("nobody approved it before all other jobs had ended, so it was skipped"), "{late}");
+    assert!(late.ends_with(&format!("tidemill retry {id} 'b' --alone")), "{late}");
     let rejected = server.pipelines.retry(id, RetryRequest::default(), None).await;
     assert!(matches!(rejected, Err(Error::Invalid(_))), "{rejected:?}");
     let approving = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
@@ -109,6 +121,11 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     run(server, id, "b", 1).await;
     // Its failure is tolerated; `e` was not approved.
     assert_eq!(statuses(server, id).await, [Success, Failed, Success, Queued, Skipped]);
+    let late = too_late(server, manual).await;
+    assert!(
+        late.contains("it has failed: ") && late.contains("when the execution has ended, retry"),
+        "{late}"
+    );
     run(server, id, "d", 0).await;
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
 

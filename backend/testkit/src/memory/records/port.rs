@@ -38,6 +38,8 @@ pub struct MemoryRecords {
     commits: watch::Sender<u64>,
     /// Number of nodes that were read by their indices.
     node_reads: AtomicUsize,
+    /// Number of listings of executions.
+    listings: AtomicUsize,
 }
 
 impl Default for MemoryRecords {
@@ -47,6 +49,7 @@ impl Default for MemoryRecords {
             observer: None,
             commits: watch::Sender::new(1),
             node_reads: AtomicUsize::new(0),
+            listings: AtomicUsize::new(0),
         }
     }
 }
@@ -67,6 +70,12 @@ impl MemoryRecords {
     #[must_use]
     pub fn node_reads(&self) -> usize {
         self.node_reads.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many listings of executions were read so far.
+    #[must_use]
+    pub fn listings(&self) -> usize {
+        self.listings.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, RecordsState> {
@@ -124,6 +133,7 @@ impl Records for MemoryRecords {
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
+        self.listings.fetch_add(1, Ordering::Relaxed);
         let before = list_cursor(filter)?;
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
         let inner = self.lock();

@@ -4,11 +4,12 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::{JsonBody, QueryParams},
+        handlers::executions::key,
         reply::{Reply, execution_reply, json_reply},
         state::ApiState,
     },
 };
-use axum::{Extension, extract::State};
+use axum::{Extension, extract::State, http::HeaderMap};
 use tidemill_core::api::{RunPipelineRequest, RunScheduleRequest, ScheduleQuery};
 
 pub async fn list(
@@ -40,12 +41,16 @@ pub async fn run(
 pub async fn run_pipeline(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<RunPipelineRequest>,
 ) -> Reply {
     caller.check_repository(&request.repo)?;
     let repo = request.repo.clone();
-    let reply = Box::pin(api.services.discoveries.run_pipeline(request, &caller)).await?;
-    let audit = &api.services.audit;
-    audit.record(&caller, "pipeline.run", reply.execution_id, Some(&repo), "done").await;
+    let key = key(&caller, &headers)?;
+    let reply = Box::pin(api.services.discoveries.run_pipeline(request, &caller, key)).await?;
+    if !reply.attached {
+        let audit = &api.services.audit;
+        audit.record(&caller, "pipeline.run", reply.execution_id, Some(&repo), "done").await;
+    }
     Ok(execution_reply(reply))
 }

@@ -1,0 +1,48 @@
+// @vitest-environment jsdom
+import { describe, expect, it } from "vitest";
+import type { ExecutionView, JobView } from "../../api/types";
+import { execution, job } from "../../domain/samples";
+import { executionActions, jobActions } from "./actions";
+
+function viewOf(jobs: JobView[], changes: Partial<ExecutionView> = {}): ExecutionView {
+  const of = execution("e", { status: "RUNNING" });
+  return { execution: of, stages: ["test"], jobs, caller_may_run: true, ...changes };
+}
+
+const NOTHING = { approve: false, cancel: false, retry: false };
+
+describe("what the viewer is offered", () => {
+  const waiting = { status: "PENDING", approval: "awaited" } as const;
+
+  it("is an approval only where it counts", () => {
+    for (const [approval, offered] of [
+      ["counts", true],
+      ["given", false],
+      ["starter", false],
+      ["not_approver", false],
+      ["too_many", false],
+      [null, false],
+    ] as const) {
+      const one = job("deploy", { ...waiting, caller_approval: approval });
+      expect(jobActions(one, viewOf([one]))).toEqual({ ...NOTHING, approve: offered, cancel: true });
+    }
+  });
+
+  it("is nothing to who may only read the repository", () => {
+    const one = job("deploy", { ...waiting, caller_approval: "not_approver" });
+    const held = viewOf([one], { caller_may_run: false, approval: "awaited" });
+    expect(jobActions(one, held)).toEqual(NOTHING);
+    expect(Object.values(executionActions(held))).not.toContain(true);
+    const ended = viewOf([job("a", { status: "FAILED" })], {
+      caller_may_run: false,
+      execution: execution("e", { status: "FAILED" }),
+    });
+    expect(Object.values(executionActions(ended))).not.toContain(true);
+    expect(executionActions({ ...ended, caller_may_run: true })).toEqual({
+      approve: false,
+      cancel: false,
+      retryUnsuccessful: true,
+      retryAll: true,
+    });
+  });
+});
