@@ -19,6 +19,10 @@ pub struct Settings {
     pub max_artifact_bytes: u64,
     /// Maximum size in bytes of a file of an artifact in one reply.
     pub max_file_reply_bytes: u64,
+    /// Maximum number of jobs that a request records or cancels before its reply. Those of larger executions follow after it.
+    pub max_jobs_per_request: u32,
+    /// Whether this process continues after a reply; otherwise another process and the sweep do what follows it.
+    pub continues_after_reply: bool,
 }
 
 impl Default for Settings {
@@ -32,6 +36,8 @@ impl Default for Settings {
             max_log_bytes: 1 << 30,
             max_artifact_bytes: 10 << 30,
             max_file_reply_bytes: 1 << 30,
+            max_jobs_per_request: 1_000,
+            continues_after_reply: true,
         }
     }
 }

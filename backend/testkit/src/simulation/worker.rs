@@ -131,6 +131,7 @@ impl Worker {
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.record_event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
+        self.cluster.auditor.attempt_assigned(job, attempt);
         let mut lease = HeldJob { token: assignment.lease.token, until: sent_at + to_millis(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
             return self.discover(&mut lease, &assignment, discovery).await;

@@ -13,7 +13,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
-    ids::{JobId, LeaseToken},
+    ids::{ExecutionId, JobId, LeaseToken},
     scheduler::{ClaimDecision, ClaimRequest, claim},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -175,6 +175,12 @@ impl JobExecutionService {
         })
     }
 
+    /// Whether the cancel of an execution is recorded.
+    async fn is_canceled(&self, id: ExecutionId) -> Result<bool> {
+        let state = self.context.stores.records.execution_state(id).await?;
+        Ok(state.is_some_and(|(state, _)| state.cancel_requested))
+    }
+
     async fn claim(&self, prefetched: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
         let ttl_ms = self.context.settings.lease_ttl_ms;
         let (worker, lookahead) = (&request.worker, request.lookahead.min(MAX_LOOKAHEAD));
@@ -217,6 +223,13 @@ impl JobExecutionService {
                 continue;
             }
             let item = job_of(&node)?;
+            if self.context.is_large(execution.spec.jobs) && self.is_canceled(key.execution).await? {
+                // The cancel was acknowledged before it reached this job, perhaps before this claim.
+                let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                let reason = FailureReason::new(FailureKind::GivenBack, "the execution was canceled");
+                self.end_unstarted(job, token, reason).await?;
+                return Ok(ClaimOutcome::Nothing("the execution was canceled".into()));
+            }
             let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match assigned {
                 Ok(reply) => Ok(ClaimOutcome::Assigned(Box::new(reply), token)),
