@@ -9,8 +9,6 @@ pub struct Settings {
     pub max_wait_ms: u64,
     /// Maximum number of log bytes in one reply.
     pub max_log_reply_bytes: usize,
-    /// Whether workers may request any job; otherwise they send the id of a job that they received from the queue.
-    pub assigns_any_job: bool,
     /// How long a verified token is cached, in milliseconds.
     pub token_cache_ttl_ms: u64,
     /// Maximum size of the log of an attempt in bytes, whatever its worker allows.
@@ -31,7 +29,6 @@ impl Default for Settings {
             lease_ttl_ms: 30_000,
             max_wait_ms: 20_000,
             max_log_reply_bytes: 8 << 20,
-            assigns_any_job: true,
             token_cache_ttl_ms: 10_000,
             max_log_bytes: 1 << 30,
             max_artifact_bytes: 10 << 30,

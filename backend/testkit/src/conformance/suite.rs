@@ -211,6 +211,9 @@ macro_rules! conformance_suite {
                 workers_are_listed_while_they_report
                 worker_drains_when_asked
             }
+            outside_worker {
+                worker_of_the_examples_runs_jobs
+            }
             registries {
                 job_gets_logins_of_its_images
                 fork_gets_no_logins

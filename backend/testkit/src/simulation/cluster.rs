@@ -67,7 +67,6 @@ impl Cluster {
         let settings = Settings {
             lease_ttl_ms: LEASE_MS,
             max_wait_ms: 0,
-            assigns_any_job: false,
             max_jobs_per_request: self.stores.chances.max_jobs_per_request,
             continues_after_reply: false,
             ..Settings::default()

@@ -103,12 +103,6 @@ impl JobExecutionService {
             };
             return Box::pin(self.claim(node, &request)).await;
         }
-        if !self.context.settings.assigns_any_job {
-            return Err(Error::Invalid(
-                "workers of this deployment receive jobs from its queue; start the worker with --queue"
-                    .into(),
-            ));
-        }
         let queue = &self.context.stores.queue;
         let max_wait_ms = self.context.settings.max_wait_ms;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(max_wait_ms));
@@ -133,12 +127,17 @@ impl JobExecutionService {
             match claimed {
                 Ok(claim) => {
                     let queue = queue.clone();
-                    // The worker holds the lease, so the reply does not wait for the removal of the message.
-                    tokio::spawn(async move {
+                    let delete = async move {
                         if let Err(error) = queue.delete(&message).await {
                             tracing::warn!(%error, "cannot remove a received message; it is delivered once more");
                         }
-                    });
+                    };
+                    if self.context.settings.continues_after_reply {
+                        // The worker holds the lease, so the reply does not wait for the removal of the message.
+                        tokio::spawn(delete);
+                    } else {
+                        delete.await;
+                    }
                     if let ClaimOutcome::Assigned(..) = claim {
                         return Ok(claim);
                     }
