@@ -30,7 +30,8 @@ pub fn parse_change(image: &Value) -> Option<StreamChange> {
         Some(NOTIFICATION_KIND) => Some(StreamChange::Notice(sk.to_owned())),
         None if sk == keys::EXECUTION => {
             let id = text("id")?.parse().ok()?;
-            let change = if is_unfinished(image) { StreamChange::Unfinished } else { StreamChange::Execution };
+            let change =
+                if is_unfinished(image) { StreamChange::Unfinished } else { StreamChange::Execution };
             Some(change(id))
         }
         _ => None,

@@ -126,7 +126,8 @@ mod tests {
         let on_aws = Addresses::of_stack(&real, None).unwrap();
         assert_eq!(on_aws.api, "https://a1.execute-api.us-east-1.amazonaws.com");
 
-        let own = [("Endpoint", "http://a1.execute-api.localhost:4566/prod"), ("QueueUrl", "http://q:4566/0/jobs")];
+        let own =
+            [("Endpoint", "http://a1.execute-api.localhost:4566/prod"), ("QueueUrl", "http://q:4566/0/jobs")];
         let addresses = Addresses::of_stack(&outputs(&own), Some(EMULATOR)).unwrap();
         assert_eq!((addresses.api.as_str(), addresses.queue.as_str()), (own[0].1, own[1].1));
     }

@@ -83,7 +83,11 @@ impl Scope<'_> {
         term.truth()
     }
 
-    fn term(&self, tokens: &mut std::iter::Peekable<impl Iterator<Item = String>>, depth: usize) -> Option<Term> {
+    fn term(
+        &self,
+        tokens: &mut std::iter::Peekable<impl Iterator<Item = String>>,
+        depth: usize,
+    ) -> Option<Term> {
         if depth > MAX_DEPTH {
             return None;
         }

@@ -36,7 +36,9 @@ async fn main() -> Result<(), Error> {
 
 async fn notify(wiring: &FunctionContext, change: &StreamChange) -> Result<usize, tidemill_services::Error> {
     match change {
-        StreamChange::Execution(id) | StreamChange::Unfinished(id) => wiring.services.outbox.send_status_now(*id).await,
+        StreamChange::Execution(id) | StreamChange::Unfinished(id) => {
+            wiring.services.outbox.send_status_now(*id).await
+        }
         StreamChange::Notice(name) => {
             wiring.services.outbox.send_notification_now(name).await.map(usize::from)
         }

@@ -18,7 +18,8 @@ use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
     scheduler::{
-        EndStep, FIRST_RESEND_MS, NextInGroup, NextStep, ParentGate, Transition, end_step, ended_status, finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        EndStep, FIRST_RESEND_MS, NextInGroup, NextStep, ParentGate, Transition, end_step, ended_status,
+        finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 

@@ -8,8 +8,7 @@ use crate::{
 use axum::{
     extract::rejection::JsonRejection,
     http::{
-        StatusCode,
-        HeaderValue,
+        HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},

@@ -17,7 +17,9 @@ fn largest_pipeline() -> String {
         write!(values, "{separator}v{value}").unwrap();
     }
     let padding = format!("# {}\n", "x".repeat(100)).repeat(5_200);
-    format!("{padding}name: large\njobs:\n  test:\n    image: i\n    script: [a]\n    matrix: {{ A: [{values}], B: [{values}] }}\n")
+    format!(
+        "{padding}name: large\njobs:\n  test:\n    image: i\n    script: [a]\n    matrix: {{ A: [{values}], B: [{values}] }}\n"
+    )
 }
 
 fn count(view: &Value, status: &str) -> usize {

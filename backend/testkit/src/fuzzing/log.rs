@@ -38,7 +38,8 @@ fn report(bytes: &[u8], encode: bool) {
     let length = u32::from_le_bytes(*length);
     let text = String::from_utf8_lossy(rest);
     let packed = if encode { STANDARD.encode(rest) } else { text.into_owned() };
-    for content in [LogContent::Zstd(packed.clone()), LogContent::Gzip(packed.clone()), LogContent::Plain(packed)]
+    for content in
+        [LogContent::Zstd(packed.clone()), LogContent::Gzip(packed.clone()), LogContent::Plain(packed)]
     {
         let log = LogBytes { offset: u64::from(length), length, content, marks: Vec::new() };
         if let Ok((offset, unpacked)) = unpack_log(&log) {

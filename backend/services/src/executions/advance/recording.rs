@@ -149,8 +149,7 @@ impl Context {
             let end_due = new.nodes.last().and_then(|end| end.due_at);
             let missing = |(ix, _): &(u32, NewNode)| !is_recorded_first(spec, group_gate, *ix);
             let nodes: Vec<(u32, NewNode)> = (0..).zip(new.nodes).filter(missing).collect();
-            let mut follows =
-                RecordedNodes::of(id, nodes.iter().map(|(ix, node)| (*ix, node)), self.now());
+            let mut follows = RecordedNodes::of(id, nodes.iter().map(|(ix, node)| (*ix, node)), self.now());
             let state = ExecutionState { unplanned: false, ..execution.state.clone() };
             let mut writes = vec![Write::AddNodes { id, if_version: execution.version, state, nodes }];
             if !spec.held {

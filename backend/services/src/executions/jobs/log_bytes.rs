@@ -44,10 +44,7 @@ pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
         LogContent::Text(text) => bytes = text.clone().into_bytes(),
     }
     if bytes.len() != log.length as usize {
-        return Err(invalid(&format!(
-            "does not have the {} bytes that the report names",
-            log.length
-        )));
+        return Err(invalid(&format!("does not have the {} bytes that the report names", log.length)));
     }
     Ok((log.offset, bytes))
 }
@@ -91,7 +88,9 @@ mod tests {
         ] {
             assert!(unpack(&log(packed, length)).is_err(), "{length} of {packed:?}");
         }
-        for content in [LogContent::Zstd("%".into()), LogContent::Gzip("%".into()), LogContent::Plain("%".into())] {
+        for content in
+            [LogContent::Zstd("%".into()), LogContent::Gzip("%".into()), LogContent::Plain("%".into())]
+        {
             assert!(unpack(&LogBytes { offset: 0, length: 1, content, marks: Vec::new() }).is_err());
         }
         let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 19).unwrap();

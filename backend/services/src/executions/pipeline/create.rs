@@ -77,8 +77,7 @@ impl PipelineExecutionService {
         let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
         let protected = self.context.protected_jobs(&repo, &plan).await?;
         // What a retry carries over or approves is not recorded elsewhere.
-        let deferred =
-            self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
+        let deferred = self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
         for _ in 0..MAX_ATTEMPTS {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -206,8 +205,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Wr
     }
     spec.approvals = approvals;
     if let Some(end) = nodes.last_mut() {
-        end.due_at =
-            if deferred { Some(spec.created_at) } else { end_due_at(end.due_at, spec.deadline) };
+        end.due_at = if deferred { Some(spec.created_at) } else { end_due_at(end.due_at, spec.deadline) };
     }
     let unplanned = spec.held || deferred;
     let state = ExecutionState {

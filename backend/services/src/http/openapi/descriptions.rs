@@ -40,8 +40,12 @@ fn detail(path: &str, method: &str) -> Option<&'static str> {
             "After the reply no attempt starts, and running jobs are stopped. The jobs of an execution with more than 1,000 are \
              canceled after the reply."
         }
-        (path::CANCEL_JOB, _) => "After the reply none of its attempts starts; a running one is stopped within 10 s.",
-        (path::RETRY, _) => "Starts a new execution that carries over the jobs that succeeded, and runs the others again.",
+        (path::CANCEL_JOB, _) => {
+            "After the reply none of its attempts starts; a running one is stopped within 10 s."
+        }
+        (path::RETRY, _) => {
+            "Starts a new execution that carries over the jobs that succeeded, and runs the others again."
+        }
         (path::JOB_LOGS, _) => {
             "The bytes from `offset` on. The header `x-tidemill-log-next` is the offset of the next request; `x-tidemill-log-end: true` \
              says that a finished log ends there."

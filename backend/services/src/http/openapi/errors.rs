@@ -15,13 +15,16 @@ const fn reply(status: &'static str, name: &'static str, meaning: &'static str) 
     ErrorReply { status, name, meaning, header: None }
 }
 
-const INVALID: ErrorReply = reply("400", "Invalid", "A parameter or the body is invalid; `detail` says what and where");
+const INVALID: ErrorReply =
+    reply("400", "Invalid", "A parameter or the body is invalid; `detail` says what and where");
 const UNAUTHORIZED: ErrorReply = ErrorReply {
     header: Some(("WWW-Authenticate", "How to authenticate")),
     ..reply("401", "Unauthorized", "The request has no valid token, session or signature")
 };
-const FORBIDDEN: ErrorReply = reply("403", "Forbidden", "The caller may not do this; `detail` says what is missing");
-const NOT_FOUND: ErrorReply = reply("404", "NotFound", "The item does not exist, or the caller may not see it");
+const FORBIDDEN: ErrorReply =
+    reply("403", "Forbidden", "The caller may not do this; `detail` says what is missing");
+const NOT_FOUND: ErrorReply =
+    reply("404", "NotFound", "The item does not exist, or the caller may not see it");
 const CONFLICT: ErrorReply = reply(
     "409",
     "Conflict",
@@ -66,7 +69,8 @@ pub(super) fn components(problem: &Value) -> Value {
             "content": { "application/problem+json": { "schema": problem } },
         });
         if let Some((name, meaning)) = reply.header {
-            described["headers"] = json!({ name: { "description": meaning, "schema": { "type": "string" } } });
+            described["headers"] =
+                json!({ name: { "description": meaning, "schema": { "type": "string" } } });
         }
         (reply.name.to_owned(), described)
     };
@@ -74,7 +78,13 @@ pub(super) fn components(problem: &Value) -> Value {
 }
 
 /// Adds the error replies that an operation may have to its `responses`.
-pub(super) fn add(responses: &mut Map<String, Value>, method: &str, path: &str, has_body: bool, is_public: bool) {
+pub(super) fn add(
+    responses: &mut Map<String, Value>,
+    method: &str,
+    path: &str,
+    has_body: bool,
+    is_public: bool,
+) {
     let changes = method != "get";
     let may_have = [
         (true, &INVALID),

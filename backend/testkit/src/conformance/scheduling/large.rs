@@ -12,8 +12,7 @@ const JOBS: &str = "a: { stage: one }\n b: { stage: one }\n c: { stage: two }\n"
 
 /// Creates services for which three jobs are many, and which do nothing after a reply.
 fn services(stores: Stores) -> Services {
-    let settings =
-        Settings { max_jobs_per_request: 2, continues_after_reply: false, ..Settings::default() };
+    let settings = Settings { max_jobs_per_request: 2, continues_after_reply: false, ..Settings::default() };
     Services::new(stores, settings, CancellationToken::new())
 }
 
@@ -37,7 +36,11 @@ pub async fn large_execution_is_recorded_and_canceled_after_the_reply(subject: &
 
     let reply = services.pipelines.cancel(id).await.unwrap();
     assert_eq!((reply.canceled, reply.status.as_str()), (true, "RUNNING"));
-    assert_eq!(statuses(&services, id).await, [Running, Queued, Pending], "nothing but the intent is recorded");
+    assert_eq!(
+        statuses(&services, id).await,
+        [Running, Queued, Pending],
+        "nothing but the intent is recorded"
+    );
     assert!(claim(&services, second).await.is_none(), "no attempt starts after the reply");
     assert!(!services.pipelines.cancel(id).await.unwrap().canceled, "it was canceled before");
     services.pipelines.resume(id).await.unwrap();
@@ -77,7 +80,8 @@ pub async fn large_execution_can_be_canceled_before_its_jobs_are_recorded(subjec
 pub async fn large_executions_of_group_run_in_order(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let request = request(&samples::repo(), "concurrency: { group: deploy }", JOBS);
-    let (first, second) = (start_execution(&services, &request).await, start_execution(&services, &request).await);
+    let (first, second) =
+        (start_execution(&services, &request).await, start_execution(&services, &request).await);
     let third = start_execution(&services, &request).await;
     for id in [first, third] {
         services.pipelines.resume(id).await.unwrap();
@@ -87,6 +91,10 @@ pub async fn large_executions_of_group_run_in_order(subject: &StoresUnderTest) {
     assert_eq!(statuses(&services, third).await, [Pending; 3]);
     assert!(services.pipelines.cancel(first).await.unwrap().canceled);
     services.pipelines.resume(first).await.unwrap();
-    assert_eq!(statuses(&services, second).await, [Queued, Queued, Pending], "its jobs are recorded and start");
+    assert_eq!(
+        statuses(&services, second).await,
+        [Queued, Queued, Pending],
+        "its jobs are recorded and start"
+    );
     assert_eq!(statuses(&services, third).await, [Pending; 3]);
 }
