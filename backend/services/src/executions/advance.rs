@@ -9,8 +9,8 @@ use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},
     ports::{
-        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
-        NodeBody, NodeKey, QueuedJob, Write,
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, KeyRecord, Node, NodeBody, NodeKey,
+        QueuedJob, Write,
     },
 };
 use tidemill_core::execution::status::JobStatus;

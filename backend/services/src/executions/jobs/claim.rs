@@ -23,6 +23,9 @@ use uuid::Uuid;
 const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
 /// How often a worker that runs only one execution is offered the jobs of its children.
 const CHILD_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum number of messages that one request receives from a queue in the cloud: after a cancel, all of them may be of jobs that
+/// have ended.
+const MAX_MESSAGES: usize = 50;
 /// Maximum number of upcoming jobs in a reply.
 const MAX_LOOKAHEAD: u32 = 32;
 /// Number of consecutive failed assignments (some minutes, as the pauses grow) after which they fail the attempt, so that a job that
@@ -106,7 +109,9 @@ impl JobExecutionService {
         let queue = &self.context.stores.queue;
         let max_wait_ms = self.context.settings.max_wait_ms;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(max_wait_ms));
-        loop {
+        let max_messages =
+            if self.context.settings.continues_after_reply { usize::MAX } else { MAX_MESSAGES };
+        for _ in 0..max_messages {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
                 received = self.receive(&request, left) => received?,
@@ -148,6 +153,7 @@ impl JobExecutionService {
                 }
             }
         }
+        Ok(ClaimOutcome::Nothing("the jobs of the first messages have ended or are taken; ask again".into()))
     }
 
     /// Receives a message, of one execution and those below it if the worker wants only these.

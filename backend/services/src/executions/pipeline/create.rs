@@ -17,6 +17,7 @@ use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
+    ids::ExecutionId,
     plan::Plan,
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
 };
@@ -33,7 +34,7 @@ enum KeyLookup {
     /// The execution of the same request.
     SameRequest(Box<ExecutionRecord>),
     /// An execution that a new one replaces under the key.
-    Replaceable(tidemill_core::ids::ExecutionId),
+    Replaceable(ExecutionId),
 }
 
 /// Options of a new execution.
