@@ -43,7 +43,7 @@ impl Addresses {
         let unknown = |what: &str, address: &str| {
             Failure::system(format!(
                 "the emulator at {emulator} gave the stack {what} `{address}`, which is an address of AWS itself; \
-                 nothing was stored, as the admin token would be sent there"
+                 nothing was stored, as the admin token would be sent there; once that is repaired, deploy with --rotate-token admin"
             ))
         };
         let api = if is_aws_address(api) {

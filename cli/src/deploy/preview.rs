@@ -79,7 +79,7 @@ impl Scope<'_> {
     fn condition(&self, name: &str, depth: usize) -> Option<bool> {
         let mut tokens = tokens(self.conditions.get(name)?.value).into_iter().peekable();
         let term = self.term(&mut tokens, depth + 1)?;
-        (tokens.peek().is_none()).then_some(())?;
+        tokens.peek().is_none().then_some(())?;
         term.truth()
     }
 
