@@ -2,11 +2,13 @@
 //! nothing here reads or writes records.
 
 pub mod account;
+pub mod addresses;
 pub mod code;
 pub mod data;
 pub mod functions;
 pub mod package;
 pub mod parameters;
+pub mod preview;
 pub mod program;
 pub mod prompt;
 pub mod stack;

@@ -88,6 +88,12 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn deployment_is_created_updated_and_deleted() {
     let Some(account) = Account::new() else { return };
+    let preview = account.deploy(&["--dry-run"]);
+    assert_eq!(preview.status.code(), Some(0), "{}", stderr(&preview));
+    assert!(stdout(&preview).contains("+ Table (AWS::DynamoDB::Table)"), "{}", stdout(&preview));
+    assert!(!account.config().exists(), "no token is stored");
+    let absent = account.run(&["destroy", "--yes"]);
+    assert!(stderr(&absent).contains("no stack tidemill"), "{}", stderr(&absent));
     let unconfirmed = account.deploy(&[]);
     assert_eq!(
         unconfirmed.status.code(),
@@ -104,6 +110,9 @@ fn deployment_is_created_updated_and_deleted() {
     assert!(token.len() >= 43);
     let config = fs::read_to_string(account.config()).unwrap();
     assert!(config.contains(&token), "the token is in the profile");
+    let endpoint = account.endpoint.trim_end_matches('/');
+    assert!(config.contains(endpoint) && !config.contains("amazonaws.com"), "{config}");
+    assert!(!stdout(&first).contains("amazonaws.com"), "{}", stdout(&first));
 
     let again = account.deploy(&["--yes"]);
     assert_eq!(again.status.code(), Some(0));
@@ -113,6 +122,8 @@ fn deployment_is_created_updated_and_deleted() {
     let preview = account.deploy(&["--dry-run", "--record-days", "30"]);
     assert_eq!(preview.status.code(), Some(0));
     assert!(stdout(&preview).contains("Function"), "{}", stdout(&preview));
+    let unchanged = account.deploy(&["--dry-run"]);
+    assert!(stdout(&unchanged).contains("no changes"), "{}", stdout(&unchanged));
     let changed = account.deploy(&["--yes", "--record-days", "30", "--rotate-token", "admin"]);
     assert_eq!(changed.status.code(), Some(0), "{}", stdout(&changed));
     assert!(stdout(&changed).contains("~ ApiFunction"), "{}", stdout(&changed));

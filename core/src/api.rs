@@ -43,7 +43,7 @@ pub use insight::{
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
-    LogBytes, LogMark, LogTimes, MAX_REPORT_MARKS, PULLING_IMAGE, PlaceWait, WorkerInfo,
+    LogBytes, LogContent, LogMark, LogTimes, MAX_REPORT_MARKS, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
 pub use problem::Problem;
 pub use registry::{

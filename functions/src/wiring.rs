@@ -32,8 +32,9 @@ impl FunctionContext {
             max_wait_ms: 0,
             max_log_reply_bytes: MAX_LOG_REPLY,
             max_file_reply_bytes: MAX_LOG_REPLY as u64,
-            assigns_any_job: false,
             token_cache_ttl_ms: TOKEN_CACHE_MS,
+            // The function that reads the table's stream continues.
+            continues_after_reply: false,
             ..ServiceSettings::default()
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());

@@ -15,8 +15,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, Trigger,
-        WorkerInfo,
+        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, LogContent,
+        Trigger, WorkerInfo,
     },
     ids::{JobId, WorkerId},
     plan::Plan,
@@ -206,7 +206,12 @@ impl Deployment {
 fn log(offset: u64, bytes: &[u8]) -> Result<LogBytes, ExampleError> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let packed = STANDARD.encode(zstd::bulk::compress(bytes, 1)?);
-    Ok(LogBytes { offset, length: u32::try_from(bytes.len())?, zstd_base64: packed, marks: Vec::new() })
+    Ok(LogBytes {
+        offset,
+        length: u32::try_from(bytes.len())?,
+        content: LogContent::Zstd(packed),
+        marks: Vec::new(),
+    })
 }
 
 fn since(before: Usage, now: Usage) -> Usage {

@@ -7,6 +7,7 @@ use aws_sdk_sqs::{
     error::ProvideErrorMetadata,
     types::{BatchResultErrorEntry, Message as SqsMessage, SendMessageBatchRequestEntry},
 };
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 use tidemill_core::execution::cost::Usage;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 
 /// Maximum messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
 const MAX_BATCH_LEN: usize = 10;
+/// Batches that are sent at the same time: the ids of 10,000 jobs are 1,000 batches.
+const MAX_CONCURRENT_SENDS: usize = 16;
 /// Maximum wait of one ReceiveMessage, in seconds.
 const MAX_WAIT_S: u64 = 20;
 /// Maximum delay of a message, in seconds (ibid.).
@@ -144,11 +147,11 @@ impl JobQueue for SqsQueue {
             let url = self.labelled.get(&queue_name(&message.labels)).unwrap_or(&self.url);
             by_queue.entry(url).or_default().push(message.clone());
         }
-        for (url, messages) in by_queue {
-            for batch in messages.chunks(MAX_BATCH_LEN) {
-                self.send_batch(url, batch, trace).await?;
-            }
-        }
+        let batches = by_queue
+            .iter()
+            .flat_map(|(url, messages)| messages.chunks(MAX_BATCH_LEN).map(move |batch| (*url, batch)));
+        let sent = batches.map(|(url, batch)| self.send_batch(url, batch, trace)).collect::<Vec<_>>();
+        stream::iter(sent).buffer_unordered(MAX_CONCURRENT_SENDS).try_collect::<()>().await?;
         self.count(WORKER_REQUESTS_PER_MESSAGE * messages.len() as u64);
         Ok(())
     }

@@ -119,7 +119,7 @@ impl Services {
     #[must_use]
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
         let seal = SecretSealer::new(stores.keys.clone());
-        let context = Arc::new(Context::new(stores, settings, closing));
+        let context = Context::new(stores, settings, closing);
         let secrets = SecretService::new(context.clone(), seal.clone());
         let registries = RegistryService::new(context.clone(), seal.clone());
         let id_tokens = IdTokenService::new(context.clone(), seal.clone());

@@ -33,7 +33,7 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let clock: Arc<ManualClock> = Arc::default();
         let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
-        let settings = Settings { max_wait_ms: 0, ..Settings::default() };
+        let settings = Settings { max_wait_ms: 0, max_jobs_per_request: u32::MAX, ..Settings::default() };
         let services = Services::new(stores, settings, CancellationToken::new());
         let api = http::router(services, http::TokenVerifier::from_token("secret").with_rate_limit(0));
         Self { api, clock, dir }

@@ -1,5 +1,6 @@
 //! The AWS account and region, with clients of the services.
 
+use super::addresses::is_aws_address;
 use crate::{
     args::StackArgs,
     failure::{Exit, Failure, Outcome},
@@ -54,7 +55,8 @@ impl Account {
         let region = sdk.region().map(ToString::to_string).ok_or_else(|| {
             Failure::usage("no AWS region: use --region, or set AWS_REGION or a region in ~/.aws/config")
         })?;
-        let endpoint = sdk.endpoint_url().map(str::to_owned);
+        // An endpoint of AWS itself, as in a private network, is no emulator.
+        let endpoint = sdk.endpoint_url().filter(|url| !is_aws_address(url)).map(str::to_owned);
         let identity = aws_sdk_sts::Client::new(&sdk).get_caller_identity().send().await;
         let identity = identity.map_err(|error| aws_failure("looking up the AWS account", &error))?;
         let transfers = TimeoutConfig::builder()

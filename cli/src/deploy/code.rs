@@ -124,6 +124,13 @@ pub async fn put(account: &Account, bucket: &str, key: &str, body: Vec<u8>) -> O
     Ok(true)
 }
 
+/// Removes an object.
+pub async fn remove(account: &Account, bucket: &str, key: &str) -> Outcome {
+    let removed = account.s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(&account.id);
+    let removed = removed.send().await;
+    removed.map(drop).map_err(|error| aws_failure(&format!("removing {key} from bucket {bucket}"), &error))
+}
+
 /// Returns the URL of an object for CloudFormation.
 pub fn url(account: &Account, bucket: &str, key: &str) -> String {
     if let Some(endpoint) = &account.endpoint {

@@ -214,16 +214,34 @@ pub enum JobExecuteReply {
     },
 }
 
+/// The bytes of a section of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LogContent {
+    /// Compressed with zstd, then base64.
+    #[serde(rename = "zstd_base64")]
+    Zstd(String),
+    /// Compressed with gzip, then base64.
+    #[serde(rename = "gzip_base64")]
+    Gzip(String),
+    /// Base64.
+    #[serde(rename = "base64")]
+    Plain(String),
+    /// Text, whose bytes are its UTF-8 form.
+    #[serde(rename = "text")]
+    Text(String),
+}
+
 /// A section of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogBytes {
     /// Offset of the first byte in this attempt's log. Bytes that are already stored are skipped; a gap is rejected
     /// with 409.
     pub offset: u64,
-    /// Number of bytes before compression.
+    /// Number of bytes before compression, at most 8 MiB.
     pub length: u32,
-    /// The bytes: zstd, then base64 (standard alphabet, padded).
-    pub zstd_base64: String,
+    /// The bytes, in one of these forms. Base64 has the standard alphabet and padding.
+    #[serde(flatten)]
+    pub content: LogContent,
     /// Times of positions in the log, in order. They may be of bytes that earlier reports had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<LogMark>,

@@ -222,7 +222,8 @@ pub struct ExecutionState {
     /// Whether a cancel was requested.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cancel_requested: bool,
-    /// Whether only the end node and the external gates are recorded so far, because the execution is not approved.
+    /// Whether only the end node and the external gates are recorded so far: the execution is not approved, or has so many jobs
+    /// that they are recorded after the reply to its request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unplanned: bool,
     /// The newer execution that requested the cancel.

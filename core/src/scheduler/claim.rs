@@ -72,7 +72,7 @@ pub fn claim(
         return ClaimDecision::NotClaimable("the execution was canceled".into());
     }
     if state.unplanned {
-        return ClaimDecision::NotClaimable("the execution is not approved".into());
+        return ClaimDecision::NotClaimable("the jobs of the execution are not recorded yet".into());
     }
     if is_too_early(&record.job, now) {
         return ClaimDecision::NotClaimable("its `start_in` is not over".into());

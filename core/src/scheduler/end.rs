@@ -66,7 +66,7 @@ pub fn ended_status(execution: &ExecutionRecord, nodes: &[Node]) -> ExecutionSta
         NodeBody::End => None,
     };
     let outcomes: Vec<JobOutcome> = nodes.iter().filter_map(outcome).collect();
-    // An unapproved execution has no recorded jobs; without a cancel it ends when it has nothing to run.
+    // An execution without recorded jobs was canceled before it had them; without a cancel it ends when it has nothing to run.
     let ended = if execution.state.unplanned && execution.state.cancel_requested {
         ExecutionStatus::Canceled
     } else {

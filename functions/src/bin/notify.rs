@@ -1,4 +1,5 @@
-//! Sends commit statuses and notifications as soon as the table's stream has their change. The sweep retries what is missed or fails.
+//! Sends commit statuses and notifications as soon as the table's stream has their change, and does what a request about a large
+//! execution has left. The sweep retries what is missed or fails.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
@@ -17,6 +18,11 @@ async fn main() -> Result<(), Error> {
             records.iter().filter_map(|record| parse_change(&record["dynamodb"]["NewImage"])).collect();
         let mut notified = 0;
         for change in changes {
+            if let StreamChange::Unfinished(id) = &change
+                && let Err(error) = wiring.meter.request(wiring.services.pipelines.resume(*id)).await
+            {
+                tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
+            }
             // A failed invocation would repeat these records, and delay those after them.
             match wiring.meter.request(notify(wiring, &change)).await {
                 Ok(number) => notified += number,
@@ -30,7 +36,9 @@ async fn main() -> Result<(), Error> {
 
 async fn notify(wiring: &FunctionContext, change: &StreamChange) -> Result<usize, tidemill_services::Error> {
     match change {
-        StreamChange::Execution(id) => wiring.services.outbox.send_status_now(*id).await,
+        StreamChange::Execution(id) | StreamChange::Unfinished(id) => {
+            wiring.services.outbox.send_status_now(*id).await
+        }
         StreamChange::Notice(name) => {
             wiring.services.outbox.send_notification_now(name).await.map(usize::from)
         }

@@ -20,7 +20,7 @@ use std::{
 };
 use tidemill_core::execution::assignment::LeaseGrant;
 use tidemill_core::{
-    api::{AttemptEnd, JobReport, LogBytes, StepView},
+    api::{AttemptEnd, JobReport, LogBytes, LogContent, StepView},
     ids::JobId,
 };
 use tokio::{
@@ -403,7 +403,7 @@ fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (Jo
     let log = (length > 0 || !marks.is_empty()).then(|| LogBytes {
         offset,
         length: u32::try_from(length).unwrap_or(u32::MAX),
-        zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
+        content: LogContent::Zstd(STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default())),
         marks,
     });
     (JobReport { job_id, lease: lease.token, log, phase, steps, end }, length)

@@ -68,7 +68,8 @@ async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
 async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>) -> Json<JobReportReply> {
     server.reports.fetch_add(1, Ordering::SeqCst);
     if let Some(bytes) = report.log {
-        let compressed = STANDARD.decode(bytes.zstd_base64).unwrap();
+        let LogContent::Zstd(text) = bytes.content else { panic!("{:?}", bytes.content) };
+        let compressed = STANDARD.decode(text).unwrap();
         let mut logs = server.logs.lock().unwrap();
         let log = logs.entry(report.job_id).or_default();
         assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");

@@ -8,15 +8,19 @@ use super::{
 use crate::{
     backoff::pause,
     keys,
-    table::{Change, Item, Key, WriteOutcome, get_text, number},
+    table::{Change, Item, Key, Query, WriteOutcome, get_text, number, text},
 };
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashSet;
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::error::Result;
+use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::pack;
 use tidemill_services::ports::{ExecutionSpec, ExecutionState, NewNode, repository_key};
 
 /// Maximum nodes of an unplanned execution in one transaction, whose limit is 100 items.
 const MAX_STAGED_NODES: usize = 90;
+/// Transactions that are sent at the same time.
+const MAX_CONCURRENT_BATCHES: usize = 8;
 
 /// A new execution whose nodes and definition are stored, but which is not recorded yet.
 pub(super) struct StagedExecution {
@@ -78,23 +82,47 @@ impl DynamoRecords {
             }
         }
         self.table.put_all(definition).await?;
-        // All callers store the same batches, so a batch exists as a whole or not at all.
-        for batch in puts.chunks(MAX_STAGED_NODES) {
-            for round in 0..MAX_ROUNDS {
-                let put = |item: &Item| Change::Put {
-                    item: item.clone(),
-                    condition: Some("attribute_not_exists(pk)"),
-                    values: Item::new(),
-                };
-                if !matches!(
-                    self.table.write(batch.iter().map(put).collect()).await?,
-                    WriteOutcome::Contended
-                ) {
-                    break;
-                }
-                pause(round).await;
+        // All callers store the same batches, so a batch exists as a whole or not at all. One that an interrupted caller has stored is
+        // not sent again: a condition that fails costs as much as a write.
+        let stored = self.stored_nodes(id).await?;
+        let is_stored = |batch: &&[Item]| {
+            batch.first().and_then(|item| get_text(item, "sk")).is_some_and(|key| stored.contains(key))
+        };
+        let missing = puts.chunks(MAX_STAGED_NODES).filter(|batch| !is_stored(batch));
+        let writes = missing.map(|batch| self.put_batch_once(batch)).collect::<Vec<_>>();
+        stream::iter(writes).buffer_unordered(MAX_CONCURRENT_BATCHES).try_collect().await
+    }
+
+    /// Puts the items of a batch, all of them or, if another caller has put them, none.
+    async fn put_batch_once(&self, batch: &[Item]) -> Result<()> {
+        for round in 0..MAX_ROUNDS {
+            let put = |item: &Item| Change::Put {
+                item: item.clone(),
+                condition: Some("attribute_not_exists(pk)"),
+                values: Item::new(),
+            };
+            let written = self.table.write(batch.iter().map(put).collect()).await?;
+            if !matches!(written, WriteOutcome::Contended) {
+                return Ok(());
             }
+            pause(round).await;
         }
-        Ok(())
+        Err(Error::storage(
+            "writing to the table",
+            "too many concurrent writers of the same nodes; the next step stores the rest",
+        ))
+    }
+
+    /// Returns the sort keys of an execution's stored items.
+    async fn stored_nodes(&self, id: ExecutionId) -> Result<HashSet<String>> {
+        let query = Query {
+            condition: "pk = :pk",
+            values: Item::from([(":pk".to_owned(), text(keys::home(id)))]),
+            projection: Some("sk"),
+            consistent: true,
+            ..Query::default()
+        };
+        let items = self.table.query(query).await?;
+        Ok(items.iter().filter_map(|item| get_text(item, "sk")).map(str::to_owned).collect())
     }
 }

@@ -7,7 +7,7 @@ use std::io::Read;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tidemill_core::{
     api::{
-        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes,
+        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, LogContent,
         SetSecretRequest, WorkerInfo,
     },
     ids::WorkerId,
@@ -117,7 +117,7 @@ async fn stored_data_contains_no_secret() {
     let log = LogBytes {
         offset: 0,
         length: u32::try_from(PRINTED.len()).unwrap(),
-        zstd_base64: STANDARD.encode(zstd::encode_all(PRINTED.as_bytes(), 1).unwrap()),
+        content: LogContent::Zstd(STANDARD.encode(zstd::encode_all(PRINTED.as_bytes(), 1).unwrap())),
         marks: Vec::new(),
     };
     let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "exit code 1"));

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 use tidemill_core::{
@@ -49,11 +49,13 @@ pub(crate) struct Context {
     executions: LruCache<ExecutionRecord>,
     /// The executions that streams of events follow.
     pub(crate) followed: FollowedExecutions,
+    /// This state, for tasks that outlive a request.
+    this: Weak<Self>,
 }
 
 impl Context {
-    pub fn new(stores: Stores, settings: Settings, shutdown: CancellationToken) -> Self {
-        Self {
+    pub fn new(stores: Stores, settings: Settings, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             stores,
             settings,
             shutdown,
@@ -64,7 +66,13 @@ impl Context {
             issuer_url: OnceLock::new(),
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
             followed: FollowedExecutions::default(),
-        }
+            this: this.clone(),
+        })
+    }
+
+    /// Returns the shared state for a task that runs after the reply; `None` where the process stops with it.
+    pub fn after_reply(&self) -> Option<Arc<Self>> {
+        self.this.upgrade().filter(|_| self.settings.continues_after_reply)
     }
 
     /// Runs CPU-bound work on `compute` from now on; only the first call has an effect.

@@ -9,8 +9,6 @@ pub struct Settings {
     pub max_wait_ms: u64,
     /// Maximum number of log bytes in one reply.
     pub max_log_reply_bytes: usize,
-    /// Whether workers may request any job; otherwise they send the id of a job that they received from the queue.
-    pub assigns_any_job: bool,
     /// How long a verified token is cached, in milliseconds.
     pub token_cache_ttl_ms: u64,
     /// Maximum size of the log of an attempt in bytes, whatever its worker allows.
@@ -19,6 +17,10 @@ pub struct Settings {
     pub max_artifact_bytes: u64,
     /// Maximum size in bytes of a file of an artifact in one reply.
     pub max_file_reply_bytes: u64,
+    /// Maximum number of jobs that a request records or cancels before its reply. Those of larger executions follow after it.
+    pub max_jobs_per_request: u32,
+    /// Whether this process continues after a reply; otherwise another process and the sweep do what follows it.
+    pub continues_after_reply: bool,
 }
 
 impl Default for Settings {
@@ -27,11 +29,12 @@ impl Default for Settings {
             lease_ttl_ms: 30_000,
             max_wait_ms: 20_000,
             max_log_reply_bytes: 8 << 20,
-            assigns_any_job: true,
             token_cache_ttl_ms: 10_000,
             max_log_bytes: 1 << 30,
             max_artifact_bytes: 10 << 30,
             max_file_reply_bytes: 1 << 30,
+            max_jobs_per_request: 1_000,
+            continues_after_reply: true,
         }
     }
 }

@@ -1,22 +1,25 @@
 //! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
+mod cancel;
+pub(crate) mod recording;
+
 use super::children::gate_key;
 use super::job_groups::JobsByGroup;
 use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},
     ports::{
-        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
-        NodeBody, NodeKey, QueuedJob, Write,
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, KeyRecord, Node, NodeBody, NodeKey,
+        QueuedJob, Write,
     },
 };
-use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
+use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
     scheduler::{
-        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        end_step, ended_status, finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        EndStep, FIRST_RESEND_MS, NextInGroup, NextStep, ParentGate, Transition, end_step, ended_status,
+        finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -45,6 +48,9 @@ impl Context {
     /// Runs the next steps of `nodes` of an execution, and all steps that follow from them.
     pub async fn advance(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
         let mut due = nodes;
+        if !due.is_empty() {
+            self.record_deferred(execution, &mut due).await?;
+        }
         let mut conflicts = 0;
         while !due.is_empty() {
             due.sort_unstable();
@@ -59,6 +65,18 @@ impl Context {
             due = outcome.nodes;
         }
         Ok(())
+    }
+
+    /// Runs the next steps of `nodes` after the reply to this request. The nodes are due: if the process ends before, another one does
+    /// it, or the sweep.
+    pub fn advance_later(&self, execution: ExecutionId, nodes: Vec<u32>) {
+        let Some(context) = self.after_reply() else { return };
+        tokio::spawn(async move {
+            let work = Box::pin(context.advance(execution, nodes));
+            if let Some(Err(error)) = context.shutdown.run_until_cancelled(work).await {
+                tracing::warn!(%execution, %error, "cannot advance the execution; the sweep does");
+            }
+        });
     }
 
     /// Runs one step of each node, in batches; one by one after a conflict.
@@ -287,50 +305,6 @@ impl Context {
             }
         }
         Ok(commit)
-    }
-
-    /// Returns the state of a held execution whose jobs are not recorded yet; `None` if they are.
-    async fn unplanned_state(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
-        if !self.cached_execution(execution).await?.spec.held {
-            return Ok(None);
-        }
-        let state = self.stores.records.execution_state(execution).await?;
-        Ok(state.map(|(state, _)| state).filter(|state| state.unplanned))
-    }
-
-    /// Cancels every unfinished job of an execution.
-    pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
-        // After a recorded cancel, its jobs are never recorded.
-        if self.unplanned_state(execution).await?.is_some() {
-            return Ok(());
-        }
-        let mut singly = false;
-        for _ in 0..MAX_CONFLICTS {
-            let mut outcome = Outcome::default();
-            let mut batch = Vec::new();
-            let mut size = 0;
-            let nodes = self.stores.records.all_nodes(execution).await?;
-            // A child that is started after this changes its job, which is then a conflict.
-            Box::pin(self.cancel_children(execution, &nodes)).await?;
-            for node in nodes {
-                let Ok(item) = job_of(&node) else { continue };
-                let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, self.now()) else { continue };
-                if singly || size + transition.writes.len() > MAX_WRITES.max(MAX_ARRIVALS + 1) {
-                    self.flush(execution, &mut batch, &mut outcome).await?;
-                    size = 0;
-                }
-                size += transition.writes.len();
-                batch.push((node.key.ix, transition));
-            }
-            self.flush(execution, &mut batch, &mut outcome).await?;
-            let conflicts = outcome.conflicts;
-            self.advance(execution, outcome.nodes).await?;
-            if conflicts == 0 {
-                return Ok(());
-            }
-            singly = true;
-        }
-        Err(Error::Conflict(format!("execution {execution} changes too fast to be canceled; try again")))
     }
 
     /// Runs the step of the end node: ends the execution if every job has ended, and resumes an interrupted cancel.

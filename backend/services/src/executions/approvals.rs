@@ -83,6 +83,12 @@ impl ApprovalService {
     async fn approvable(&self, job: JobId) -> Result<(Node, ExecutionRecord, ApprovalGate)> {
         let node = self.context.job(job).await?;
         let execution = self.context.execution(node.key.execution).await?;
+        if execution.state.unplanned && !execution.spec.held {
+            return Err(Error::Conflict(format!(
+                "the jobs of execution {} are being recorded; try again in a moment",
+                execution.spec.id
+            )));
+        }
         if execution.state.unplanned {
             return Err(Error::Conflict(format!(
                 "execution {} waits for an approval as a whole; approve it first",

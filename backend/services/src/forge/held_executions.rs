@@ -54,7 +54,7 @@ async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Resu
         for execution in &executions {
             let of = execution.spec.facts.pull_request.as_ref().map(|request| request.number);
             let is_other = of != number || execution.spec.commit != this.commit;
-            if execution.state.unplanned && is_other && execution.spec.created_at >= since {
+            if is_unapproved(execution) && is_other && execution.spec.created_at >= since {
                 commits.insert((of, execution.spec.commit.clone()));
             }
         }
@@ -72,7 +72,7 @@ async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize
     let mut filter = pending(&discovering.spec.repo);
     // Earlier executions of this commit do not count.
     let is_counted = |execution: &&ExecutionRecord| {
-        execution.state.unplanned && execution.spec.commit != discovering.spec.commit
+        is_unapproved(execution) && execution.spec.commit != discovering.spec.commit
     };
     let mut count = 0;
     loop {
@@ -93,13 +93,18 @@ pub(crate) async fn unapproved_of_earlier_commits(
     let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
     let (executions, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
     let is_older = |execution: &&ExecutionRecord| {
-        execution.state.unplanned
+        is_unapproved(execution)
             && !execution.state.cancel_requested
             && execution.spec.created_at < discovering.spec.created_at
             && execution.spec.commit != discovering.spec.commit
             && execution.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
     };
     Ok(executions.iter().filter(is_older).map(|execution| execution.spec.id).collect())
+}
+
+/// Whether an execution waits for an approval as a whole, or was canceled before it had one.
+const fn is_unapproved(execution: &ExecutionRecord) -> bool {
+    execution.spec.held && execution.state.unplanned
 }
 
 /// Filter for pending executions of a repository.

@@ -1,6 +1,8 @@
 //! The OpenAPI document, generated from the types and paths of the router.
 
+mod descriptions;
 mod document;
+mod errors;
 mod sessions;
 
 use document::{Document, Kind, QueryParameters};
@@ -18,7 +20,7 @@ use tidemill_core::api::{
     DeliveryList, DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList,
     ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply,
     InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes,
-    Overview, PipelineFileView, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
+    Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
     RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
     SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
@@ -361,14 +363,21 @@ pub fn document() -> Value {
     let (body, reply) = (of.reference::<RunPipelineRequest>(), of.reference::<ExecuteReply>());
     of.add(path::RUN_PIPELINE, "post", "Start a pipeline of a branch", &[], Some(body), reply);
 
+    let problem = json!(of.schemas.subschema_for::<Problem>());
     let schemas = of.schemas.take_definitions(true);
     json!({
         "openapi": "3.1.0",
-        "info": { "title": "Tidemill", "version": env!("CARGO_PKG_VERSION") },
+        "info": {
+            "title": "Tidemill",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": descriptions::API,
+        },
+        "servers": [{ "url": "/", "description": "The server that this document comes from" }],
         "security": [{ "token": [] }],
         "paths": of.paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "responses": errors::components(&problem),
             "schemas": schemas,
         },
     })

@@ -8,8 +8,8 @@ use crate::{
 use axum::{
     extract::rejection::JsonRejection,
     http::{
-        StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
 };
@@ -18,6 +18,9 @@ use tidemill_core::{access::Scope, api::Problem};
 
 /// After how many seconds a caller tries again what was too much at the same time.
 const BUSY_RETRY_AFTER_S: u64 = 5;
+
+/// How a caller authenticates, which each reply with status 401 says.
+const CHALLENGE: &str = r#"Bearer realm="tidemill""#;
 
 /// An error reply.
 #[derive(Debug)]
@@ -229,6 +232,9 @@ impl IntoResponse for ApiError {
         let mut reply = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = self.retry_after {
             reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         reply
     }

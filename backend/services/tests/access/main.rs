@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 mod approvals;
 mod audit;
+mod broken_stores;
 mod browser;
 mod git_providers;
 mod id_tokens;

@@ -139,6 +139,7 @@ async fn operations_reject_wrong_scopes() {
             let reply = call(token).await;
             assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{case}: {}", reply.body);
             assert_eq!(reply.body["type"], "tidemill:unauthorized", "{case}");
+            assert_eq!(reply.headers["www-authenticate"], "Bearer realm=\"tidemill\"", "{case}");
             calls += 1;
         }
         for scope in all.iter().filter(|scope| !route.need.contains(scope)) {
@@ -255,4 +256,29 @@ fn documented_routes_match_router_and_openapi() {
         .collect();
     assert_eq!(described, routed);
     assert_eq!(routed.len(), ROUTES.len(), "an operation is listed twice");
+}
+
+#[test]
+fn openapi_document_describes_operations_and_their_errors() {
+    let document = openapi_document();
+    assert_eq!(document["servers"][0]["url"], "/");
+    assert!(document["info"]["description"].as_str().unwrap().contains("worker-protocol.md"));
+    let replies = document["components"]["responses"].as_object().unwrap();
+    for route in ROUTES {
+        let name = format!("{} {}", route.method, route.path);
+        let operation = &document["paths"][route.path][route.method.to_lowercase()];
+        assert!(operation["description"].as_str().unwrap().len() > 20, "{name}");
+        let responses = operation["responses"].as_object().unwrap();
+        for status in ["400", "429", "500", "default"] {
+            assert!(responses.contains_key(status), "{name} lacks {status}");
+        }
+        assert_eq!(responses.contains_key("401"), !route.need.is_empty(), "{name}");
+        assert_eq!(responses.contains_key("404"), route.path.contains('{'), "{name}");
+        for reply in responses.values().filter_map(|reply| reply["$ref"].as_str()) {
+            let reply = &replies[reply.strip_prefix("#/components/responses/").unwrap()];
+            assert!(reply["content"]["application/problem+json"]["schema"].is_object(), "{name}: {reply}");
+        }
+    }
+    let challenge = &replies["Unauthorized"]["headers"]["WWW-Authenticate"];
+    assert!(challenge["description"].is_string(), "{challenge}");
 }

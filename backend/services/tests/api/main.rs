@@ -5,6 +5,7 @@ mod attempts;
 mod conditions;
 mod events;
 mod executions;
+mod large;
 mod logs;
 mod planned_from;
 mod requests;

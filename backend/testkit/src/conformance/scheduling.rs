@@ -7,6 +7,7 @@ mod environments;
 mod fixture;
 mod groups;
 mod job_groups;
+mod large;
 mod other_repositories;
 mod outputs;
 mod protection;
@@ -43,6 +44,11 @@ pub use job_groups::{
     delayed_job_holds_no_place_while_it_waits, jobs_of_group_run_one_at_a_time_in_order,
     limit_of_job_group_is_kept, manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
     place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
+};
+pub use large::{
+    large_execution_can_be_canceled_before_its_jobs_are_recorded,
+    large_execution_is_recorded_and_canceled_after_the_reply, large_executions_of_group_run_in_order,
+    sweep_records_and_cancels_jobs_of_large_execution,
 };
 pub use other_repositories::{
     cancel_and_retry_reach_other_repository, cycle_of_followed_repositories_ends,

@@ -6,6 +6,7 @@ pub mod events;
 pub mod executions;
 pub mod id_tokens;
 pub mod insights;
+pub mod outside_worker;
 pub mod registries;
 pub mod repositories;
 pub mod secrets;

@@ -167,6 +167,10 @@ macro_rules! conformance_suite {
                 condition_on_outputs_precedes_approval_and_holds_in_retry
                 protected_environment_requires_approvals_of_different_people
                 rule_of_environment_holds_at_once
+                large_execution_is_recorded_and_canceled_after_the_reply
+                sweep_records_and_cancels_jobs_of_large_execution
+                large_execution_can_be_canceled_before_its_jobs_are_recorded
+                large_executions_of_group_run_in_order
                 protected_job_waits_in_retries_and_held_executions
                 protections_are_listed_and_bounded
             }
@@ -206,6 +210,9 @@ macro_rules! conformance_suite {
             workers {
                 workers_are_listed_while_they_report
                 worker_drains_when_asked
+            }
+            outside_worker {
+                worker_of_the_examples_runs_jobs
             }
             registries {
                 job_gets_logins_of_its_images

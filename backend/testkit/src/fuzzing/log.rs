@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tidemill_core::{
-    api::LogBytes,
+    api::{LogBytes, LogContent},
     ids::{ExecutionId, JobId},
 };
 use tidemill_services::pack::unpack_bytes;
@@ -32,15 +32,19 @@ pub fn log(bytes: &[u8]) {
     }
 }
 
-/// Checks a report's log: its length, and then zstd data or the text that should be its base64 form.
+/// Checks a report's log: its length, and then compressed data or the text that should be its base64 form.
 fn report(bytes: &[u8], encode: bool) {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let length = u32::from_le_bytes(*length);
     let text = String::from_utf8_lossy(rest);
-    let zstd_base64 = if encode { STANDARD.encode(rest) } else { text.into_owned() };
-    let log = LogBytes { offset: u64::from(length), length, zstd_base64, marks: Vec::new() };
-    if let Ok((offset, unpacked)) = unpack_log(&log) {
-        assert_eq!((offset, unpacked.len()), (u64::from(length), length as usize));
+    let packed = if encode { STANDARD.encode(rest) } else { text.into_owned() };
+    for content in
+        [LogContent::Zstd(packed.clone()), LogContent::Gzip(packed.clone()), LogContent::Plain(packed)]
+    {
+        let log = LogBytes { offset: u64::from(length), length, content, marks: Vec::new() };
+        if let Ok((offset, unpacked)) = unpack_log(&log) {
+            assert_eq!((offset, unpacked.len()), (u64::from(length), length as usize));
+        }
     }
 }
 

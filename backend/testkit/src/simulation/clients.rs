@@ -113,6 +113,13 @@ async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
     let after = cluster.world().random_below(60_000);
     cluster.world().sleep(after).await;
     let job = JobId::of(id, 0);
+    while is_unplanned(cluster, id).await {
+        cluster.world().sleep(1_000).await;
+    }
+    if cluster.stores.records.job(job).await.is_ok_and(|job| job.is_none()) {
+        // The execution was superseded before its jobs were recorded.
+        return;
+    }
     cluster.auditor.job_cancel_requested(job);
     let canceled = call_until_ok(cluster, |server| async move { server.jobs.cancel(job).await }.boxed());
     if canceled.await.is_some() {

@@ -67,7 +67,8 @@ impl Cluster {
         let settings = Settings {
             lease_ttl_ms: LEASE_MS,
             max_wait_ms: 0,
-            assigns_any_job: false,
+            max_jobs_per_request: self.stores.chances.max_jobs_per_request,
+            continues_after_reply: false,
             ..Settings::default()
         };
         Services::new(self.stores.stores(self.skews[ix]), settings, CancellationToken::new())

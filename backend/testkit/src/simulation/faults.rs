@@ -47,15 +47,18 @@ pub struct FaultRates {
     pub misled: u32,
     /// Maximum offset of a server's clock, in milliseconds.
     pub skew_ms: u32,
+    /// Executions with more jobs are recorded and canceled after the reply.
+    pub max_jobs_per_request: u32,
 }
 
 impl FaultRates {
     /// Chooses probabilities: almost none, some faults, or all.
     pub fn random(rng: &mut fastrand::Rng) -> Self {
         if rng.u32(..10) == 0 {
-            return Self { script_fails: 50, ..Self::default() };
+            return Self { script_fails: 50, max_jobs_per_request: 2, ..Self::default() };
         }
         let all_faults = rng.u32(..4) == 0;
+        let max_jobs_per_request = if rng.bool() { 2 } else { u32::MAX };
         let mut draw = |max: u32| if all_faults || rng.bool() { rng.u32(..=max) } else { 0 };
         Self {
             throttle: draw(40),
@@ -79,6 +82,7 @@ impl FaultRates {
             give_back: draw(60),
             misled: draw(30),
             skew_ms: draw(10_000),
+            max_jobs_per_request,
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let chances = FaultRates::random(&mut rng);
     let world = World::new(rng.u64(..), loud);
-    let auditor = Auditor::new(world.clone(), tally.clone());
+    let auditor = Auditor::new(world.clone(), tally.clone(), chances.max_jobs_per_request);
     let shared = SharedStores::new(
         world.clone(),
         chances,

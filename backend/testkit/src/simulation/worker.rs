@@ -26,7 +26,7 @@ use tidemill_core::execution::{
 use tidemill_core::{
     api::{
         ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, AttemptEnd, JobExecuteReply,
-        JobExecuteRequest, JobReport, LogBytes, WorkerInfo,
+        JobExecuteRequest, JobReport, LogBytes, LogContent, WorkerInfo,
     },
     ids::{JobId, LeaseToken, WorkerId},
 };
@@ -131,6 +131,7 @@ impl Worker {
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.record_event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
+        self.cluster.auditor.attempt_assigned(job, attempt);
         let mut lease = HeldJob { token: assignment.lease.token, until: sent_at + to_millis(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
             return self.discover(&mut lease, &assignment, discovery).await;
@@ -331,7 +332,7 @@ fn report(
     let log = log.filter(|(_, bytes)| !bytes.is_empty()).map(|(offset, bytes)| LogBytes {
         offset,
         length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-        zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
+        content: LogContent::Zstd(STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default())),
         marks: Vec::new(),
     });
     JobReport { job_id, lease, log, phase: None, steps: Vec::new(), end }

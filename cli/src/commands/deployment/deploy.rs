@@ -4,9 +4,11 @@ use crate::{
     args::Deploy,
     deploy::{
         account::Account,
+        addresses::Addresses,
         code,
         functions::{self, PackagedFunctions, Platform, cross_build},
-        parameters::{self, NewTokens, ParameterValues, TEMPLATE},
+        parameters::{self, NewTokens, ParameterSetting, ParameterValues, TEMPLATE},
+        preview,
         program::Requirements,
         prompt::confirm,
         stack::{self, ChangeSet, Stack, StackState},
@@ -18,13 +20,9 @@ use crate::{
     settings::profiles::Profile,
 };
 use serde_json::json;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 use tidemill_core::api::path;
 
-/// Stack output: URL of the API.
-const ENDPOINT_OUTPUT: &str = "Endpoint";
-/// Stack output: URL of the queue.
-const QUEUE_OUTPUT: &str = "QueueUrl";
 /// Stack output: name of the bucket.
 const BUCKET_OUTPUT: &str = "BucketName";
 
@@ -39,10 +37,12 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
             crate::output::errln!(
                 "an earlier creation of stack {name} failed; the failed stack must be deleted first"
             );
-            if !args.stack.consent.yes {
-                confirm(&format!("Delete the failed stack {name}?"))?;
+            if !args.dry_run {
+                if !args.stack.consent.yes {
+                    confirm(&format!("Delete the failed stack {name}?"))?;
+                }
+                stack.delete(&account).await?;
             }
-            stack.delete(&account).await?;
             None
         }
     };
@@ -63,10 +63,22 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 
     crate::output::errln!("{}: functions from {}", account.describe(), functions.origin.display());
-    let template_url = upload(&account, args, &functions).await?;
-    let to_send = parameters::settings(&values, current_values);
-    let changes = ChangeSet::create(&account, name, current.is_none(), &template_url, to_send).await?;
     let is_json = args.stack.format.is_json();
+    let to_send = parameters::settings(&values, current_values);
+    if args.dry_run {
+        let changes = match current {
+            Some(_) => preview_update(&account, name, to_send).await?,
+            None => preview::resources(TEMPLATE, &values),
+        };
+        let planned = Planned { changes, is_json };
+        planned.show();
+        if planned.changes.is_empty() && !is_json {
+            crate::output::outln!("no changes: {name} is up to date");
+        }
+        return planned.print(name);
+    }
+    let template_url = upload(&account, args, &functions).await?;
+    let changes = ChangeSet::create(&account, name, current.is_none(), &template_url, to_send).await?;
     let Some(changes) = changes else {
         if !is_json {
             crate::output::outln!("no changes: {name} is up to date");
@@ -80,14 +92,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         };
     };
     let planned = Planned { changes: changes.lines(), is_json };
-    for line in &planned.changes {
-        // Also as JSON, the question below is about them.
-        if is_json { crate::output::errln!("  {line}") } else { crate::output::outln!("  {line}") }
-    }
-    if args.dry_run {
-        changes.discard(&account).await?;
-        return planned.print(name);
-    }
+    planned.show();
     if !args.stack.consent.yes
         && let Err(failure) = confirm(&format!("Apply these changes in {}?", account.describe()))
     {
@@ -106,6 +111,13 @@ struct Planned {
 }
 
 impl Planned {
+    /// Prints the changes. Also as JSON, as a question may follow.
+    fn show(&self) {
+        for line in &self.changes {
+            if self.is_json { crate::output::errln!("  {line}") } else { crate::output::outln!("  {line}") }
+        }
+    }
+
     /// Prints as JSON that nothing was applied.
     fn print(&self, name: &str) -> Outcome {
         if self.is_json {
@@ -113,6 +125,35 @@ impl Planned {
         }
         Ok(())
     }
+}
+
+/// Returns what a deployment would change in a stack, and leaves nothing behind: CloudFormation computes it in a change set, from a
+/// template in the code bucket. Both are removed, the template unless it was there.
+async fn preview_update(
+    account: &Account,
+    name: &str,
+    settings: BTreeMap<&'static str, ParameterSetting>,
+) -> Outcome<Vec<String>> {
+    let (bucket, key) = (code::name(account), template_key());
+    let is_new = code::put(account, &bucket, &key, TEMPLATE.into()).await?;
+    let url = code::url(account, &bucket, &key);
+    let changes = match ChangeSet::create(account, name, false, &url, settings).await {
+        Ok(Some(changes)) => {
+            let lines = changes.lines();
+            changes.discard(account).await.map(|()| lines)
+        }
+        Ok(None) => Ok(Vec::new()),
+        Err(failure) => Err(failure),
+    };
+    if is_new {
+        code::remove(account, &bucket, &key).await?;
+    }
+    changes
+}
+
+/// Returns the template's key in the code bucket.
+fn template_key() -> String {
+    format!("templates/{}.yml", hash(TEMPLATE))
 }
 
 /// Returns the functions' prefix in the code bucket, which depends on their content.
@@ -135,7 +176,7 @@ async fn upload(account: &Account, args: &Deploy, functions: &PackagedFunctions)
             crate::output::errln!("uploaded {name}");
         }
     }
-    let key = format!("templates/{}.yml", hash(TEMPLATE));
+    let key = template_key();
     code::put(account, &bucket, &key, TEMPLATE.into()).await?;
     Ok(code::url(account, &bucket, &key))
 }
@@ -193,7 +234,8 @@ async fn finish(
     if let Some((program, sha256)) = program {
         code::put(account, &of_stack(BUCKET_OUTPUT), &format!("programs/{sha256}"), program).await?;
     }
-    let (endpoint, queue) = (of_stack(ENDPOINT_OUTPUT), of_stack(QUEUE_OUTPUT));
+    let Addresses { api: endpoint, queue } =
+        Addresses::of_stack(&stack.outputs, account.endpoint.as_deref())?;
     if let Some(token) = &tokens.admin {
         save_profile(settings, &stack.name, &endpoint, token)?;
     }

@@ -3,28 +3,66 @@
 use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError};
 use async_trait::async_trait;
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
     ids::ExecutionId,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Milliseconds for which the server holds a request.
 const LONG_POLL_MS: u64 = 20_000;
+/// A request without a job that takes less time was not held.
+const MIN_HELD: Duration = Duration::from_millis(250);
+/// Requests in a row that are not held before the worker pauses. A server that is stopping holds none, either.
+const MAX_UNHELD: u32 = 10;
+/// Pause after a request that was not held.
+const UNHELD_PAUSE: Duration = Duration::from_secs(5);
 
 /// The server's long poll. The server has the queue, so nothing needs to be held or settled here.
 #[derive(Debug, Clone)]
 pub struct LongPoll {
     api: ApiClient,
     only_execution: Option<ExecutionId>,
+    /// Number of requests in a row that were not held.
+    unheld: Arc<AtomicU32>,
 }
 
 impl LongPoll {
     /// Creates a source of jobs of the server behind `api`, only of `only_execution` if given.
     #[must_use]
-    pub const fn new(api: ApiClient, only_execution: Option<ExecutionId>) -> Self {
-        Self { api, only_execution }
+    pub fn new(api: ApiClient, only_execution: Option<ExecutionId>) -> Self {
+        Self { api, only_execution, unheld: Arc::default() }
+    }
+
+    /// Waits before the next request to a deployment that holds none, since holding them costs money there.
+    async fn pause_if_unheld(&self, took: Duration, stop: &CancellationToken) {
+        if took >= MIN_HELD {
+            self.unheld.store(0, Ordering::Relaxed);
+            return;
+        }
+        let before = self.unheld.fetch_add(1, Ordering::Relaxed);
+        if before < MAX_UNHELD {
+            return;
+        }
+        if before == MAX_UNHELD {
+            tracing::warn!(
+                "the server does not hold requests for jobs, so this worker asks it every {} s; start it with --queue to get jobs at once",
+                UNHELD_PAUSE.as_secs()
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(UNHELD_PAUSE) => {}
+        }
     }
 }
 
@@ -50,6 +88,7 @@ impl JobSource for LongPoll {
             lookahead: request.lookahead,
             slot_price: request.slot_price,
         };
+        let asked_at = Instant::now();
         let reply = tokio::select! {
             biased;
             // The server detects the closed connection and queues the job again that it was about to assign.
@@ -62,6 +101,9 @@ impl JobSource for LongPoll {
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
                 tracing::trace!(%reason, "no job to run");
+                if !request.no_wait {
+                    self.pause_if_unheld(asked_at.elapsed(), stop).await;
+                }
                 Ok(None)
             }
             Err(ApiError::Rejected { status: 401 | 403, message, .. }) => {

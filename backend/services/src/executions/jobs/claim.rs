@@ -13,7 +13,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
-    ids::{JobId, LeaseToken},
+    ids::{ExecutionId, JobId, LeaseToken},
     scheduler::{ClaimDecision, ClaimRequest, claim},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -23,6 +23,9 @@ use uuid::Uuid;
 const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
 /// How often a worker that runs only one execution is offered the jobs of its children.
 const CHILD_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum number of messages that one request receives from a queue in the cloud: after a cancel, all of them may be of jobs that
+/// have ended.
+const MAX_MESSAGES: usize = 50;
 /// Maximum number of upcoming jobs in a reply.
 const MAX_LOOKAHEAD: u32 = 32;
 /// Number of consecutive failed assignments (some minutes, as the pauses grow) after which they fail the attempt, so that a job that
@@ -103,16 +106,12 @@ impl JobExecutionService {
             };
             return Box::pin(self.claim(node, &request)).await;
         }
-        if !self.context.settings.assigns_any_job {
-            return Err(Error::Invalid(
-                "workers of this deployment receive jobs from its queue; start the worker with --queue"
-                    .into(),
-            ));
-        }
         let queue = &self.context.stores.queue;
         let max_wait_ms = self.context.settings.max_wait_ms;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(max_wait_ms));
-        loop {
+        let max_messages =
+            if self.context.settings.continues_after_reply { usize::MAX } else { MAX_MESSAGES };
+        for _ in 0..max_messages {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
                 received = self.receive(&request, left) => received?,
@@ -133,12 +132,17 @@ impl JobExecutionService {
             match claimed {
                 Ok(claim) => {
                     let queue = queue.clone();
-                    // The worker holds the lease, so the reply does not wait for the removal of the message.
-                    tokio::spawn(async move {
+                    let delete = async move {
                         if let Err(error) = queue.delete(&message).await {
                             tracing::warn!(%error, "cannot remove a received message; it is delivered once more");
                         }
-                    });
+                    };
+                    if self.context.settings.continues_after_reply {
+                        // The worker holds the lease, so the reply does not wait for the removal of the message.
+                        tokio::spawn(delete);
+                    } else {
+                        delete.await;
+                    }
                     if let ClaimOutcome::Assigned(..) = claim {
                         return Ok(claim);
                     }
@@ -149,6 +153,7 @@ impl JobExecutionService {
                 }
             }
         }
+        Ok(ClaimOutcome::Nothing("the jobs of the first messages have ended or are taken; ask again".into()))
     }
 
     /// Receives a message, of one execution and those below it if the worker wants only these.
@@ -173,6 +178,12 @@ impl JobExecutionService {
             None if below.is_some() => ReceivedMessage::PollAgain,
             None => ReceivedMessage::Nothing,
         })
+    }
+
+    /// Whether the cancel of an execution is recorded.
+    async fn is_canceled(&self, id: ExecutionId) -> Result<bool> {
+        let state = self.context.stores.records.execution_state(id).await?;
+        Ok(state.is_some_and(|(state, _)| state.cancel_requested))
     }
 
     async fn claim(&self, prefetched: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
@@ -217,6 +228,13 @@ impl JobExecutionService {
                 continue;
             }
             let item = job_of(&node)?;
+            if self.context.is_large(execution.spec.jobs) && self.is_canceled(key.execution).await? {
+                // The cancel was acknowledged before it reached this job, perhaps before this claim.
+                let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                let reason = FailureReason::new(FailureKind::GivenBack, "the execution was canceled");
+                self.end_unstarted(job, token, reason).await?;
+                return Ok(ClaimOutcome::Nothing("the execution was canceled".into()));
+            }
             let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match assigned {
                 Ok(reply) => Ok(ClaimOutcome::Assigned(Box::new(reply), token)),

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::read::MultiGzDecoder;
 use std::io::Read;
-use tidemill_core::api::LogBytes;
+use tidemill_core::api::{LogBytes, LogContent};
 
 /// Maximum number of log bytes of one report, decompressed.
 const MAX_LOG_BYTES: u32 = 8 << 20;
@@ -17,20 +18,33 @@ pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
     if log.length > MAX_LOG_BYTES {
         return Err(invalid(&format!("has {} bytes; a report carries at most {MAX_LOG_BYTES}", log.length)));
     }
-    let packed =
-        STANDARD.decode(&log.zstd_base64).map_err(|error| invalid(&format!("is not base64: {error}")))?;
+    let decode =
+        |text: &String| STANDARD.decode(text).map_err(|error| invalid(&format!("is not base64: {error}")));
+    // One byte more shows that there are too many.
+    let limit = u64::from(log.length) + 1;
     let mut bytes = Vec::new();
-    zstd::stream::read::Decoder::new(packed.as_slice())
-        .and_then(|mut decoder| {
-            decoder.window_log_max(MAX_WINDOW_LOG)?;
-            decoder.take(u64::from(log.length) + 1).read_to_end(&mut bytes)
-        })
-        .map_err(|error| invalid(&format!("is not zstd: {error}")))?;
+    match &log.content {
+        LogContent::Zstd(text) => {
+            let packed = decode(text)?;
+            zstd::stream::read::Decoder::new(packed.as_slice())
+                .and_then(|mut decoder| {
+                    decoder.window_log_max(MAX_WINDOW_LOG)?;
+                    decoder.take(limit).read_to_end(&mut bytes)
+                })
+                .map_err(|error| invalid(&format!("is not zstd: {error}")))?;
+        }
+        LogContent::Gzip(text) => {
+            let packed = decode(text)?;
+            MultiGzDecoder::new(packed.as_slice())
+                .take(limit)
+                .read_to_end(&mut bytes)
+                .map_err(|error| invalid(&format!("is not gzip: {error}")))?;
+        }
+        LogContent::Plain(text) => bytes = decode(text)?,
+        LogContent::Text(text) => bytes = text.clone().into_bytes(),
+    }
     if bytes.len() != log.length as usize {
-        return Err(invalid(&format!(
-            "does not decompress to the {} bytes that the report names",
-            log.length
-        )));
+        return Err(invalid(&format!("does not have the {} bytes that the report names", log.length)));
     }
     Ok((log.offset, bytes))
 }
@@ -40,17 +54,19 @@ pub fn pack(text: &str) -> Result<LogBytes> {
     let packed = zstd::bulk::compress(text.as_bytes(), 1)
         .map_err(|error| Error::storage("compressing a log", error))?;
     let length = u32::try_from(text.len()).map_err(|error| Error::storage("compressing a log", error))?;
-    Ok(LogBytes { offset: 0, length, zstd_base64: STANDARD.encode(packed), marks: Vec::new() })
+    Ok(LogBytes { offset: 0, length, content: LogContent::Zstd(STANDARD.encode(packed)), marks: Vec::new() })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{LogBytes, MAX_LOG_BYTES, STANDARD, pack, unpack};
+    use super::{LogBytes, LogContent, MAX_LOG_BYTES, STANDARD, pack, unpack};
     use base64::Engine as _;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write as _;
 
     fn log(packed: &[u8], length: u32) -> LogBytes {
-        LogBytes { offset: 7, length, zstd_base64: STANDARD.encode(packed), marks: Vec::new() }
+        LogBytes { offset: 7, length, content: LogContent::Zstd(STANDARD.encode(packed)), marks: Vec::new() }
     }
 
     #[test]
@@ -72,11 +88,46 @@ mod tests {
         ] {
             assert!(unpack(&log(packed, length)).is_err(), "{length} of {packed:?}");
         }
-        assert!(
-            unpack(&LogBytes { offset: 0, length: 1, zstd_base64: "%".into(), marks: Vec::new() }).is_err()
-        );
+        for content in
+            [LogContent::Zstd("%".into()), LogContent::Gzip("%".into()), LogContent::Plain("%".into())]
+        {
+            assert!(unpack(&LogBytes { offset: 0, length: 1, content, marks: Vec::new() }).is_err());
+        }
         let bomb = zstd::encode_all(&vec![0; 64 << 20][..], 19).unwrap();
         assert!(bomb.len() < 16 << 10 && unpack(&log(&bomb, MAX_LOG_BYTES)).is_err());
+    }
+
+    fn gzipped(bytes: &[u8]) -> String {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        STANDARD.encode(encoder.finish().unwrap())
+    }
+
+    #[test]
+    fn log_is_accepted_plain_and_compressed() {
+        let text = "grüße\n";
+        let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        for content in [
+            LogContent::Zstd(STANDARD.encode(packed)),
+            LogContent::Gzip(gzipped(text.as_bytes())),
+            LogContent::Plain(STANDARD.encode(text)),
+            LogContent::Text(text.into()),
+        ] {
+            let log = LogBytes { offset: 3, length: 8, content, marks: Vec::new() };
+            assert_eq!(unpack(&log).unwrap(), (3, text.as_bytes().to_vec()), "{log:?}");
+            let json = serde_json::to_string(&log).unwrap();
+            assert_eq!(serde_json::from_str::<LogBytes>(&json).unwrap(), log, "{json}");
+            assert!(unpack(&LogBytes { length: 7, ..log.clone() }).is_err(), "it has more bytes");
+            assert!(unpack(&LogBytes { length: 9, ..log }).is_err(), "it has fewer bytes");
+        }
+    }
+
+    #[test]
+    fn gzip_log_is_bounded_by_its_length() {
+        let bomb = gzipped(&vec![0; 32 << 20]);
+        assert!(bomb.len() < 64 << 10);
+        let log = LogBytes { offset: 0, length: 1, content: LogContent::Gzip(bomb), marks: Vec::new() };
+        assert!(unpack(&log).is_err());
     }
 
     #[test]

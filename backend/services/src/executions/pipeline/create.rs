@@ -1,23 +1,25 @@
 //! Records new executions, once for each idempotency key, and queues the jobs that can start.
 
-use super::{group::Group, hold::is_recorded_while_held, service::PipelineExecutionService};
+use super::{group::Group, service::PipelineExecutionService};
 use crate::{
     error::{Error, Result},
-    executions::idempotency_keys::RecordedKey,
+    executions::{
+        advance::recording::{RecordedNodes, end_due_at, is_recorded_first},
+        idempotency_keys::RecordedKey,
+    },
     ports::{
         Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupPosition, KeyRecord,
-        LabelRequirement, NewNode, NodeKey, QueuedJob, Write,
+        LabelRequirement, NewNode, Write,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
-    guarded,
+    ids::ExecutionId,
     plan::Plan,
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
-    time::Timestamp,
 };
 
 /// Maximum number of attempts of a conditional write.
@@ -32,7 +34,7 @@ enum KeyLookup {
     /// The execution of the same request.
     SameRequest(Box<ExecutionRecord>),
     /// An execution that a new one replaces under the key.
-    Replaceable(tidemill_core::ids::ExecutionId),
+    Replaceable(ExecutionId),
 }
 
 /// Options of a new execution.
@@ -75,6 +77,8 @@ impl PipelineExecutionService {
         }
         let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
         let protected = self.context.protected_jobs(&repo, &plan).await?;
+        // What a retry carries over or approves is not recorded elsewhere.
+        let deferred = self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
         for _ in 0..MAX_ATTEMPTS {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -117,33 +121,25 @@ impl PipelineExecutionService {
                 let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
                 writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
             }
-            // Jobs that are queued are due too, but their messages are sent below.
-            let has_step = |node: &NewNode| {
-                node.due_at.is_some() && node.state.status().is_none_or(|status| status == JobStatus::Pending)
-            };
-            let due: Vec<u32> =
-                (0..).zip(&new.nodes).filter(|(_, node)| has_step(node)).map(|(ix, _)| ix).collect();
-            let (create, ready, state) = record_of(&mut spec, new, self.context.now());
+            let follows = RecordedNodes::of(id, (0..).zip(&new.nodes), self.context.now());
+            let (create, state) = record_of(&mut spec, new, deferred);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 if !spec.held {
                     self.context.cache_specs(id, plan);
                 }
                 let run_number = done.run_number;
+                let end_node = spec.end_node;
                 self.context.cache_execution(Arc::new(ExecutionRecord {
                     spec,
                     run_number,
                     state,
                     version: 1,
                 }));
-                // The execution is durable. If this fails, the sweep sends the queued jobs.
-                if let Err(error) = self.context.send(id, &ready).await {
-                    tracing::warn!(execution = %id, %error, "cannot send the jobs of the execution; the sweep does");
-                }
-                if !due.is_empty()
-                    && let Err(error) = self.context.advance(id, due).await
-                {
-                    tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
+                if deferred {
+                    self.context.advance_later(id, vec![end_node]);
+                } else {
+                    self.follow_up(id, follows).await;
                 }
                 if let Some(older) = superseded
                     && let Err(error) = Box::pin(self.context.cancel_jobs_of(&older)).await
@@ -161,6 +157,18 @@ impl PipelineExecutionService {
             }
         }
         Err(Error::Conflict("too many concurrent requests for the same execution; try again".into()))
+    }
+
+    /// Sends and advances what an execution begins with. The execution is durable: if this fails, the sweep does it.
+    async fn follow_up(&self, id: ExecutionId, follows: RecordedNodes) {
+        if let Err(error) = self.context.send(id, &follows.queued).await {
+            tracing::warn!(execution = %id, %error, "cannot send the jobs of the execution; the sweep does");
+        }
+        if !follows.due.is_empty()
+            && let Err(error) = self.context.advance(id, follows.due).await
+        {
+            tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
+        }
     }
 
     /// Looks up an idempotency key.
@@ -187,13 +195,9 @@ impl PipelineExecutionService {
     }
 }
 
-/// Returns the write that records an execution with its nodes, the jobs that can start, and its state. For a held execution, only the
-/// gates of approval and group and the end node are recorded.
-fn record_of(
-    spec: &mut ExecutionSpec,
-    new: NewExecution,
-    now: Timestamp,
-) -> (Write, Vec<QueuedJob>, ExecutionState) {
+/// Returns the write that records an execution with its nodes, and its state. For a held or `deferred` execution, only the gates of
+/// approval and group and the end node are recorded; the step of the end node of a deferred one records the others.
+fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Write, ExecutionState) {
     let NewExecution { mut nodes, approvals, group_gate } = new;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {
@@ -201,30 +205,26 @@ fn record_of(
             Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_TIMEOUT_MS), is_timeout: false });
     }
     spec.approvals = approvals;
-    let deadline = guarded!(DeadlineMakesDue, spec.deadline, without None);
-    if let (Some(end), Some(deadline)) = (nodes.last_mut(), deadline) {
-        end.due_at = Some(end.due_at.map_or(deadline.at, |at| at.min(deadline.at)));
+    if let Some(end) = nodes.last_mut() {
+        end.due_at = if deferred { Some(spec.created_at) } else { end_due_at(end.due_at, spec.deadline) };
     }
+    let unplanned = spec.held || deferred;
     let state = ExecutionState {
         status: ExecutionStatus::Pending,
         start_time: None,
         end_time: None,
         cancel_requested: false,
-        unplanned: spec.held,
+        unplanned,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
     };
-    let execution = spec.id;
-    let ready = (0..spec.jobs)
-        .filter_map(|ix| QueuedJob::of(NodeKey { execution, ix }, &nodes[ix as usize].state, now))
-        .collect();
     let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
-    if spec.held {
-        nodes.retain(|(ix, _)| is_recorded_while_held(spec, group_gate, *ix));
+    if unplanned {
+        nodes.retain(|(ix, _)| is_recorded_first(spec, group_gate, *ix));
     }
     let create = Write::Create { spec: Box::new(spec.clone()), state: state.clone(), nodes };
-    (create, ready, state)
+    (create, state)
 }
 
 fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {

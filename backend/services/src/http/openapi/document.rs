@@ -1,10 +1,28 @@
 //! The parts of an OpenAPI document.
 
+use super::{descriptions, errors};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tidemill_core::access::provider::ProviderKind;
 use tidemill_core::api::{ExecutionKind, Problem, Trigger, path};
 use tidemill_core::execution::status::ExecutionStatus;
+
+/// The operations that anyone may call.
+const PUBLIC: [&str; 13] = [
+    path::HEALTH,
+    path::OPENAPI,
+    path::WEBHOOK,
+    path::BADGE,
+    path::OIDC_CONFIGURATION,
+    path::OIDC_KEYS,
+    path::SESSION,
+    path::SIGN_IN,
+    path::SIGN_IN_REPLY,
+    path::SESSIONS,
+    path::OWN_SESSION,
+    path::SESSION_CODE,
+    path::SESSION_TOKEN,
+];
 
 /// A document that is being written.
 pub(super) struct Document {
@@ -114,40 +132,29 @@ impl Document {
             (path::OIDC_CONFIGURATION, _) => "oidc-configuration".to_owned(),
             _ => id,
         };
+        let parameters: Vec<Value> = in_path.chain(in_query).collect();
+        // Operations without a token: they authenticate the caller themselves, or authenticate nobody.
+        let is_public = PUBLIC.contains(&path);
+        let mut responses = Map::from_iter([("2XX".to_owned(), reply)]);
+        errors::add(&mut responses, method, path, body.is_some(), is_public);
+        let other = json!({
+            "description": "Error",
+            "content": { "application/problem+json": { "schema": problem } },
+        });
+        responses.insert("default".to_owned(), other);
         let mut operation = json!({
             "operationId": id.trim_end_matches(".json"),
             "summary": summary,
-            "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
-            "responses": {
-                "2XX": reply,
-                "default": {
-                    "description": "Error",
-                    "content": { "application/problem+json": { "schema": problem } },
-                },
-            },
+            "description": descriptions::of(path, method, summary, is_public),
+            "parameters": parameters,
+            "responses": responses,
         });
         if let Some(mut body) = body {
             // A retry needs no body.
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        // Operations without a token: they authenticate the caller themselves, or authenticate nobody.
-        let public = [
-            path::HEALTH,
-            path::OPENAPI,
-            path::WEBHOOK,
-            path::BADGE,
-            path::OIDC_CONFIGURATION,
-            path::OIDC_KEYS,
-            path::SESSION,
-            path::SIGN_IN,
-            path::SIGN_IN_REPLY,
-            path::SESSIONS,
-            path::OWN_SESSION,
-            path::SESSION_CODE,
-            path::SESSION_TOKEN,
-        ];
-        if public.contains(&path) {
+        if is_public {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));

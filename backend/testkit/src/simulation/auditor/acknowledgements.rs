@@ -11,11 +11,13 @@ pub struct Auditor {
     pub(super) world: Arc<World>,
     pub(super) counts: Arc<EventCounts>,
     pub(super) knowledge: Mutex<Knowledge>,
+    /// Executions with more jobs are recorded and canceled after the reply.
+    pub(super) max_jobs_per_request: u32,
 }
 
 impl Auditor {
-    pub fn new(world: Arc<World>, tally: Arc<EventCounts>) -> Arc<Self> {
-        Arc::new(Self { world, counts: tally, knowledge: Mutex::default() })
+    pub fn new(world: Arc<World>, tally: Arc<EventCounts>, max_jobs_per_request: u32) -> Arc<Self> {
+        Arc::new(Self { world, counts: tally, knowledge: Mutex::default(), max_jobs_per_request })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Knowledge> {
@@ -89,6 +91,15 @@ impl Auditor {
     pub fn job_cancel_acknowledged(&self, id: JobId) {
         self.world.record_event(format_args!("cancel of job {id} acknowledged"));
         self.lock().acknowledged_job_cancels.insert(id);
+    }
+
+    /// A worker got an attempt.
+    pub fn attempt_assigned(&self, job: JobId, attempt: u32) {
+        if self.lock().late_attempts.contains(&(job, attempt)) {
+            self.report_violation(format!(
+                "8: attempt {attempt} of {job} began after an acknowledged cancel, and a worker got it"
+            ));
+        }
     }
 
     /// Bytes of an attempt's log were acknowledged.

@@ -86,8 +86,14 @@ impl Auditor {
             }
         }
         if after.attempt > before.attempt {
-            let canceled = knowledge.canceled.contains(&new.key.execution)
-                || knowledge.acknowledged_job_cancels.contains(&job);
+            let mut canceled = knowledge.canceled.contains(&new.key.execution);
+            if canceled && knowledge.jobs(new.key.execution) > self.max_jobs_per_request as usize {
+                // The cancel reaches its jobs after the reply; a claim gives no attempt away before it has looked.
+                knowledge.late_attempts.insert((job, after.attempt));
+                self.counts.count("attempt recorded after an acknowledged cancel");
+                canceled = false;
+            }
+            canceled |= knowledge.acknowledged_job_cancels.contains(&job);
             let worker = after.lease.as_ref().map(|lease| lease.worker.clone()).unwrap_or_default();
             let early = knowledge.start_violation(new.key, &nodes(new.key.execution));
             let labels = knowledge.required_labels(new.key);

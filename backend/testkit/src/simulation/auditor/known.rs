@@ -82,6 +82,8 @@ pub struct Knowledge {
     pub requested_job_cancels: BTreeSet<JobId>,
     pub canceled: BTreeSet<ExecutionId>,
     pub acknowledged_job_cancels: BTreeSet<JobId>,
+    /// Attempts of large executions that were recorded after an acknowledged cancel. No worker may get them.
+    pub late_attempts: BTreeSet<(JobId, u32)>,
     pub required_approvals: Vec<(ExecutionId, Option<u32>)>,
     pub requested_approvals: BTreeSet<(ExecutionId, Option<u32>)>,
     pub acknowledged_approvals: BTreeSet<(ExecutionId, Option<u32>)>,

@@ -82,6 +82,11 @@ impl Knowledge {
         (!is_allowed).then(|| format!("15: its needs have ended as `{when:?}` requires, or have not ended"))
     }
 
+    /// Returns the number of jobs of an execution.
+    pub fn jobs(&self, id: ExecutionId) -> usize {
+        self.executions.get(&id).and_then(|made| made.plan.as_ref()).map_or(0, |plan| plan.jobs.len())
+    }
+
     /// Returns the labels that a job requires.
     pub fn required_labels(&self, key: NodeKey) -> Option<Labels> {
         let plan = self.executions.get(&key.execution)?.plan.as_ref()?;

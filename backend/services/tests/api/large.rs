@@ -1,0 +1,68 @@
+//! The largest execution that a file may describe, over the embedded stores.
+#![allow(clippy::print_stdout)]
+
+use super::server::Server;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+/// A pipeline with 100 times 100 jobs, in a file that is large enough for so many.
+fn largest_pipeline() -> String {
+    let mut values = String::new();
+    for value in 0..100 {
+        let separator = if value == 0 { "" } else { ", " };
+        write!(values, "{separator}v{value}").unwrap();
+    }
+    let padding = format!("# {}\n", "x".repeat(100)).repeat(5_200);
+    format!(
+        "{padding}name: large\njobs:\n  test:\n    image: i\n    script: [a]\n    matrix: {{ A: [{values}], B: [{values}] }}\n"
+    )
+}
+
+fn count(view: &Value, status: &str) -> usize {
+    view["jobs"].as_array().unwrap().iter().filter(|job| job["status"] == status).count()
+}
+
+/// Reads the execution until this many of its jobs have this status.
+async fn wait_for(server: &Server, id: &str, jobs: usize, status: &str) -> Value {
+    loop {
+        let view = server.view(id).await;
+        if count(&view, status) == jobs {
+            return view;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_jobs_are_recorded_and_canceled_after_the_replies() {
+    let server = Server::start(30_000);
+    let begin = Instant::now();
+    let (status, created) = server.execute(&largest_pipeline()).await;
+    println!("created in {:?}", begin.elapsed());
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    let id = created["execution_id"].as_str().unwrap();
+    wait_for(&server, id, 10_000, "QUEUED").await;
+    println!("queued after {:?}", begin.elapsed());
+    assert!(server.claim().await.is_some(), "its messages were sent");
+
+    let begin = Instant::now();
+    let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), json!(null)).await;
+    println!("canceled in {:?}", begin.elapsed());
+    assert_eq!(reply["canceled"], true, "{reply}");
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+    let claim = json!({ "worker": worker, "job_id": server.view(id).await["jobs"][9_999]["id"] });
+    let (_, reply) = server.post("/api/job/execute", claim).await;
+    assert_eq!(reply["kind"], "nothing", "no attempt starts after the reply");
+    let view = wait_for(&server, id, 9_999, "CANCELED").await;
+    println!("all canceled after {:?}", begin.elapsed());
+    assert_eq!(count(&view, "RUNNING"), 1, "its worker has been told to stop, and has not reported yet");
+    // What a client of the cloud gets of such an execution, compressed.
+    let bytes = view.to_string().into_bytes();
+    let compressed = zstd::bulk::compress(&bytes, 3).unwrap().len();
+    println!("a view of {} bytes, compressed {compressed}", bytes.len());
+    assert!(compressed < 1 << 20, "{compressed}");
+}
