@@ -13,7 +13,7 @@ use tidemill_core::execution::cost::Usage;
 use tidemill_core::ids::{ExecutionId, JobId};
 use tidemill_core::pipeline::labels::{Labels, queue_name};
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
+use tidemill_services::ports::{JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::time::Instant;
 
 /// Maximum messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
@@ -67,16 +67,19 @@ impl SqsQueue {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_batch(&self, url: &str, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+    async fn send_batch(&self, url: &str, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         let doing = "sending job ids to the queue";
         let entry = |(ix, QueuedJob { node, delay_ms, .. }): (usize, &QueuedJob)| {
             let job_id = JobId::of(node.execution, node.ix);
-            let trace = trace.map(str::to_owned);
+            let trace = context.trace.map(str::to_owned);
             let body = MessageBody { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
             let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
             let delay_s = i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(MAX_DELAY_S).min(MAX_DELAY_S);
             let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
             let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
+            // Makes the standard queue a fair one: it delivers messages of other groups before those of a group that has many in flight.
+            let group = Some(context.group).filter(|group| !group.is_empty()).map(str::to_owned);
+            let entry = entry.set_message_group_id(group);
             entry.build().map_err(|error| Error::storage(doing, error))
         };
         let mut entries = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
@@ -136,7 +139,7 @@ fn node_of(message: &SqsMessage) -> Option<NodeKey> {
 
 #[async_trait]
 impl JobQueue for SqsQueue {
-    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         let mut by_queue: BTreeMap<&str, Vec<QueuedJob>> = BTreeMap::new();
         for message in messages {
             // An execution is rejected when no queue exists for its labels. If a queue is removed later, any worker may receive
@@ -146,7 +149,7 @@ impl JobQueue for SqsQueue {
         }
         for (url, messages) in by_queue {
             for batch in messages.chunks(MAX_BATCH_LEN) {
-                self.send_batch(url, batch, trace).await?;
+                self.send_batch(url, batch, context).await?;
             }
         }
         self.count(WORKER_REQUESTS_PER_MESSAGE * messages.len() as u64);

@@ -1,6 +1,7 @@
 //! State and settings that all services share.
 
 pub(crate) mod backoff;
+pub(crate) mod capacity;
 pub(crate) mod followed;
 pub(crate) mod job_spec;
 pub(crate) mod lru_cache;

@@ -16,6 +16,7 @@ macro_rules! exact_queue_suite {
                 repeated_send_makes_one_visible_message
                 concurrent_receivers_get_distinct_messages
                 dropped_receiver_returns_its_messages
+                groups_of_messages_take_turns
             }
         }
     };
