@@ -1,19 +1,16 @@
 //! Scales the machines of workers with the jobs that wait and run.
 
-use super::workers::WorkerService;
+use super::workers::{WorkerService, fleet_key, parse_memory};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    ports::{DocumentKey, NewDocument},
+    ports::NewDocument,
 };
 use std::sync::Arc;
 use tidemill_core::api::UnstartedMachine;
-use tidemill_core::scheduler::{FleetAction, FleetDecision, FleetMemory, decide_fleet};
+use tidemill_core::scheduler::{FleetAction, FleetDecision, decide_fleet};
 
-/// Kind and name of the document with what one decision remembers for the next.
-const DOCUMENT_KIND: &str = "fleet";
-const DOCUMENT_NAME: &str = "workers";
-/// Retention of that document after its last change, in milliseconds: longer than a machine is kept.
+/// Retention of the document with what one decision remembers after its last change, in milliseconds: longer than a machine is kept.
 const RETENTION_MS: i64 = 30 * 86_400_000;
 
 /// What a decision about the machines did.
@@ -32,16 +29,6 @@ pub struct ScalingOutcome {
 pub struct ScalingService {
     context: Arc<Context>,
     workers: WorkerService,
-}
-
-/// The name of the document.
-pub(super) fn fleet_key() -> DocumentKey {
-    DocumentKey::new(DOCUMENT_KIND, DOCUMENT_NAME)
-}
-
-/// Parses that document.
-pub(super) fn parse_memory(value: &str) -> Result<FleetMemory> {
-    serde_json::from_str(value).map_err(|error| Error::storage("reading the state of the machines", error))
 }
 
 impl ScalingService {

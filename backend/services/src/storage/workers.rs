@@ -1,6 +1,5 @@
 //! The workers of a deployment: each reports that it is there, and learns whether to drain.
 
-use super::scaling::{fleet_key, parse_memory};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -12,7 +11,7 @@ use tidemill_core::api::{
     DrainWorkersReply, DrainWorkersRequest, FleetView, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
     WorkerReportReply, WorkerView,
 };
-use tidemill_core::{ids::WorkerId, scheduler::FleetWorker, time::Timestamp};
+use tidemill_core::{ids::WorkerId, scheduler::{FleetMemory, FleetWorker}, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "worker";
 /// A worker that has missed two reports is not there.
@@ -66,6 +65,16 @@ impl WorkerRecord {
 
 fn read(document: &Document) -> Result<WorkerRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a worker", error))
+}
+
+/// The name of the document with what a decision about the machines of workers remembers for the next.
+pub(super) fn fleet_key() -> DocumentKey {
+    DocumentKey::new("fleet", "workers")
+}
+
+/// Parses that document.
+pub(super) fn parse_memory(value: &str) -> Result<FleetMemory> {
+    serde_json::from_str(value).map_err(|error| Error::storage("reading the state of the machines", error))
 }
 
 /// Returns a validation error if a report has more than is stored.

@@ -8,6 +8,7 @@ mod executions;
 mod logs;
 mod planned_from;
 mod requests;
+mod scaling;
 mod server;
 mod uploads;
 mod web_types;
