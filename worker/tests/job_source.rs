@@ -414,12 +414,17 @@ mod sqs {
     }
 
     async fn sqs(stack: &MiniStack, attributes: &[(&str, String)]) -> SqsFixture {
+        sqs_with(stack, attributes, Duration::from_secs(3_600)).await
+    }
+
+    async fn sqs_with(stack: &MiniStack, attributes: &[(&str, String)], max_hold: Duration) -> SqsFixture {
         let (client, url) = stack.queue(attributes).await;
         let records = Arc::new(FakeServer::default());
         let settings = SqsSettings {
             wait: Duration::from_secs(1),
             visibility: Duration::from_secs(3),
             back_off: Duration::from_secs(1),
+            max_hold,
             ..SqsSettings::new(&url)
         };
         let (wait, hidden) = (settings.wait, settings.visibility);
@@ -471,6 +476,23 @@ mod sqs {
         assert_eq!(source.requests().usage(), SqsUsage { receive: 1, delete: 1, change_visibility: 0 });
         assert!(bench.next().await.unwrap().is_none());
         assert_eq!(source.requests().usage(), SqsUsage { receive: 2, delete: 1, change_visibility: 0 });
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn message_of_a_long_job_is_deleted_while_the_job_runs() {
+        let Some(stack) = MiniStack::start().await else { return };
+        let SqsFixture { bench, source, .. } = sqs_with(&stack, &[], Duration::from_secs(2)).await;
+        bench.queue().await;
+        let offer = bench.offer().await;
+        tokio::select! {
+            never = source.hold(&offer.receipt) => match never {},
+            () = bench.until_all_settled() => {}
+        }
+        assert!(bench.next().await.unwrap().is_none(), "the job is not offered again");
+        // The end of the job deletes it once more, in vain.
+        source.settle(offer.receipt).await;
+        let again = bench.queue().await;
+        assert_eq!(super::job_of(&bench.offer().await), again);
     }
 
     #[tokio::test(flavor = "multi_thread")]
