@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn instances_that_end_are_leaving() {
-        let instance = |state: &str| Instance::builder().instance_id("i-1").lifecycle_state(state.into()).build();
+        let instance =
+            |state: &str| Instance::builder().instance_id("i-1").lifecycle_state(state.into()).build();
         for (state, is_leaving) in [
             ("Pending", false),
             ("Pending:Wait", false),

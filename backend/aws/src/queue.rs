@@ -244,7 +244,10 @@ mod tests {
         let sent = batch_entry(7, &QueuedJob::delayed(node, 1), context).unwrap();
         assert_eq!((sent.id(), sent.message_group_id(), sent.delay_seconds()), ("7", Some(&*group), Some(1)));
         let body: MessageBody = serde_json::from_str(sent.message_body()).unwrap();
-        assert_eq!((body.execution_id, body.ix, body.trace.as_deref()), (node.execution, 3, Some("00-aa-bb-01")));
+        assert_eq!(
+            (body.execution_id, body.ix, body.trace.as_deref()),
+            (node.execution, 3, Some("00-aa-bb-01"))
+        );
         let plain = batch_entry(0, &QueuedJob::immediate(node), MessageContext::default()).unwrap();
         assert_eq!((plain.message_group_id(), plain.delay_seconds()), (None, None));
         let late = batch_entry(0, &QueuedJob::delayed(node, u64::MAX), context).unwrap();

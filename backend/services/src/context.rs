@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod capacity;
+pub(crate) mod fleet;
 pub(crate) mod followed;
 pub(crate) mod job_spec;
 pub(crate) mod lru_cache;

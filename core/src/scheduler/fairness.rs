@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn groups_take_turns_whatever_their_size() {
         let mut order = FairOrder::default();
-        let mut waiting = [("a", (0..100).collect()), ("b", (100..102).collect()), ("c", (102..105).collect())];
+        let mut waiting =
+            [("a", (0..100).collect()), ("b", (100..102).collect()), ("c", (102..105).collect())];
         assert_eq!(deliver(&mut order, &mut waiting, 9), "abcabcaca");
         // A group that was away is next, and then takes its turn like the others.
         waiting[1].1.extend(200..204);

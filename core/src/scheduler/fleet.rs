@@ -189,9 +189,8 @@ pub fn decide_fleet(
             (id, status(load.running_on(id), newest.get(id).copied(), since, now))
         })
         .collect();
-    let with = |wanted: &[MachineStatus]| {
-        let of: Vec<&str> = statuses.iter().filter(|(_, is)| wanted.contains(is)).map(|(id, _)| *id).collect();
-        of
+    let with = |wanted: &[MachineStatus]| -> Vec<&str> {
+        statuses.iter().filter(|(_, is)| wanted.contains(is)).map(|(id, _)| *id).collect()
     };
     let serving = with(&[MachineStatus::Silent, MachineStatus::Busy, MachineStatus::Idle]);
     let on_serving = serving.iter().fold(0, |jobs: u32, id| jobs.saturating_add(load.running_on(id)));
@@ -243,7 +242,8 @@ pub fn decide_fleet(
     if available < needed {
         desired = desired.saturating_add(needed - available).min(limits.max).max(desired);
     }
-    let removed = actions.iter().filter(|action| matches!(action, FleetAction::Remove { replace: false, .. }));
+    let removed =
+        actions.iter().filter(|action| matches!(action, FleetAction::Remove { replace: false, .. }));
     if desired != group.desired.saturating_sub(count(removed.count())) {
         actions.push(FleetAction::SetDesired(desired));
     }
@@ -279,7 +279,8 @@ fn status(running: u32, worker: Option<&FleetWorker>, seen_at: Timestamp, now: T
 /// Returns the number of machines to request now that jobs were queued; `None`: enough are requested. It never lowers the number.
 #[must_use]
 pub fn required_capacity(group: &WorkerGroupState, load: &JobLoad, limits: FleetLimits) -> Option<u32> {
-    let running = group.present().fold(0, |jobs: u32, machine| jobs.saturating_add(load.running_on(&machine.id)));
+    let running =
+        group.present().fold(0, |jobs: u32, machine| jobs.saturating_add(load.running_on(&machine.id)));
     let needed = limits.machines_for(load.waiting.saturating_add(running));
     (needed > group.desired).then_some(needed)
 }

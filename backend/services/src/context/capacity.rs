@@ -1,21 +1,16 @@
 //! Counts the jobs that need machines, and requests machines when jobs are queued.
 
-use super::service_context::Context;
+use super::{fleet::Fleet, service_context::Context};
 use crate::{
     error::Result,
     ports::{NodeBody, NodeKey, QueuedJob, WorkerGroup},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use futures_util::future::try_join_all;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     ids::ExecutionId,
-    scheduler::{CapacityGate, FleetLimits, JobLoad, required_capacity},
+    scheduler::{FleetLimits, JobLoad, required_capacity},
     time::Timestamp,
 };
 
@@ -30,23 +25,10 @@ const CONCURRENT_READS: usize = 16;
 /// Maximum time of a request for capacity, which delays a reply.
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(3);
 
-/// The machines that a deployment starts for its workers.
-pub(crate) struct Fleet {
-    pub group: Arc<dyn WorkerGroup>,
-    pub limits: FleetLimits,
-    gate: Mutex<CapacityGate>,
-}
-
-impl fmt::Debug for Fleet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
 impl Context {
     /// Requests machines of `group` from now on; only the first call has an effect.
     pub fn scale(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
-        let _ = self.fleet.set(Fleet { group, limits, gate: Mutex::default() });
+        let _ = self.fleet.set(Fleet::new(group, limits));
     }
 
     /// Returns the machines, if this process requests them.
@@ -60,38 +42,43 @@ impl Context {
         let now = self.now();
         let lease_ms = self.settings.lease_ttl_ms.saturating_add(60_000);
         let horizon = i64::try_from(HORIZON_MS.max(lease_ms)).unwrap_or(i64::MAX);
-        let limit = (limits.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
+        let limit =
+            (limits.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
         let due = self.stores.records.due_nodes(Timestamp(now.0.saturating_add(horizon)), limit).await?;
         let is_complete = due.len() < limit;
         let mut by_execution: BTreeMap<ExecutionId, Vec<u32>> = BTreeMap::new();
         for NodeKey { execution, ix } in due.into_iter().map(|node| node.key) {
             by_execution.entry(execution).or_default().push(ix);
         }
-        let counts = by_execution.into_iter().map(|(execution, ixs)| self.load_of(execution, ixs, now));
-        let load = JobLoad { is_complete, ..JobLoad::default() };
-        let add = |mut load: JobLoad, of: JobLoad| async move {
-            load.waiting = load.waiting.saturating_add(of.waiting);
-            for (worker, jobs) in of.running {
-                let known = load.running.entry(worker).or_default();
-                *known = known.saturating_add(jobs);
+        let by_execution: Vec<(ExecutionId, Vec<u32>)> = by_execution.into_iter().collect();
+        let mut load = JobLoad { is_complete, ..JobLoad::default() };
+        for batch in by_execution.chunks(CONCURRENT_READS) {
+            let counts = batch.iter().map(|(execution, ixs)| self.load_of(*execution, ixs, now));
+            for of in try_join_all(counts).await? {
+                load.waiting = load.waiting.saturating_add(of.waiting);
+                for (worker, jobs) in of.running {
+                    let known = load.running.entry(worker).or_default();
+                    *known = known.saturating_add(jobs);
+                }
             }
-            Ok(load)
-        };
-        stream::iter(counts).buffer_unordered(CONCURRENT_READS).try_fold(load, add).await
+        }
+        Ok(load)
     }
 
     /// Counts jobs of one execution among its nodes at `ixs`.
-    async fn load_of(&self, execution: ExecutionId, ixs: Vec<u32>, now: Timestamp) -> Result<JobLoad> {
+    async fn load_of(&self, execution: ExecutionId, ixs: &[u32], now: Timestamp) -> Result<JobLoad> {
         let mut load = JobLoad::default();
-        let spec = &self.cached_execution(execution).await?.spec;
-        for node in self.stores.records.nodes(execution, &ixs).await? {
+        let cached = self.cached_execution(execution).await?;
+        for node in self.stores.records.nodes(execution, ixs).await? {
             let NodeBody::Job(record) = &node.state.body else { continue };
-            if spec.required_labels(node.key.ix).is_some_and(|labels| !labels.is_empty()) {
+            if cached.spec.required_labels(node.key.ix).is_some_and(|labels| !labels.is_empty()) {
                 // It is for workers that the operator starts.
                 continue;
             }
             match (record.job.status, &record.job.lease) {
-                (JobStatus::Queued, _) if record.job.not_before.is_none_or(|at| at <= now) => load.waiting += 1,
+                (JobStatus::Queued, _) if record.job.not_before.is_none_or(|at| at <= now) => {
+                    load.waiting += 1
+                }
                 (JobStatus::Running, Some(lease)) => {
                     *load.running.entry(lease.worker.clone()).or_default() += 1;
                 }
@@ -107,8 +94,7 @@ impl Context {
         let Some(fleet) = self.fleet.get() else { return };
         let ready = queued.iter().filter(|job| job.delay_ms == 0 && job.labels.is_empty()).count();
         let jobs = u32::try_from(ready).unwrap_or(u32::MAX);
-        let admits = fleet.gate.lock().unwrap_or_else(PoisonError::into_inner).admits(jobs, self.now());
-        if !admits {
+        if !fleet.admits_request(jobs, self.now()) {
             return;
         }
         match tokio::time::timeout(MAX_REQUEST_TIME, self.request_for(fleet, jobs)).await {

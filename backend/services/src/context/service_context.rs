@@ -1,7 +1,7 @@
 //! State that all services share: stores, settings, caches, and reads that return an error for missing items.
 
 use super::{
-    backoff::Backoff, capacity::Fleet, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
+    backoff::Backoff, fleet::Fleet, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
     settings::Settings,
 };
 use crate::{

@@ -16,7 +16,8 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        continued_jobs, end_step, ended_status, finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        continued_jobs, end_step, ended_status, finish, open_parent_gate, precompute, queued_jobs,
+        ready_nodes, time_out,
     },
 };
 

@@ -60,8 +60,7 @@ impl ScalingService {
         }
         let new = |machine: &UnstartedMachine| machine.removed_at == now;
         let unstarted = decision.memory.unstarted.iter().filter(|machine| new(machine)).count();
-        let outcome =
-            ScalingOutcome { needed: decision.needed, changes: decision.actions.len(), unstarted };
+        let outcome = ScalingOutcome { needed: decision.needed, changes: decision.actions.len(), unstarted };
         if outcome.changes > 0 {
             let (needed, desired) = (decision.needed, group.desired);
             tracing::info!(needed, desired, ?load, changes = ?decision.actions, "changing the machines of workers");

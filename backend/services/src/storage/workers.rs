@@ -11,7 +11,11 @@ use tidemill_core::api::{
     DrainWorkersReply, DrainWorkersRequest, FleetView, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
     WorkerReportReply, WorkerView,
 };
-use tidemill_core::{ids::WorkerId, scheduler::{FleetMemory, FleetWorker}, time::Timestamp};
+use tidemill_core::{
+    ids::WorkerId,
+    scheduler::{FleetMemory, FleetWorker},
+    time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "worker";
 /// A worker that has missed two reports is not there.

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 use tidemill_core::pipeline::labels::{Labels, matches};
+use tidemill_core::scheduler::FairOrder;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
-use tidemill_core::scheduler::FairOrder;
 use tidemill_services::ports::{Clock, JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 

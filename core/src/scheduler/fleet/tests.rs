@@ -1,6 +1,7 @@
 use super::{
     CapacityGate, FleetAction, FleetDecision, FleetLimits, FleetMemory, FleetWorker, JobLoad, MAX_AGE_MS,
-    MAX_START_MS, Machine, REQUEST_INTERVAL_MS, SURPLUS_MS, WorkerGroupState, decide_fleet, required_capacity,
+    MAX_START_MS, Machine, REQUEST_INTERVAL_MS, SURPLUS_MS, WorkerGroupState, decide_fleet,
+    required_capacity,
 };
 use crate::{ids::WorkerId, time::Timestamp};
 use uuid::Uuid;
@@ -70,7 +71,8 @@ fn worker_id(number: usize) -> WorkerId {
 impl Scene {
     /// A group of these machines, of which `coming` more are requested, with this number of waiting jobs.
     fn new(kinds: &[Kind], coming: u32, waiting: u32) -> Self {
-        let mut scene = Self { load: JobLoad { waiting, is_complete: true, ..JobLoad::default() }, ..Self::default() };
+        let mut scene =
+            Self { load: JobLoad { waiting, is_complete: true, ..JobLoad::default() }, ..Self::default() };
         for (number, kind) in kinds.iter().enumerate() {
             let is_leaving = *kind == Kind::Leaving;
             scene.group.machines.push(Machine { id: id(number), is_leaving });
@@ -87,7 +89,11 @@ impl Scene {
                     is_busy: matches!(kind, Kind::Busy | Kind::DrainingBusy),
                     is_draining: matches!(kind, Kind::Draining | Kind::DrainingBusy | Kind::Drained),
                     has_stopped: *kind == Kind::Drained,
-                    last_seen_at: if *kind == Kind::Crashed { earlier(MAX_START_MS) } else { earlier(30_000) },
+                    last_seen_at: if *kind == Kind::Crashed {
+                        earlier(MAX_START_MS)
+                    } else {
+                        earlier(30_000)
+                    },
                 });
             }
         }
@@ -136,7 +142,11 @@ fn group_grows_at_once_to_what_the_jobs_need() {
         // The same load asks for the same number again, however often it is decided.
         assert_eq!(Scene::new(&[], machines, jobs).actions(), [], "{jobs}");
     }
-    assert_eq!(Scene::new(&[Kind::Busy], 0, 2).actions(), [FleetAction::SetDesired(2)], "three jobs need two");
+    assert_eq!(
+        Scene::new(&[Kind::Busy], 0, 2).actions(),
+        [FleetAction::SetDesired(2)],
+        "three jobs need two"
+    );
     assert_eq!(Scene::new(&[Kind::Busy, Kind::New], 0, 3).actions(), []);
     // A machine that drains takes none of them.
     assert_eq!(Scene::new(&[Kind::Draining], 0, 1).actions(), [FleetAction::SetDesired(2)]);
@@ -249,8 +259,9 @@ fn every_decision_protects_running_jobs_and_keeps_what_is_needed() {
     }
     let mut decisions = 0;
     for kinds in &groups {
-        for (coming, waiting, min) in
-            [0, 1, 3].iter().flat_map(|coming| (0..=5).flat_map(move |waiting| [0, 2].map(|min| (*coming, waiting, min))))
+        for (coming, waiting, min) in [0, 1, 3]
+            .iter()
+            .flat_map(|coming| (0..=5).flat_map(move |waiting| [0, 2].map(|min| (*coming, waiting, min))))
         {
             for (is_complete, is_lasting) in [(true, true), (true, false), (false, true)] {
                 let mut scene = Scene::new(kinds, coming, waiting);
@@ -325,7 +336,9 @@ fn group_shrinks_while_work_goes_on() {
                 FleetAction::Drain(worker) => {
                     kinds[usize::try_from(worker.0.as_u128()).unwrap()] = Kind::Drained;
                 }
-                FleetAction::Remove { machine, replace: false } => removed.push(machine[2..].parse::<usize>().unwrap()),
+                FleetAction::Remove { machine, replace: false } => {
+                    removed.push(machine[2..].parse::<usize>().unwrap())
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -73,11 +73,17 @@ pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     let execution = execution_id();
     let later = |ix| QueuedJob::delayed(NodeKey { execution, ix }, 2_000);
     queue
-        .send(&[QueuedJob::immediate(NodeKey { execution, ix: 0 }), later(1), later(2)], MessageContext::default())
+        .send(
+            &[QueuedJob::immediate(NodeKey { execution, ix: 0 }), later(1), later(2)],
+            MessageContext::default(),
+        )
         .await
         .unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 1);
-    queue.send(&[QueuedJob::immediate(NodeKey { execution, ix: 1 })], MessageContext::default()).await.unwrap();
+    queue
+        .send(&[QueuedJob::immediate(NodeKey { execution, ix: 1 })], MessageContext::default())
+        .await
+        .unwrap();
     let sooner = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
