@@ -55,8 +55,8 @@ pub use secret::{
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
 pub use worker::{
-    DrainWorkersReply, DrainWorkersRequest, WORKER_REPORT_INTERVAL_MS, WorkerJob, WorkerList, WorkerReport,
-    WorkerReportReply, WorkerView,
+    DrainWorkersReply, DrainWorkersRequest, FleetView, UnstartedMachine, WORKER_REPORT_INTERVAL_MS,
+    WorkerJob, WorkerList, WorkerReport, WorkerReportReply, WorkerView,
 };
 
 pub use crate::execution::{

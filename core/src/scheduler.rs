@@ -7,6 +7,7 @@
 //! - [`change_group`]: gives jobs places in their concurrency group
 //! - [`decide`]: decides about a due job with a condition on outputs, or that needs such a job
 //! - [`precompute`]: computes the steps that follow from a batch, to write them with it
+//! - [`decide_fleet`], [`required_capacity`], [`FairOrder`]: decide how many machines workers need, and whose jobs are next
 //! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: end or cancel an execution
 //!
 //! Production code, the model and the simulation call these same functions.
@@ -18,6 +19,8 @@ mod creation;
 mod decide;
 mod end;
 mod external_gates;
+mod fairness;
+mod fleet;
 pub mod guard;
 mod memory;
 mod next_step;
@@ -32,9 +35,14 @@ pub use end::{
     EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish,
     open_parent_gate, request_cancel, time_out,
 };
+pub use fairness::FairOrder;
+pub use fleet::{
+    CapacityGate, FleetAction, FleetDecision, FleetLimits, FleetMemory, FleetWorker, JobLoad, Machine,
+    WorkerGroupState, decide_fleet, required_capacity,
+};
 pub use memory::MemoryNodes;
 pub use next_step::{
     APPROVAL_CLOSED, CONDITION_NOT_MET, FIRST_RESEND_MS, MAX_ARRIVALS, MAX_BLOCKER_BYTES, NextStep,
     Transition, apply_event, dead_letter_of, next_step, with_place,
 };
-pub use precompute::{precompute, queued_jobs, ready_nodes};
+pub use precompute::{continued_jobs, precompute, queued_jobs, ready_nodes};

@@ -44,7 +44,7 @@ pub const SIGN_IN_GROUPS_CLAIM: &str = "TIDEMILL_SIGN_IN_GROUPS_CLAIM";
 pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
 /// Hosts of repositories that may have private addresses, `HOST` or `HOST:PORT`, separated by commas.
 pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
-/// The Auto Scaling group of the workers.
+/// The Auto Scaling group of the workers; absent: the function starts none.
 pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Concurrent jobs per worker.
 pub const SLOTS: &str = "TIDEMILL_SLOTS";

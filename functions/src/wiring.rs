@@ -1,6 +1,9 @@
 //! The services over AWS, created once per process.
 
-use crate::settings::{PUBLIC_URL, Settings, SettingsError};
+use crate::{
+    settings::{PUBLIC_URL, Settings, SettingsError},
+    worker_group::scale_on_group,
+};
 use tidemill_aws::Meter;
 use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,7 @@ impl FunctionContext {
         let services = Services::new(stores, service_settings, CancellationToken::new())
             .with_notifiers(notifiers)
             .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
+        scale_on_group(&services, &sdk)?;
         Ok(Self { services, meter })
     }
 }

@@ -14,7 +14,7 @@ use tidemill_core::execution::cost::Usage;
 use tidemill_core::ids::{ExecutionId, JobId};
 use tidemill_core::pipeline::labels::{Labels, queue_name};
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
+use tidemill_services::ports::{JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::time::Instant;
 
 /// Maximum messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
@@ -27,6 +27,8 @@ const MAX_WAIT_S: u64 = 20;
 const MAX_DELAY_S: i32 = 900;
 /// Maximum attempts to send a batch.
 const MAX_ROUNDS: u32 = 8;
+/// What a failed call was doing.
+const SENDING: &str = "sending job ids to the queue";
 /// Calls of the worker for each message: receive and delete.
 const WORKER_REQUESTS_PER_MESSAGE: u64 = 2;
 
@@ -70,18 +72,9 @@ impl SqsQueue {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_batch(&self, url: &str, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
-        let doing = "sending job ids to the queue";
-        let entry = |(ix, QueuedJob { node, delay_ms, .. }): (usize, &QueuedJob)| {
-            let job_id = JobId::of(node.execution, node.ix);
-            let trace = trace.map(str::to_owned);
-            let body = MessageBody { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
-            let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
-            let delay_s = i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(MAX_DELAY_S).min(MAX_DELAY_S);
-            let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
-            let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
-            entry.build().map_err(|error| Error::storage(doing, error))
-        };
+    async fn send_batch(&self, url: &str, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
+        let doing = SENDING;
+        let entry = |(ix, message): (usize, &QueuedJob)| batch_entry(ix, message, context);
         let mut entries = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
         for round in 0..MAX_ROUNDS {
             self.count(1);
@@ -122,6 +115,24 @@ impl SqsQueue {
     }
 }
 
+/// Returns the entry of a message in a batch.
+fn batch_entry(
+    ix: usize,
+    QueuedJob { node, delay_ms, .. }: &QueuedJob,
+    context: MessageContext<'_>,
+) -> Result<SendMessageBatchRequestEntry> {
+    let job_id = JobId::of(node.execution, node.ix);
+    let trace = context.trace.map(str::to_owned);
+    let body = MessageBody { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
+    let body = serde_json::to_string(&body).map_err(|error| Error::storage(SENDING, error))?;
+    let delay_s = i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(MAX_DELAY_S).min(MAX_DELAY_S);
+    // With a group, the standard queue is a fair one: messages of other groups come before those of one with many in flight.
+    let group = Some(context.group).filter(|group| !group.is_empty()).map(str::to_owned);
+    let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
+    let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s)).set_message_group_id(group);
+    entry.build().map_err(|error| Error::storage(SENDING, error))
+}
+
 /// Whether an error code means that a receipt is stale: the message was deleted, or is visible again.
 fn is_stale(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
@@ -139,7 +150,7 @@ fn node_of(message: &SqsMessage) -> Option<NodeKey> {
 
 #[async_trait]
 impl JobQueue for SqsQueue {
-    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         let mut by_queue: BTreeMap<&str, Vec<QueuedJob>> = BTreeMap::new();
         for message in messages {
             // An execution is rejected when no queue exists for its labels. If a queue is removed later, any worker may receive
@@ -150,7 +161,7 @@ impl JobQueue for SqsQueue {
         let batches = by_queue
             .iter()
             .flat_map(|(url, messages)| messages.chunks(MAX_BATCH_LEN).map(move |batch| (*url, batch)));
-        let sent = batches.map(|(url, batch)| self.send_batch(url, batch, trace)).collect::<Vec<_>>();
+        let sent = batches.map(|(url, batch)| self.send_batch(url, batch, context)).collect::<Vec<_>>();
         stream::iter(sent).buffer_unordered(MAX_CONCURRENT_SENDS).try_collect::<()>().await?;
         self.count(WORKER_REQUESTS_PER_MESSAGE * messages.len() as u64);
         Ok(())
@@ -221,7 +232,30 @@ impl JobQueue for SqsQueue {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::MessageBody;
+    use super::{MAX_DELAY_S, MessageBody, batch_entry};
+    use tidemill_core::ids::ExecutionId;
+    use tidemill_services::ports::{MessageContext, NodeKey, QueuedJob, message_group};
+    use uuid::Uuid;
+
+    #[test]
+    fn message_is_sent_in_the_group_of_its_repository() {
+        let node = NodeKey { execution: ExecutionId(Uuid::now_v7()), ix: 3 };
+        let group = message_group("https://github.com/acme/app.git");
+        assert_eq!(group, message_group("github.com/acme/app"), "however the address is written");
+        assert!(group.len() <= 128 && group.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{group}");
+        let context = MessageContext { group: &group, trace: Some("00-aa-bb-01") };
+        let sent = batch_entry(7, &QueuedJob::delayed(node, 1), context).unwrap();
+        assert_eq!((sent.id(), sent.message_group_id(), sent.delay_seconds()), ("7", Some(&*group), Some(1)));
+        let body: MessageBody = serde_json::from_str(sent.message_body()).unwrap();
+        assert_eq!(
+            (body.execution_id, body.ix, body.trace.as_deref()),
+            (node.execution, 3, Some("00-aa-bb-01"))
+        );
+        let plain = batch_entry(0, &QueuedJob::immediate(node), MessageContext::default()).unwrap();
+        assert_eq!((plain.message_group_id(), plain.delay_seconds()), (None, None));
+        let late = batch_entry(0, &QueuedJob::delayed(node, u64::MAX), context).unwrap();
+        assert_eq!(late.delay_seconds(), Some(MAX_DELAY_S));
+    }
 
     #[test]
     fn queue_messages_of_every_version_are_parsed() {

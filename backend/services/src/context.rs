@@ -1,6 +1,8 @@
 //! State and settings that all services share.
 
 pub(crate) mod backoff;
+pub(crate) mod capacity;
+pub(crate) mod fleet;
 pub(crate) mod followed;
 pub(crate) mod job_spec;
 pub(crate) mod lru_cache;

@@ -62,6 +62,7 @@ pub use storage::{
     download::Download,
     health::{Disk, DiskState, HealthService},
     insights::InsightService,
+    scaling::{ScalingOutcome, ScalingService},
     sources::SourceService,
     summaries::SummaryService,
     test_reports::TestReportService,

@@ -7,6 +7,7 @@ mod messenger;
 mod provider_client;
 mod records;
 mod storage;
+mod worker_group;
 
 pub use compute::{Compute, Work};
 pub use documents::{Document, DocumentKey, Documents, MAX_DOCUMENT_SIZE, NewDocument};
@@ -20,7 +21,8 @@ pub use records::{
     NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Records, Write, list_cursor, repository_key,
 };
 pub use storage::{
-    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, UploadTarget, UploadUrl,
-    check_object_key,
+    ByteStream, Clock, Ids, JobQueue, Logs, Message, MessageContext, ObjectInfo, Objects, UploadTarget,
+    UploadUrl, check_object_key, message_group,
 };
 pub use tidemill_core::records::QueuedJob;
+pub use worker_group::WorkerGroup;

@@ -28,7 +28,7 @@ use crate::{
         schedules::ScheduleService,
         webhooks::WebhookService,
     },
-    ports::{Compute, ProviderClient},
+    ports::{Compute, ProviderClient, WorkerGroup},
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
@@ -38,6 +38,7 @@ use crate::{
         file_access::FileAccess,
         health::{Disk, HealthService},
         insights::InsightService,
+        scaling::ScalingService,
         sources::SourceService,
         summaries::SummaryService,
         test_reports::TestReportService,
@@ -45,6 +46,7 @@ use crate::{
     },
 };
 use std::sync::Arc;
+use tidemill_core::scheduler::FleetLimits;
 use tokio_util::sync::CancellationToken;
 
 /// All services of one deployment; cheap to clone.
@@ -106,6 +108,8 @@ pub struct Services {
     pub badges: BadgeService,
     /// The workers.
     pub workers: WorkerService,
+    /// The machines of workers.
+    pub scaling: ScalingService,
     /// The audit log.
     pub audit: AuditService,
     /// The sweep for due nodes and expired data.
@@ -135,6 +139,7 @@ impl Services {
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
         let tokens = TokenService::new(context.clone());
+        let workers = WorkerService::new(context.clone());
         Self {
             webhooks: WebhookService::new(
                 context.clone(),
@@ -185,7 +190,8 @@ impl Services {
             summaries: SummaryService::new(context.clone()),
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
-            workers: WorkerService::new(context.clone()),
+            scaling: ScalingService::new(context.clone(), workers.clone()),
+            workers,
             audit,
             health: HealthService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),
@@ -238,6 +244,12 @@ impl Services {
     #[must_use]
     pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
         Self { health: self.health.with_disk(disk), ..self }
+    }
+
+    /// Requests machines of `group` for workers when jobs are queued, and scales them with [`Self::scaling`]; only the first call has an
+    /// effect.
+    pub fn scale_on(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
+        self.pipelines.context().scale(group, limits);
     }
 
     /// Runs CPU-bound work on `compute`, for all clones of these services. Without it, the calling task runs the work.

@@ -10,6 +10,7 @@ mod failed_discoveries;
 pub(crate) mod file_access;
 pub(crate) mod health;
 pub(crate) mod insights;
+pub(crate) mod scaling;
 pub(crate) mod sources;
 pub(crate) mod summaries;
 pub(crate) mod test_reports;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::labels::Labels;
-use tidemill_services::ports::{JobQueue, NodeKey, QueuedJob, Records, Write};
+use tidemill_services::ports::{JobQueue, MessageContext, NodeKey, QueuedJob, Records, Write};
 use tidemill_testkit::conformance::samples::{
     START, commit_writes, create_write, execution_id, independent_jobs, job_id, job_state, read_node, repo,
     spec,
@@ -69,7 +69,7 @@ async fn measure_queue(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
     let keys: Vec<_> = (0..count).map(|ix| QueuedJob::immediate(NodeKey { execution, ix })).collect();
     let started = Instant::now();
-    queue.send(&keys, None).await.unwrap();
+    queue.send(&keys, MessageContext::default()).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     let started = Instant::now();
     let tasks = (0..CONCURRENT_CALLERS).map(|_| {

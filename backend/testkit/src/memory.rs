@@ -6,6 +6,7 @@ mod logs;
 mod objects;
 mod queue;
 mod records;
+mod worker_group;
 
 pub use documents::MemoryDocuments;
 pub use keys::MemoryKeys;
@@ -13,6 +14,7 @@ pub use logs::MemoryLogs;
 pub use objects::MemoryObjects;
 pub use queue::MemoryQueue;
 pub use records::{Change, MemoryRecords, Observer};
+pub use worker_group::{GroupCall, MemoryWorkerGroup};
 
 use std::sync::Arc;
 use tidemill_services::RandomIds;

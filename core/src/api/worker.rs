@@ -84,6 +84,30 @@ pub struct WorkerView {
 pub struct WorkerList {
     /// The workers; at most 1,000.
     pub workers: Vec<WorkerView>,
+    /// The machines that the deployment starts for workers; absent: it starts none, or has not started any yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetView>,
+}
+
+/// The machines that a deployment starts for its workers. Each of their workers has the id of its machine as its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FleetView {
+    /// Number of machines at the last decision about them.
+    pub machines: u32,
+    /// The last machines that were removed because their worker did not report, at most 10; the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstarted: Vec<UnstartedMachine>,
+}
+
+/// A machine whose worker did not start, or did not report for too long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnstartedMachine {
+    /// Id of the machine.
+    pub machine: String,
+    /// When it was seen first.
+    pub seen_at: Timestamp,
+    /// When it was removed.
+    pub removed_at: Timestamp,
 }
 
 /// Asks workers to drain.

@@ -3,11 +3,12 @@
 
 use super::next_step::{NextStep, Transition, next_step};
 use crate::{
+    execution::status::JobStatus,
     guarded,
-    records::{ArrivalOutcome, CommitResult, Continuation, Node, QueuedJob, Write},
+    records::{ArrivalOutcome, CommitResult, Continuation, Node, NodeKey, QueuedJob, Write},
     time::Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Precomputes the effects of the arrivals among `writes`, as far as `nodes` contains their targets: a job that waits
 /// for only one of them, and whose dependencies allow it, is queued in the same write; a gate is opened and its
@@ -54,11 +55,24 @@ pub fn ready_nodes(result: &CommitResult) -> Vec<u32> {
     pending.map(|arrival| arrival.key.ix).collect()
 }
 
-/// Returns the messages of the jobs that a batch queued with their last arrival.
-pub fn queued_jobs(result: &CommitResult) -> impl Iterator<Item = QueuedJob> {
-    result
-        .arrivals
-        .iter()
-        .filter(|arrival| arrival.continued)
-        .map(|arrival| QueuedJob::immediate(arrival.key))
+/// Returns the nodes that a batch would queue with their last arrival: only these need a worker. Gates that it opens and jobs that it
+/// skips do not.
+#[must_use]
+pub fn continued_jobs(writes: &[Write]) -> BTreeSet<NodeKey> {
+    let mut jobs = BTreeSet::new();
+    for write in writes {
+        let Write::Arrive { key, continuation: Some(continuation), .. } = write else { continue };
+        if continuation.state.status() == Some(JobStatus::Queued) {
+            jobs.insert(*key);
+        }
+        jobs.extend(continued_jobs(&continuation.arrivals));
+    }
+    jobs
+}
+
+/// Returns the messages of the jobs that a batch queued with their last arrival, out of its [`continued_jobs`].
+#[must_use]
+pub fn queued_jobs(result: &CommitResult, jobs: &BTreeSet<NodeKey>) -> Vec<QueuedJob> {
+    let queued = |arrival: &&ArrivalOutcome| arrival.continued && jobs.contains(&arrival.key);
+    result.arrivals.iter().filter(queued).map(|arrival| QueuedJob::immediate(arrival.key)).collect()
 }

@@ -1,15 +1,15 @@
 //! State that all services share: stores, settings, caches, and reads that return an error for missing items.
 
 use super::{
-    backoff::Backoff, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
+    backoff::Backoff, fleet::Fleet, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
     settings::Settings,
 };
 use crate::{
     Stores,
     error::{Error, Result},
     ports::{
-        Compute, Document, DocumentKey, ExecutionRecord, JobRecord, NewDocument, Node, NodeBody, NodeKey,
-        QueuedJob,
+        Compute, Document, DocumentKey, ExecutionRecord, JobRecord, MessageContext, NewDocument, Node,
+        NodeBody, NodeKey, QueuedJob, message_group,
     },
 };
 use std::{
@@ -47,6 +47,8 @@ pub(crate) struct Context {
     /// Address under which others reach the server to verify ID tokens; without it, none are issued.
     issuer_url: OnceLock<String>,
     executions: LruCache<ExecutionRecord>,
+    /// The machines that this process requests for workers; without them, the operator starts workers.
+    pub(super) fleet: OnceLock<Fleet>,
     /// The executions that streams of events follow.
     pub(crate) followed: FollowedExecutions,
     /// This state, for tasks that outlive a request.
@@ -65,6 +67,7 @@ impl Context {
             public_url: OnceLock::new(),
             issuer_url: OnceLock::new(),
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
+            fleet: OnceLock::new(),
             followed: FollowedExecutions::default(),
             this: this.clone(),
         })
@@ -162,22 +165,22 @@ impl Context {
         Ok(node)
     }
 
-    /// Sends the ids of queued jobs of one execution.
+    /// Sends the ids of queued jobs of one execution, and requests machines for their workers.
     pub async fn send(&self, execution: ExecutionId, messages: &[QueuedJob]) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
         let cached = self.cached_execution(execution).await?;
-        let trace = cached.spec.trace.as_deref();
-        if cached.spec.demands.is_empty() {
-            return self.stores.queue.send(messages, trace).await;
-        }
+        let group = message_group(&cached.spec.repo);
+        let context = MessageContext { group: &group, trace: cached.spec.trace.as_deref() };
         let labelled = messages.iter().map(|message| {
             let labels = cached.spec.required_labels(message.node.ix).cloned().unwrap_or_default();
             QueuedJob { labels, ..message.clone() }
         });
         let labelled: Vec<QueuedJob> = labelled.collect();
-        self.stores.queue.send(&labelled, trace).await
+        self.stores.queue.send(&labelled, context).await?;
+        Box::pin(self.request_capacity(&labelled)).await;
+        Ok(())
     }
 
     /// Postpones a due document, unless another writer changed it since it was read.

@@ -18,8 +18,8 @@ use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
     scheduler::{
-        EndStep, FIRST_RESEND_MS, NextInGroup, NextStep, ParentGate, Transition, end_step, ended_status,
-        finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        EndStep, FIRST_RESEND_MS, NextInGroup, NextStep, ParentGate, Transition, continued_jobs, end_step,
+        ended_status, finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -216,10 +216,11 @@ impl Context {
         for (_, transition) in batch.iter_mut() {
             writes.append(&mut transition.writes);
         }
-        match self.commit_precomputed(execution, writes).await? {
+        let (commit, queued) = self.commit_precomputed(execution, writes).await?;
+        match commit {
             Commit::Done(done) => {
                 outcome.nodes.extend(ready_nodes(&done));
-                outcome.messages.extend(queued_jobs(&done));
+                outcome.messages.extend(queued);
                 outcome
                     .nodes
                     .extend(batch.iter().filter(|(_, transition)| transition.more).map(|(ix, _)| *ix));
@@ -250,9 +251,10 @@ impl Context {
     pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
         let Transition { writes, send_after, more, releases } = transition;
         let execution = node.key.execution;
-        let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
-        let own = send_after.map(|delay_ms| QueuedJob::delayed(node.key, delay_ms));
-        let messages: Vec<QueuedJob> = queued_jobs(&done).chain(own).collect();
+        let (Commit::Done(done), mut messages) = self.commit_precomputed(execution, writes).await? else {
+            return Ok(None);
+        };
+        messages.extend(send_after.map(|delay_ms| QueuedJob::delayed(node.key, delay_ms)));
         self.send(execution, &messages).await?;
         let mut next = ready_nodes(&done);
         if more {
@@ -269,8 +271,13 @@ impl Context {
         Ok(Some(()))
     }
 
-    /// Commits `writes` to one execution, together with the steps of nodes for which they contain the last arrival.
-    async fn commit_precomputed(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
+    /// Commits `writes` to one execution, together with the steps of nodes for which they contain the last arrival. Also returns the
+    /// messages of the jobs that these steps queued.
+    async fn commit_precomputed(
+        &self,
+        execution: ExecutionId,
+        mut writes: Vec<Write>,
+    ) -> Result<(Commit, Vec<QueuedJob>)> {
         // Every job arrives at the end node, which is advanced in a step of its own.
         let end = self.cached_execution(execution).await?.spec.end_node;
         let arrived_at = |write: &Write| match write {
@@ -297,14 +304,15 @@ impl Context {
             _ => None,
         };
         let letters: Vec<DeadLetter> = writes.iter().filter_map(letter).collect();
+        let jobs = continued_jobs(&writes);
         let commit = self.stores.records.commit(writes).await?;
-        if let Commit::Done(_) = commit {
-            for letter in letters {
-                let job = JobId::of(execution, letter.ix);
-                tracing::warn!(%execution, %job, "a job ended for a reason that was not its own; it is a dead letter");
-            }
+        let Commit::Done(done) = &commit else { return Ok((commit, Vec::new())) };
+        for letter in letters {
+            let job = JobId::of(execution, letter.ix);
+            tracing::warn!(%execution, %job, "a job ended for a reason that was not its own; it is a dead letter");
         }
-        Ok(commit)
+        let queued = queued_jobs(done, &jobs);
+        Ok((commit, queued))
     }
 
     /// Runs the step of the end node: ends the execution if every job has ended, and resumes an interrupted cancel.

@@ -1,5 +1,6 @@
 //! Ports for the queue, objects, logs, the clock and ids.
 
+use super::records::repository_key;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::{
     api::ContentChecksum,
-    ids::{ExecutionId, JobId, LeaseToken},
+    ids::{ExecutionId, JobId, LeaseToken, digest::sha256_hex},
     records::{NodeKey, QueuedJob},
     time::Timestamp,
 };
@@ -25,12 +26,28 @@ pub struct Message {
     pub receipt: String,
 }
 
-/// Queue of the ids of queued jobs. Durable; delivers at least once, in any order.
+/// What the messages of one call have in common.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MessageContext<'a> {
+    /// The group of the messages, of at most 64 letters and digits: that of a repository ([`message_group`]). The messages of one group
+    /// must not delay those of others. Empty: no group.
+    pub group: &'a str,
+    /// The trace context of the execution.
+    pub trace: Option<&'a str>,
+}
+
+/// Returns the group of the messages of a repository.
+#[must_use]
+pub fn message_group(repo: &str) -> String {
+    sha256_hex(repository_key(repo).as_bytes())
+}
+
+/// Queue of the ids of queued jobs. Durable; delivers at least once, in any order, but so that groups of messages take turns.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Adds messages of one execution, which carry its `trace`, each visible after its delay. A job that is in the queue already is
-    /// delivered once more, even if it was received, and not later than without this call.
-    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()>;
+    /// Adds messages of one execution, each visible after its delay. A job that is in the queue already is delivered once more, even if
+    /// it was received, and not later than without this call.
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()>;
     /// Whether the queue accepts jobs that require these labels.
     fn serves(&self, labels: &Labels) -> bool;
     /// Receives a visible message whose labels are all among `labels`, only of `execution` if given, and hides it for `hide_ms`. Waits at

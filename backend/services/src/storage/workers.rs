@@ -8,10 +8,14 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::api::{
-    DrainWorkersReply, DrainWorkersRequest, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
+    DrainWorkersReply, DrainWorkersRequest, FleetView, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
     WorkerReportReply, WorkerView,
 };
-use tidemill_core::time::Timestamp;
+use tidemill_core::{
+    ids::WorkerId,
+    scheduler::{FleetMemory, FleetWorker},
+    time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "worker";
 /// A worker that has missed two reports is not there.
@@ -65,6 +69,16 @@ impl WorkerRecord {
 
 fn read(document: &Document) -> Result<WorkerRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a worker", error))
+}
+
+/// The name of the document with what a decision about the machines of workers remembers for the next.
+pub(super) fn fleet_key() -> DocumentKey {
+    DocumentKey::new("fleet", "workers")
+}
+
+/// Parses that document.
+pub(super) fn parse_memory(value: &str) -> Result<FleetMemory> {
+    serde_json::from_str(value).map_err(|error| Error::storage("reading the state of the machines", error))
 }
 
 /// Returns a validation error if a report has more than is stored.
@@ -141,7 +155,34 @@ impl WorkerService {
         let mut workers: Vec<WorkerView> =
             self.records().await?.into_iter().map(|(record, _)| record.view(now)).collect();
         workers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
-        Ok(WorkerList { workers })
+        let document = self.context.stores.documents.get(&fleet_key()).await?;
+        let memory = document.map(|document| parse_memory(&document.value)).transpose()?;
+        let fleet = memory.map(|memory| FleetView {
+            machines: u32::try_from(memory.seen.len()).unwrap_or(u32::MAX),
+            unstarted: memory.unstarted,
+        });
+        Ok(WorkerList { workers, fleet })
+    }
+
+    /// Returns the workers as the scaling of their machines sees them, with those that drained and stopped.
+    pub(super) async fn of_fleet(&self) -> Result<Vec<FleetWorker>> {
+        let view = |(record, _): (WorkerRecord, u64)| FleetWorker {
+            id: record.report.worker.id,
+            machine: record.report.worker.name,
+            is_busy: !record.report.running.is_empty(),
+            is_draining: record.drain || record.report.draining,
+            has_stopped: record.report.stopped,
+            last_seen_at: record.last_seen_at,
+        };
+        Ok(self.all_records().await?.into_iter().map(view).collect())
+    }
+
+    /// Asks a worker to drain, if it is there.
+    pub(super) async fn drain_one(&self, id: WorkerId) -> Result<()> {
+        match self.drain(&DrainWorkersRequest { worker: id.to_string() }).await {
+            Err(Error::NotFound(_)) => Ok(()),
+            drained => drained.map(drop),
+        }
     }
 
     /// Asks workers to drain, by name or id.
@@ -177,9 +218,16 @@ impl WorkerService {
         Ok(DrainWorkersReply { workers })
     }
 
-    /// Returns the workers that reported within a day and did not stop. Removes those that did not report: the store may keep them
-    /// for longer.
+    /// Returns the workers that reported within a day and did not stop.
     async fn records(&self) -> Result<Vec<(WorkerRecord, u64)>> {
+        let mut records = self.all_records().await?;
+        records.retain(|(record, _)| !record.report.stopped);
+        Ok(records)
+    }
+
+    /// Returns the workers that reported within a day, with those that stopped after they were asked to drain. Removes those that did
+    /// not report: the store may keep them for longer.
+    async fn all_records(&self) -> Result<Vec<(WorkerRecord, u64)>> {
         let now = self.context.now();
         let documents = &self.context.stores.documents;
         let (mut records, mut after) = (Vec::new(), None::<String>);
@@ -189,7 +237,7 @@ impl WorkerService {
                 let record = read(document)?;
                 if now.since_ms(record.last_seen_at) >= RETENTION_MS {
                     documents.delete(&document.key, Some(document.version)).await?;
-                } else if !record.report.stopped {
+                } else {
                     records.push((record, document.version));
                 }
             }

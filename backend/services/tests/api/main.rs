@@ -9,6 +9,7 @@ mod large;
 mod logs;
 mod planned_from;
 mod requests;
+mod scaling;
 mod server;
 mod uploads;
 mod web_types;

@@ -9,7 +9,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tidemill_services::http::{TokenVerifier, router};
-use tidemill_services::{Services, Settings};
+use tidemill_services::{Services, Settings, Stores};
 use tidemill_sqlite::open;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -37,7 +37,16 @@ impl Server {
 
     pub fn start_with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let services = Services::new(open(dir.path()).unwrap(), settings, CancellationToken::new());
+        Self::create(open(dir.path()).unwrap(), settings, dir)
+    }
+
+    /// Starts a server over other stores.
+    pub fn start_over(stores: Stores, settings: Settings) -> Self {
+        Self::create(stores, settings, tempfile::tempdir().unwrap())
+    }
+
+    fn create(stores: Stores, settings: Settings, dir: tempfile::TempDir) -> Self {
+        let services = Services::new(stores, settings, CancellationToken::new());
         Self { api: router(services.clone(), TokenVerifier::from_token("secret")), services, dir }
     }
 

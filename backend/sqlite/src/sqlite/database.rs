@@ -37,6 +37,12 @@ const MIGRATION_STEPS: &[M<'static>] = &[
     M::up("CREATE TABLE commits (number INTEGER NOT NULL); INSERT INTO commits VALUES (0);"),
     // Job definitions are planned again from the recorded execution.
     M::up("DROP TABLE job_specs;"),
+    // Messages of different repositories take turns.
+    M::up(
+        "ALTER TABLE queue ADD COLUMN message_group TEXT NOT NULL DEFAULT '';
+         DROP INDEX queue_visible;
+         CREATE INDEX queue_group_visible ON queue (message_group, visible_at);",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 

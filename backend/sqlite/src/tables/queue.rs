@@ -3,11 +3,16 @@
 use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tidemill_core::pipeline::labels::{Labels, matches, parse, queue_name};
+use tidemill_core::scheduler::FairOrder;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
-use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
+use tidemill_services::ports::{Clock, JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 use uuid::Uuid;
 
@@ -24,12 +29,14 @@ struct QueueState {
     clock: Arc<dyn Clock>,
     /// Changes whenever a message is sent or given back.
     sent: watch::Sender<u64>,
+    /// The order in which groups of messages take turns. A new process begins anew.
+    order: Mutex<FairOrder>,
 }
 
 impl SqliteQueue {
     /// Creates the queue over a database; `clock` determines which messages are visible.
     pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(QueueState { database, clock, sent: watch::Sender::new(0) }))
+        Self(Arc::new(QueueState { database, clock, sent: watch::Sender::new(0), order: Mutex::default() }))
     }
 }
 
@@ -61,6 +68,21 @@ impl Drop for PendingReceive {
 }
 
 impl QueueState {
+    /// Returns the message to deliver, of any execution: groups take turns.
+    fn first_of_any(
+        &self,
+        conn: &Connection,
+        labels: &Labels,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<i64>> {
+        let heads = group_heads(conn, labels, now)?;
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let chosen = order.choose(heads, |head| head.group.as_str(), |head| (head.visible_at, head.seq));
+        let Some(head) = chosen else { return Ok(None) };
+        order.record(&head.group);
+        Ok(Some(head.seq))
+    }
+
     fn notify_receivers(&self) {
         self.sent.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -87,16 +109,17 @@ impl QueueState {
     ) -> Result<Option<Message>> {
         let now = self.clock.now();
         let labels = labels.clone();
-        if self.database.read(QUEUE_OPERATION, |conn| first_visible(conn, execution, &labels, now))?.is_none()
-        {
+        if !self.database.read(QUEUE_OPERATION, |conn| any_visible(conn, execution, &labels, now))? {
             return Ok(None);
         }
         let hidden_until = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
         let queue = Arc::clone(self);
         let delivery = self.database.write(QUEUE_OPERATION, move |conn| {
-            let Some(seq) = first_visible(conn, execution, &labels, now)? else {
-                return Ok(TaskOutcome::Commit(None));
+            let first = match execution {
+                Some(execution) => first_of_execution(conn, execution, &labels, now)?,
+                None => queue.first_of_any(conn, &labels, now)?,
             };
+            let Some(seq) = first else { return Ok(TaskOutcome::Commit(None)) };
             let receipt = Uuid::now_v7();
             let node = conn
                 .prepare_cached(
@@ -112,31 +135,65 @@ impl QueueState {
     }
 }
 
-/// Returns the message that became visible first, of those whose labels are all among `labels`.
-fn first_visible(
+/// The first visible message of a group.
+struct GroupHead {
+    group: String,
+    seq: i64,
+    visible_at: i64,
+}
+
+/// Returns the message of an execution that became visible first, of those whose labels are all among `labels`.
+fn first_of_execution(
     conn: &Connection,
-    execution: Option<ExecutionId>,
+    execution: ExecutionId,
     labels: &Labels,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
     let label_sets = matching_label_sets(conn, labels)?;
-    match execution {
-        Some(execution) => conn
-            .prepare_cached(
-                "SELECT seq FROM queue INDEXED BY queue_execution_visible
-                 WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
-                 ORDER BY visible_at, seq LIMIT 1",
-            )?
-            .query_row(params![execution.0, now.0, label_sets], |row| row.get(0)),
-        None => conn
-            .prepare_cached(
-                "SELECT seq FROM queue INDEXED BY queue_visible
-                 WHERE visible_at <= ?1 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
-                 ORDER BY visible_at, seq LIMIT 1",
-            )?
-            .query_row(params![now.0, label_sets], |row| row.get(0)),
-    }
+    conn.prepare_cached(
+        "SELECT seq FROM queue INDEXED BY queue_execution_visible
+         WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
+         ORDER BY visible_at, seq LIMIT 1",
+    )?
+    .query_row(params![execution.0, now.0, label_sets], |row| row.get(0))
     .optional()
+}
+
+/// Returns the message of each group that became visible first, of those whose labels are all among `labels`. The cost depends on
+/// the number of groups, not on that of their messages.
+fn group_heads(conn: &Connection, labels: &Labels, now: Timestamp) -> rusqlite::Result<Vec<GroupHead>> {
+    let label_sets = matching_label_sets(conn, labels)?;
+    let mut statement = conn.prepare_cached(
+        "WITH RECURSIVE message_groups(name) AS (
+             SELECT min(message_group) FROM queue
+             UNION ALL
+             SELECT (SELECT min(message_group) FROM queue WHERE message_group > name)
+             FROM message_groups WHERE name IS NOT NULL
+         )
+         SELECT name, head.seq, head.visible_at FROM message_groups JOIN queue AS head ON head.seq = (
+             SELECT seq FROM queue INDEXED BY queue_group_visible
+             WHERE message_group = name AND visible_at <= ?1
+                 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
+             ORDER BY visible_at, seq LIMIT 1
+         ) WHERE name IS NOT NULL",
+    )?;
+    let heads = statement.query_map(params![now.0, label_sets], |row| {
+        Ok(GroupHead { group: row.get(0)?, seq: row.get(1)?, visible_at: row.get(2)? })
+    })?;
+    heads.collect()
+}
+
+/// Whether a message is visible whose labels are all among `labels`.
+fn any_visible(
+    conn: &Connection,
+    execution: Option<ExecutionId>,
+    labels: &Labels,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    Ok(match execution {
+        Some(execution) => first_of_execution(conn, execution, labels, now)?.is_some(),
+        None => !group_heads(conn, labels, now)?.is_empty(),
+    })
 }
 
 /// Returns the label sets of queued messages that are all among `labels`, as a JSON array of their names. The cost depends
@@ -156,22 +213,24 @@ fn matching_label_sets(conn: &Connection, labels: &Labels) -> rusqlite::Result<S
 
 #[async_trait]
 impl JobQueue for SqliteQueue {
-    async fn send(&self, messages: &[QueuedJob], _: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
         let (messages, now) = (messages.to_vec(), self.0.clock.now());
+        let group = context.group.to_owned();
         let written = self.0.database.write(QUEUE_OPERATION, move |conn| {
             // A visible message keeps its position. A hidden one loses its receipt, so that its receiver cannot delete
             // the message that was sent after it.
             let mut insert = conn.prepare_cached(
-                "INSERT INTO queue (execution, ix, visible_at, labels) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO queue (execution, ix, visible_at, labels, message_group) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (execution, ix)
                  DO UPDATE SET visible_at = min(visible_at, excluded.visible_at), receipt = NULL",
             )?;
             for QueuedJob { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
-                insert.execute(params![node.execution.0, node.ix, visible_at.0, queue_name(&labels)])?;
+                let labels = queue_name(&labels);
+                insert.execute(params![node.execution.0, node.ix, visible_at.0, labels, group])?;
             }
             Ok(TaskOutcome::Commit(()))
         });

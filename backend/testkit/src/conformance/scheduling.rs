@@ -1,6 +1,7 @@
 //! Checks of the conditions under which jobs run, over the adapters.
 
 mod approvals;
+mod capacity;
 mod children;
 mod conditions;
 mod environments;
@@ -17,6 +18,7 @@ pub use approvals::{
     held_execution_records_jobs_on_approval, held_execution_runs_nothing,
     manual_job_waits_for_approval_and_needs, optional_manual_job_blocks_no_other_job,
 };
+pub use capacity::machines_follow_recorded_jobs;
 pub use children::{
     cancel_of_job_cancels_its_child, cancel_of_parent_cancels_children, child_gets_variables_of_its_job,
     child_has_rights_of_its_parent, depth_of_children_is_bounded, descendants_of_an_execution_are_bounded,

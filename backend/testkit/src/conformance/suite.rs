@@ -16,6 +16,7 @@ macro_rules! exact_queue_suite {
                 repeated_send_makes_one_visible_message
                 concurrent_receivers_get_distinct_messages
                 dropped_receiver_returns_its_messages
+                groups_of_messages_take_turns
             }
         }
     };
@@ -108,6 +109,7 @@ macro_rules! conformance_suite {
             }
             scheduling {
                 job_runs_according_to_when
+                machines_follow_recorded_jobs
                 allowed_exit_code_is_tolerated
                 manual_job_waits_for_approval_and_needs
                 optional_manual_job_blocks_no_other_job

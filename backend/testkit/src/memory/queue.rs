@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 use tidemill_core::pipeline::labels::{Labels, matches};
+use tidemill_core::scheduler::FairOrder;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
-use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
+use tidemill_services::ports::{Clock, JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 
 /// How often a waiting receiver checks for messages that became visible again.
@@ -23,12 +24,14 @@ struct QueuedMessage {
     sequence: u64,
     receipt: Option<u64>,
     labels: Labels,
+    group: String,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     messages: BTreeMap<NodeKey, QueuedMessage>,
     count: u64,
+    order: FairOrder,
 }
 
 /// A queue with visibility time-outs.
@@ -76,23 +79,38 @@ impl MemoryQueue {
 
     fn take(&self, of: Option<ExecutionId>, labels: &Labels, hide_ms: u64) -> Option<Message> {
         self.change(|inner, now| {
-            let visible = inner.messages.iter_mut().filter(|(node, message)| {
+            let visible = inner.messages.iter().filter(|(node, message)| {
                 message.visible_at <= now
                     && of.is_none_or(|execution| execution == node.execution)
                     && matches(&message.labels, labels)
             });
-            let (node, first) = visible.min_by_key(|(_, message)| (message.visible_at, message.sequence))?;
+            let order = |message: &QueuedMessage| (message.visible_at, message.sequence);
+            let node = match of {
+                Some(_) => *visible.min_by_key(|(_, message)| order(message))?.0,
+                None => {
+                    let chosen = inner.order.choose(
+                        visible,
+                        |(_, message)| message.group.as_str(),
+                        |(_, message)| order(message),
+                    );
+                    *chosen?.0
+                }
+            };
+            let first = inner.messages.get_mut(&node)?;
+            if of.is_none() {
+                inner.order.record(&first.group);
+            }
             inner.count += 1;
             first.visible_at = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
             first.receipt = Some(inner.count);
-            Some(Message { node: *node, receipt: inner.count.to_string() })
+            Some(Message { node, receipt: inner.count.to_string() })
         })
     }
 }
 
 #[async_trait]
 impl JobQueue for MemoryQueue {
-    async fn send(&self, messages: &[QueuedJob], _: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         self.change(|inner, now| {
             for QueuedJob { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
@@ -103,6 +121,7 @@ impl JobQueue for MemoryQueue {
                     sequence,
                     receipt: None,
                     labels: labels.clone(),
+                    group: context.group.to_owned(),
                 });
                 message.visible_at = message.visible_at.min(visible_at);
                 message.receipt = None;

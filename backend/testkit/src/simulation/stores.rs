@@ -28,7 +28,7 @@ use tidemill_services::Stores;
 use tidemill_services::ports::{
     ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents, DueNode,
     ExecutionRecord, ExecutionSnapshot, ExecutionState, Ids, JobQueue, KeyRecord, ListFilter, Logs, Message,
-    NewDocument, Node, NodeKey, ObjectInfo, Objects, QueuedJob, Records, UploadTarget, Write,
+    MessageContext, NewDocument, Node, NodeKey, ObjectInfo, Objects, QueuedJob, Records, UploadTarget, Write,
 };
 use uuid::{Builder, Uuid};
 
@@ -295,14 +295,14 @@ impl Documents for FaultyStores {
 
 #[async_trait]
 impl JobQueue for FaultyStores {
-    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()> {
         let shared = &self.0;
         if shared.inject(shared.chances.partial_send, "partial batch") {
             let count = usize::try_from(shared.world.random_below(messages.len() as u64)).unwrap_or(0);
-            self.write(shared.queue.send(&messages[..count], trace)).await?;
+            self.write(shared.queue.send(&messages[..count], context)).await?;
             return Err(Error::storage("sending", "some messages were not sent"));
         }
-        self.write(shared.queue.send(messages, trace)).await
+        self.write(shared.queue.send(messages, context)).await
     }
 
     fn serves(&self, _: &Labels) -> bool {

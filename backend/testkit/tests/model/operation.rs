@@ -16,14 +16,19 @@ use tidemill_core::{
     ids::LeaseToken,
     scheduler::{
         ClaimDecision, ClaimRequest, EndStep, NextInGroup, NextStep, Transition, apply_event, claim,
-        end_step, finish, next_step, precompute, queued_jobs, ready_nodes, request_cancel,
+        continued_jobs, end_step, finish, next_step, precompute, queued_jobs, ready_nodes, request_cancel,
     },
     time::Timestamp,
 };
-use tidemill_services::ports::{CommitResult, Node, NodeBody, Write};
+use tidemill_services::ports::{CommitResult, Node, NodeBody, QueuedJob, Write};
 
 impl Protocol {
-    fn commit(&self, state: &mut State, op: &mut Operation, mut writes: Vec<Write>) -> Option<CommitResult> {
+    fn commit(
+        &self,
+        state: &mut State,
+        op: &mut Operation,
+        mut writes: Vec<Write>,
+    ) -> Option<(CommitResult, Vec<QueuedJob>)> {
         // Continuations are precomputed from the records that were read.
         let read = op.read.as_ref()?;
         let end = self.shape.spec.end_node;
@@ -32,18 +37,19 @@ impl Protocol {
         let before = state.records.clone();
         let result = state.records.commit(&writes)?;
         state.violation = state.violation.or(self.check_commit(state, &before, op));
-        Some(result)
+        let queued = queued_jobs(&result, &continued_jobs(&writes));
+        Some((result, queued))
     }
 
     /// Commits a transition; false: it conflicted.
     fn apply(&self, state: &mut State, op: &mut Operation, ix: usize, transition: Transition) -> bool {
         // No job of the model is in a concurrency group.
         let Transition { writes, send_after, more, releases: _ } = transition;
-        let Some(result) = self.commit(state, op, writes) else {
+        let Some((result, queued)) = self.commit(state, op, writes) else {
             op.read = None;
             return false;
         };
-        op.sends |= queued_jobs(&result).fold(0, |bits, message| bits | 1 << message.node.ix);
+        op.sends |= queued.iter().fold(0, |bits, message| bits | 1 << message.node.ix);
         op.due |= ready_nodes(&result).iter().fold(0, |bits, node| bits | 1 << node);
         if send_after.is_some() {
             op.sends |= 1 << ix;

@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fmt::Write as _, io::Write};
 use tidemill_core::{
-    api::{DrainWorkersReply, DrainWorkersRequest, WorkerList, WorkerView, path},
+    api::{DrainWorkersReply, DrainWorkersRequest, UnstartedMachine, WorkerList, WorkerView, path},
     time::Timestamp,
 };
 
@@ -49,6 +49,9 @@ async fn list(settings: &Settings, format: FormatArgs) -> Outcome {
     let (mut out, now) = (output::stdout(), format::now());
     for worker in &list.workers {
         writeln!(out, "{}", line(worker, now))?;
+    }
+    for machine in list.fleet.iter().flat_map(|fleet| &fleet.unstarted) {
+        writeln!(out, "{}", unstarted_line(machine, now))?;
     }
     Ok(())
 }
@@ -95,15 +98,37 @@ fn line(worker: &WorkerView, now: Timestamp) -> String {
     line
 }
 
+/// Formats a machine whose worker did not start as one line of a list.
+fn unstarted_line(machine: &UnstartedMachine, now: Timestamp) -> String {
+    let removed = format::duration(now.since_ms(machine.removed_at));
+    let silent = format::duration(machine.removed_at.since_ms(machine.seen_at));
+    format!(
+        "{}  removed {removed} ago: its worker did not start, or stopped reporting; it was there for {silent}. See its console output",
+        Printable(&machine.machine)
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{line, unstarted_line};
     use tidemill_core::{
-        api::{WorkerJob, WorkerView},
+        api::{UnstartedMachine, WorkerJob, WorkerView},
         ids::{ExecutionId, JobId, WorkerId},
         time::Timestamp,
     };
     use uuid::Uuid;
+
+    #[test]
+    fn machine_without_worker_is_shown_with_its_times() {
+        let machine = UnstartedMachine {
+            machine: "i-1\u{1b}".into(),
+            seen_at: Timestamp(0),
+            removed_at: Timestamp(600_000),
+        };
+        let text = unstarted_line(&machine, Timestamp(605_000));
+        assert!(text.contains("removed 5.0s ago") && text.contains("did not start"), "{text}");
+        assert!(text.starts_with("i-1") && !text.contains('\u{1b}'), "{text}");
+    }
 
     #[test]
     fn line_shows_state_labels_and_jobs() {

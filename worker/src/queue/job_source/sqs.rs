@@ -29,6 +29,7 @@ use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
     ids::{JobId, LeaseToken},
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -42,6 +43,8 @@ const MAX_CLAIM_ATTEMPTS: u32 = 3;
 const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The pause after a failed extension of a message's visibility timeout.
 const HOLD_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Time after which the message of a running job is deleted: less than the 12 hours for which SQS hides one.
+const MAX_HOLD: Duration = Duration::from_secs(11 * 3_600);
 /// The attribute that counts the receipts of a message.
 const RECEIVE_COUNT: MessageSystemAttributeName = MessageSystemAttributeName::ApproximateReceiveCount;
 
@@ -57,6 +60,8 @@ pub struct SqsSettings {
     pub visibility: Duration,
     /// The pause before a message is visible again whose job could not be claimed, at its first receipt.
     pub back_off: Duration,
+    /// How long the message of a running job is held, after which it is deleted. SQS hides a message for at most 12 hours.
+    pub max_hold: Duration,
 }
 
 impl SqsSettings {
@@ -68,6 +73,7 @@ impl SqsSettings {
             wait: Duration::from_secs(20),
             visibility: Duration::from_secs(60),
             back_off: INITIAL_BACK_OFF,
+            max_hold: MAX_HOLD,
         }
     }
 }
@@ -363,13 +369,20 @@ impl JobSource for SqsJobSource {
         }
     }
 
+    /// Holds the message, so that the queue knows how many jobs of each repository run, and serves others first. A message that SQS would
+    /// show again is deleted instead: the lease alone keeps the job from other workers, and if it is lost, another message is sent.
     async fn hold(&self, receipt: &Receipt) -> Infallible {
         let Some(receipt) = &receipt.0 else { return std::future::pending().await };
+        let held_until = Instant::now() + self.settings.max_hold;
         // Two extensions may fail before the message is visible; and even then the API rejects other claims.
         let period = self.settings.visibility / 3;
         let mut pause = period;
         loop {
             tokio::time::sleep(pause).await;
+            if Instant::now() >= held_until {
+                self.delete(receipt).await;
+                return std::future::pending().await;
+            }
             pause = match self.change_visibility(receipt, self.settings.visibility).await {
                 Ok(()) => period,
                 Err(error) => {

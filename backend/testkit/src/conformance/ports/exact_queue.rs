@@ -6,13 +6,13 @@ use crate::conformance::{StoresUnderTest, samples::execution_id};
 use futures_util::{FutureExt, future::join_all};
 use std::{collections::HashSet, sync::Arc};
 use tidemill_core::pipeline::labels::Labels;
-use tidemill_services::ports::{Message, NodeKey};
+use tidemill_services::ports::{Message, MessageContext, NodeKey};
 
 /// A received message is hidden to the last millisecond of its visibility timeout.
 pub async fn delayed_message_is_not_visible_early(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 2), None).await.unwrap();
+    queue.send(&messages(execution, 2), MessageContext::default()).await.unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 2);
     subject.clock.advance(29_999);
     assert_eq!(receive(subject, &*queue, execution).await, None);
@@ -24,7 +24,7 @@ pub async fn delayed_message_is_not_visible_early(subject: &StoresUnderTest) {
 pub async fn stale_receipt_does_nothing(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     let stale = receive(subject, &*queue, execution).await.unwrap();
     subject.clock.advance(30_000);
     let newest = receive(subject, &*queue, execution).await.unwrap();
@@ -44,7 +44,7 @@ pub async fn stale_receipt_does_nothing(subject: &StoresUnderTest) {
 pub async fn receipt_is_invalid_after_give_back(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     let first = receive(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
     queue.delete(&first).await.unwrap();
@@ -55,13 +55,13 @@ pub async fn receipt_is_invalid_after_give_back(subject: &StoresUnderTest) {
 pub async fn repeated_send_makes_one_visible_message(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     let held = receive(subject, &*queue, execution).await.unwrap();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     queue.delete(&held).await.unwrap();
     let again = receive(subject, &*queue, execution).await.expect("sent after it was received");
     queue.delete(&again).await.unwrap();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     assert!(receive(subject, &*queue, execution).await.is_some());
 }
 
@@ -69,7 +69,7 @@ pub async fn repeated_send_makes_one_visible_message(subject: &StoresUnderTest) 
 pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
-    opened[0].send(&messages(execution, 24), None).await.unwrap();
+    opened[0].send(&messages(execution, 24), MessageContext::default()).await.unwrap();
     let receivers = (0..32).map(|ix| {
         let queue = Arc::clone(&opened[ix % 2]);
         let hide_ms = subject.hide_ms();
@@ -90,7 +90,7 @@ pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTes
 pub async fn dropped_receiver_returns_its_messages(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     for _ in 0..20 {
         if let Some(received) =
             queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).now_or_never()
@@ -101,4 +101,30 @@ pub async fn dropped_receiver_returns_its_messages(subject: &StoresUnderTest) {
     // The clock stands still, so only a returned message can be visible.
     let message = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(message.unwrap().node, NodeKey { execution, ix: 0 });
+}
+
+/// The many messages of one group do not stand before those of others, and within a group their order stays.
+pub async fn groups_of_messages_take_turns(subject: &StoresUnderTest) {
+    let queue = subject.open().await.queue;
+    let (many, few, one) = (execution_id(), execution_id(), execution_id());
+    for (execution, count, group) in [(many, 10_000, "a"), (few, 3, "b"), (one, 1, "c")] {
+        queue.send(&messages(execution, count), MessageContext { group, trace: None }).await.unwrap();
+    }
+    let mut received = Vec::new();
+    for _ in 0..8 {
+        let message = queue
+            .receive(None, &Labels::new(), subject.hide_ms(), std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .expect("a message");
+        queue.delete(&message).await.unwrap();
+        received.push(message.node);
+    }
+    let of = |execution| -> Vec<usize> {
+        let positions = received.iter().enumerate().filter(|(_, node)| node.execution == execution);
+        positions.map(|(position, _)| position).collect()
+    };
+    assert_eq!((of(many), of(few), of(one)), (vec![0, 3, 5, 7], vec![1, 4, 6], vec![2]));
+    let ixs: Vec<u32> = received.iter().filter(|node| node.execution == many).map(|node| node.ix).collect();
+    assert_eq!(ixs, [0, 1, 2, 3]);
 }

@@ -5,10 +5,13 @@ use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::labels::Labels;
-use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
+use tidemill_services::ports::{JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 
 /// Longer than any check takes, so a wait that ends earlier was woken.
 pub(super) const LONG_WAIT: Duration = Duration::from_secs(60);
+
+/// What the messages of a traced execution of a repository have in common.
+const TRACED: MessageContext<'_> = MessageContext { group: "0123456789abcdef", trace: Some("00-aa-bb-01") };
 
 pub(super) fn keys(execution: ExecutionId, count: u32) -> Vec<NodeKey> {
     (0..count).map(|ix| NodeKey { execution, ix }).collect()
@@ -43,7 +46,7 @@ pub async fn message_is_delivered_and_deleted(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     assert_eq!(receive(subject, &*queue, execution).await, None);
-    queue.send(&messages(execution, 1), Some("00-aa-bb-01")).await.unwrap();
+    queue.send(&messages(execution, 1), TRACED).await.unwrap();
     let message = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(message.node, NodeKey { execution, ix: 0 });
     assert_eq!(receive(subject, &*queue, execution).await, None);
@@ -51,14 +54,14 @@ pub async fn message_is_delivered_and_deleted(subject: &StoresUnderTest) {
     queue.delete(&message).await.unwrap();
     subject.let_pass(subject.hide_ms() + 500).await;
     assert_eq!(receive(subject, &*queue, execution).await, None);
-    queue.send(&[], None).await.unwrap();
+    queue.send(&[], MessageContext::default()).await.unwrap();
 }
 
 /// A received message is hidden, and delivered again after its visibility timeout.
 pub async fn message_reappears_after_visibility_timeout(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 25), None).await.unwrap();
+    queue.send(&messages(execution, 25), MessageContext::default()).await.unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
     subject.let_pass(subject.hide_ms() + 500).await;
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
@@ -70,11 +73,17 @@ pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     let execution = execution_id();
     let later = |ix| QueuedJob::delayed(NodeKey { execution, ix }, 2_000);
     queue
-        .send(&[QueuedJob::immediate(NodeKey { execution, ix: 0 }), later(1), later(2)], None)
+        .send(
+            &[QueuedJob::immediate(NodeKey { execution, ix: 0 }), later(1), later(2)],
+            MessageContext::default(),
+        )
         .await
         .unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 1);
-    queue.send(&[QueuedJob::immediate(NodeKey { execution, ix: 1 })], None).await.unwrap();
+    queue
+        .send(&[QueuedJob::immediate(NodeKey { execution, ix: 1 })], MessageContext::default())
+        .await
+        .unwrap();
     let sooner = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
@@ -90,7 +99,7 @@ pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
 pub async fn given_back_message_is_visible_at_once(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     let first = receive(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
     let again = receive(subject, &*queue, execution).await.unwrap();
@@ -103,7 +112,7 @@ pub async fn resent_job_is_delivered_again(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     for _ in 0..3 {
-        queue.send(&messages(execution, 1), None).await.unwrap();
+        queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
         assert!(receive(subject, &*queue, execution).await.is_some());
     }
 }
@@ -112,8 +121,8 @@ pub async fn resent_job_is_delivered_again(subject: &StoresUnderTest) {
 pub async fn receive_returns_message_of_requested_execution(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let (one, other) = (execution_id(), execution_id());
-    queue.send(&messages(one, 2), None).await.unwrap();
-    queue.send(&messages(other, 1), None).await.unwrap();
+    queue.send(&messages(one, 2), MessageContext::default()).await.unwrap();
+    queue.send(&messages(other, 1), MessageContext::default()).await.unwrap();
     let received = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(received.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
     let mut missing: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
@@ -132,7 +141,7 @@ pub async fn receive_returns_message_of_requested_execution(subject: &StoresUnde
 pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
-    opened[0].send(&messages(execution, 24), None).await.unwrap();
+    opened[0].send(&messages(execution, 24), MessageContext::default()).await.unwrap();
     let receivers = (0..24).map(|ix| {
         let (queue, hide_ms) = (Arc::clone(&opened[ix % 2]), subject.hide_ms());
         tokio::spawn(async move {
@@ -159,7 +168,7 @@ pub async fn waiting_receiver_is_woken(subject: &StoresUnderTest) {
     for sender in [&queue, &elsewhere] {
         let (received, sent) =
             tokio::join!(queue.receive(Some(execution), &no_labels, hide_ms, LONG_WAIT), async {
-                sender.send(&messages(execution, 1), None).await
+                sender.send(&messages(execution, 1), MessageContext::default()).await
             });
         sent.unwrap();
         let message = received.unwrap().expect("a message");
@@ -178,7 +187,7 @@ pub async fn waiting_receiver_is_woken(subject: &StoresUnderTest) {
 pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 2), None).await.unwrap();
+    queue.send(&messages(execution, 2), MessageContext::default()).await.unwrap();
     let held = receive(subject, &*queue, execution).await.unwrap();
     drop(queue);
     let queue = subject.open().await.queue;
@@ -194,7 +203,7 @@ pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
 pub async fn unknown_receipt_is_ignored(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&messages(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), MessageContext::default()).await.unwrap();
     let message = receive(subject, &*queue, execution).await.unwrap();
     queue.delete(&message).await.unwrap();
     for receipt in [message.receipt.clone(), "none".to_owned()] {

@@ -3,7 +3,7 @@
 
 use crate::conformance::{StoresUnderTest, samples::execution_id};
 use std::time::Duration;
-use tidemill_services::ports::{NodeKey, QueuedJob};
+use tidemill_services::ports::{MessageContext, NodeKey, QueuedJob};
 
 /// A message with labels is delivered only to a receiver that has all of them.
 pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTest) {
@@ -16,7 +16,7 @@ pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTe
     };
     let sent =
         [message(0, "gpu=true"), message(1, ""), message(2, "arch=arm64,gpu=true"), message(3, "arch=x64")];
-    queue.send(&sent, None).await.unwrap();
+    queue.send(&sent, MessageContext::default()).await.unwrap();
     let receive_all = async |labels: &str| {
         let mut received = Vec::new();
         while let Some(got) = queue

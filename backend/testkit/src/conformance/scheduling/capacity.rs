@@ -1,0 +1,47 @@
+//! Checks of the machines that are requested for jobs, over the adapters.
+
+use super::fixture::{request, run, services, start_execution};
+use crate::{
+    conformance::{StoresUnderTest, samples::repo},
+    memory::{GroupCall, MemoryWorkerGroup},
+};
+use std::sync::Arc;
+use tidemill_core::scheduler::FleetLimits;
+
+/// Milliseconds for which machines that are not needed stay requested.
+const SURPLUS_MS: i64 = 120_000;
+
+/// Queued and running jobs decide how many machines are requested, and nothing else: no gates, no jobs that wait for an approval or
+/// for their time, and no messages.
+pub async fn machines_follow_recorded_jobs(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let group = Arc::new(MemoryWorkerGroup::default());
+    services.scale_on(group.clone(), FleetLimits { slots: 1, min: 0, max: 10 });
+    let jobs = "
+        a: { stage: one }
+        b: { stage: one }
+        manual: { stage: one, when: manual, allow_failure: true }
+        later: { stage: one, start_in: 1h, allow_failure: true }
+        c: { stage: two }
+    ";
+    let id = start_execution(&services, &request(&repo(), "", jobs)).await;
+    assert_eq!(group.take_calls(), [GroupCall::State, GroupCall::SetDesired(2)]);
+    let scale = async || {
+        services.scaling.run().await.unwrap();
+        group.take_changes()
+    };
+    assert_eq!(scale().await, []);
+    // Their messages are sent again.
+    subject.clock.advance(SURPLUS_MS);
+    services.sweep.run().await.unwrap();
+    assert_eq!(scale().await, []);
+    run(&services, id, "a", 0).await;
+    run(&services, id, "b", 0).await;
+    assert_eq!(scale().await, [], "it may need them again soon");
+    subject.clock.advance(SURPLUS_MS);
+    assert_eq!(scale().await, [GroupCall::SetDesired(0)]);
+    subject.clock.advance(3_600_000);
+    assert_eq!(scale().await, [GroupCall::SetDesired(1)], "the time of `later` has come");
+    assert_eq!(scale().await, []);
+    assert_eq!(services.workers.list().await.unwrap().fleet.map(|fleet| fleet.machines), Some(0));
+}

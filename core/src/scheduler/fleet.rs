@@ -1,0 +1,323 @@
+//! Decides how many machines the workers of a deployment need, and which machines end: pure functions of what is recorded.
+//!
+//! Jobs are counted, not messages: a message of a job that waits is sent again and again. A machine ends only after its worker was
+//! asked to drain and has stopped, so no running job is interrupted.
+
+use crate::{api::UnstartedMachine, ids::WorkerId, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Milliseconds within which the worker of a new machine must report. A machine whose worker is silent for as long is lost.
+const MAX_START_MS: u64 = 10 * 60_000;
+/// Milliseconds for which there must be more machines than needed before one of them drains.
+const SURPLUS_MS: u64 = 2 * 60_000;
+/// Age of a machine at which its worker drains once it is idle, so that a new one has the newest image and program.
+const MAX_AGE_MS: u64 = 6 * 86_400_000;
+/// Share of the machines that one decision may replace: if no worker reaches the API, not all machines end at once.
+const MAX_LOST_SHARE: usize = 10;
+/// Share of the machines that are not needed which one decision drains while there are jobs.
+const DRAIN_SHARE: usize = 4;
+/// Maximum number of remembered machines whose worker did not start.
+const MAX_UNSTARTED: usize = 10;
+/// Milliseconds after which one more request for capacity is made although the number of jobs has not doubled.
+const REQUEST_INTERVAL_MS: u64 = 20_000;
+
+/// Bounds, and the capacity of one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FleetLimits {
+    /// Concurrent jobs of a machine's worker; 0 counts as 1.
+    pub slots: u32,
+    /// Minimum number of machines.
+    pub min: u32,
+    /// Maximum number of machines.
+    pub max: u32,
+}
+
+impl FleetLimits {
+    /// Returns the number of machines for `jobs`.
+    fn machines_for(self, jobs: u32) -> u32 {
+        jobs.div_ceil(self.slots.max(1)).clamp(self.min.min(self.max), self.max)
+    }
+
+    /// Returns a number of jobs above which more make no difference.
+    #[must_use]
+    pub fn max_jobs(self) -> u32 {
+        self.max.saturating_mul(self.slots.max(1))
+    }
+}
+
+/// The jobs that need machines of the group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobLoad {
+    /// Number of queued jobs that any worker may take now.
+    pub waiting: u32,
+    /// Number of running jobs by the name of their worker.
+    pub running: BTreeMap<String, u32>,
+    /// Whether all jobs were counted; otherwise there are at least as many.
+    pub is_complete: bool,
+}
+
+impl JobLoad {
+    fn running_on(&self, machine: &str) -> u32 {
+        self.running.get(machine).copied().unwrap_or(0)
+    }
+}
+
+/// A machine of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its id, which is also the name of its worker.
+    pub id: String,
+    /// Whether it is about to end, or has ended.
+    pub is_leaving: bool,
+}
+
+/// The state of the group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerGroupState {
+    /// The requested number of machines.
+    pub desired: u32,
+    /// The machines.
+    pub machines: Vec<Machine>,
+}
+
+impl WorkerGroupState {
+    fn present(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.iter().filter(|machine| !machine.is_leaving)
+    }
+
+    /// Whether there are no machines and none is requested.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.desired == 0 && self.machines.is_empty()
+    }
+}
+
+/// A worker as it reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetWorker {
+    /// Its id.
+    pub id: WorkerId,
+    /// The name of the worker: the id of its machine.
+    pub machine: String,
+    /// Whether it ran a job at its last report.
+    pub is_busy: bool,
+    /// Whether it takes no more jobs, or was asked to.
+    pub is_draining: bool,
+    /// Whether it has stopped after it was asked to drain.
+    pub has_stopped: bool,
+    /// When it reported last.
+    pub last_seen_at: Timestamp,
+}
+
+/// What one decision remembers for the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetMemory {
+    /// When each machine of the group was seen first.
+    pub seen: BTreeMap<String, Timestamp>,
+    /// Since when there are more machines than needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surplus_since: Option<Timestamp>,
+    /// The last machines that were removed because their worker did not start, or was silent for too long; the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstarted: Vec<UnstartedMachine>,
+}
+
+/// A change of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetAction {
+    /// Asks a worker to take no more jobs.
+    Drain(WorkerId),
+    /// Ends a machine. Without `replace`, the requested number of machines becomes one less in the same step.
+    Remove {
+        /// The machine.
+        machine: String,
+        /// Whether the group starts another one.
+        replace: bool,
+    },
+    /// Requests this number of machines.
+    SetDesired(u32),
+}
+
+/// A decision about the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetDecision {
+    /// The changes, to be made in this order.
+    pub actions: Vec<FleetAction>,
+    /// What the next decision needs.
+    pub memory: FleetMemory,
+    /// Number of machines that the jobs need.
+    pub needed: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MachineStatus {
+    /// Its worker has not reported yet, or not for a while.
+    Silent,
+    /// The same, for too long.
+    Lost,
+    /// Its worker runs jobs.
+    Busy,
+    Idle,
+    /// Its worker takes no more jobs, and may still run some.
+    Draining,
+    /// Its worker drained and has stopped.
+    Drained,
+}
+
+/// Decides about the group at `now`. It grows at once to what the jobs need. It shrinks when for a while there were more machines than
+/// needed: some idle workers drain, and machines end whose workers have drained. Machines whose worker does not start are replaced.
+#[must_use]
+pub fn decide_fleet(
+    group: &WorkerGroupState,
+    load: &JobLoad,
+    workers: &[FleetWorker],
+    mut memory: FleetMemory,
+    limits: FleetLimits,
+    now: Timestamp,
+) -> FleetDecision {
+    let newest = newest_by_machine(workers);
+    memory.seen.retain(|id, _| group.present().any(|machine| machine.id == *id));
+    for machine in group.present() {
+        memory.seen.entry(machine.id.clone()).or_insert(now);
+    }
+    let statuses: Vec<(&str, MachineStatus)> = group
+        .present()
+        .map(|machine| {
+            let id = machine.id.as_str();
+            let since = memory.seen.get(id).copied().unwrap_or(now);
+            (id, status(load.running_on(id), newest.get(id).copied(), since, now))
+        })
+        .collect();
+    let with = |wanted: &[MachineStatus]| -> Vec<&str> {
+        statuses.iter().filter(|(_, is)| wanted.contains(is)).map(|(id, _)| *id).collect()
+    };
+    let serving = with(&[MachineStatus::Silent, MachineStatus::Busy, MachineStatus::Idle]);
+    let on_serving = serving.iter().fold(0, |jobs: u32, id| jobs.saturating_add(load.running_on(id)));
+    let needed = limits.machines_for(load.waiting.saturating_add(on_serving));
+    let coming = group.desired.saturating_sub(count(statuses.len()));
+    let mut available = count(serving.len()).saturating_add(coming);
+    let mut desired = group.desired;
+    let mut actions = Vec::new();
+
+    let lost = with(&[MachineStatus::Lost]);
+    let max_lost = (statuses.len() / MAX_LOST_SHARE).max(1);
+    let drained = with(&[MachineStatus::Drained]);
+    for id in drained.iter().chain(lost.iter().take(max_lost)) {
+        let replace = available < needed || desired <= limits.min;
+        if replace {
+            available += 1;
+        } else {
+            desired -= 1;
+        }
+        actions.push(FleetAction::Remove { machine: (*id).to_owned(), replace });
+    }
+    for id in lost.iter().take(max_lost) {
+        let seen_at = memory.seen.get(*id).copied().unwrap_or(now);
+        memory.unstarted.push(UnstartedMachine { machine: (*id).to_owned(), seen_at, removed_at: now });
+    }
+    let excess = memory.unstarted.len().saturating_sub(MAX_UNSTARTED);
+    memory.unstarted.drain(..excess);
+
+    let ready = with(&[MachineStatus::Busy, MachineStatus::Idle]);
+    let surplus = load.is_complete && available > needed;
+    memory.surplus_since = surplus.then(|| memory.surplus_since.unwrap_or(now));
+    let is_lasting = memory.surplus_since.is_some_and(|since| now.since_ms(since) >= SURPLUS_MS);
+    let age = |id: &str| memory.seen.get(id).map_or(0, |seen| now.since_ms(*seen));
+    let mut idle = with(&[MachineStatus::Idle]);
+    idle.sort_by_key(|id| (std::cmp::Reverse(age(id)), *id));
+    let mut draining = 0;
+    if is_lasting {
+        // Requested machines that have not started are not needed any more; machines that run are protected from this.
+        desired = desired.saturating_sub(coming.min(available - needed)).max(limits.min);
+        let extra = ready.len().saturating_sub(needed as usize);
+        let has_jobs = load.waiting > 0 || on_serving > 0;
+        draining = if has_jobs { extra.div_ceil(DRAIN_SHARE) } else { extra };
+    }
+    let is_old = |id: &&&str| age(id) >= MAX_AGE_MS;
+    let renewed = usize::from(draining == 0 && load.waiting == 0 && load.is_complete);
+    let chosen = idle.iter().take(draining).chain(idle.iter().filter(is_old).take(renewed));
+    actions.extend(chosen.filter_map(|id| newest.get(*id)).map(|worker| FleetAction::Drain(worker.id)));
+
+    if available < needed {
+        desired = desired.saturating_add(needed - available).min(limits.max).max(desired);
+    }
+    let removed =
+        actions.iter().filter(|action| matches!(action, FleetAction::Remove { replace: false, .. }));
+    if desired != group.desired.saturating_sub(count(removed.count())) {
+        actions.push(FleetAction::SetDesired(desired));
+    }
+    FleetDecision { actions, memory, needed }
+}
+
+/// Returns the newest worker of each machine: a worker that was started again has another id.
+fn newest_by_machine(workers: &[FleetWorker]) -> BTreeMap<&str, &FleetWorker> {
+    let mut newest: BTreeMap<&str, &FleetWorker> = BTreeMap::new();
+    for worker in workers {
+        let known = newest.entry(&worker.machine).or_insert(worker);
+        if (worker.last_seen_at, worker.id) > (known.last_seen_at, known.id) {
+            *known = worker;
+        }
+    }
+    newest
+}
+
+fn status(running: u32, worker: Option<&FleetWorker>, seen_at: Timestamp, now: Timestamp) -> MachineStatus {
+    let reported_at = worker.map_or(seen_at, |worker| worker.last_seen_at.max(seen_at));
+    let is_silent = now.since_ms(reported_at) >= MAX_START_MS;
+    match worker {
+        Some(worker) if worker.is_draining && worker.has_stopped && running == 0 => MachineStatus::Drained,
+        Some(worker) if worker.is_draining && (running > 0 || !is_silent) => MachineStatus::Draining,
+        _ if running > 0 => MachineStatus::Busy,
+        _ if is_silent => MachineStatus::Lost,
+        Some(worker) if worker.is_busy => MachineStatus::Busy,
+        Some(_) => MachineStatus::Idle,
+        None => MachineStatus::Silent,
+    }
+}
+
+/// Returns the number of machines to request now that jobs were queued; `None`: enough are requested. It never lowers the number.
+#[must_use]
+pub fn required_capacity(group: &WorkerGroupState, load: &JobLoad, limits: FleetLimits) -> Option<u32> {
+    let running =
+        group.present().fold(0, |jobs: u32, machine| jobs.saturating_add(load.running_on(&machine.id)));
+    let needed = limits.machines_for(load.waiting.saturating_add(running));
+    (needed > group.desired).then_some(needed)
+}
+
+/// Bounds the requests for capacity of one process: a request is made for the first job, whenever the number of jobs since the last
+/// interval began has doubled, and again after an interval. So a flood of jobs makes few requests, and none of its size is missed.
+#[derive(Debug, Default)]
+pub struct CapacityGate {
+    /// Begin of the current interval.
+    since: Option<Timestamp>,
+    /// Jobs that were queued in it.
+    jobs: u64,
+    /// Number of jobs at which the next request is made.
+    next_at: u64,
+}
+
+impl CapacityGate {
+    /// Whether to request capacity, now that `jobs` more jobs were queued.
+    pub fn admits(&mut self, jobs: u32, now: Timestamp) -> bool {
+        if jobs == 0 {
+            return false;
+        }
+        if self.since.is_none_or(|since| now.since_ms(since) >= REQUEST_INTERVAL_MS) {
+            *self = Self { since: Some(now), ..Self::default() };
+        }
+        self.jobs += u64::from(jobs);
+        let admits = self.jobs >= self.next_at;
+        if admits {
+            self.next_at = self.jobs * 2;
+        }
+        admits
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
