@@ -54,7 +54,8 @@ class Deployment:
         self.session = boto3.Session(region_name=REGION, **self.credentials)
 
     def client(self, service: str):
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, read_timeout=300)
+        # Without retries, which would hide the first error: what an emulator fails at once, it fails again.
+        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=300)
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
     def upload(self, functions: Path) -> str:
@@ -91,13 +92,22 @@ class Deployment:
                 cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
                 status = None
             if status is None:
-                cloudformation.create_stack(**request)
+                self._create(cloudformation, request)
             else:
                 cloudformation.update_stack(**request)
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise Failure(f"the emulator rejected the template: {error}") from error
         return self._outputs(cloudformation)
+
+    @staticmethod
+    def _create(cloudformation, request: dict) -> None:
+        try:
+            cloudformation.create_stack(**request)
+        except ClientError:
+            # LocalStack keeps a stack whose creation it rejected.
+            cloudformation.delete_stack(StackName=STACK)
+            raise
 
     def allow_for_the_emulator(self, outputs: dict) -> None:
         """Works around where the emulator is stricter than AWS; the template stays unchanged."""
