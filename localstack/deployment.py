@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +32,24 @@ def stripped(binary: Path) -> bytes:
     with tempfile.NamedTemporaryFile() as small:
         subprocess.run(["strip", "--strip-debug", "-o", small.name, binary], check=True)
         return Path(small.name).read_bytes()
+
+
+def required_glibc(binary: bytes) -> tuple[int, int]:
+    """The newest version of the C library that a binary asks for; (0, 0) if it asks for none."""
+    return max(((int(a), int(b)) for a, b in re.findall(rb"\0GLIBC_(\d+)\.(\d+)(?=[.\d]*\0)", binary)), default=(0, 0))
+
+
+def check_glibc(functions: Path, present: tuple[int, int] | None) -> None:
+    """Fails if a function needs a newer C library than the one with which it will run; None: this machine's."""
+    if present is None:
+        return
+    for name in FUNCTIONS:
+        path = functions / name
+        if path.is_file() and (required := required_glibc(path.read_bytes())) > present:
+            raise Failure(
+                f"{path} needs glibc {required[0]}.{required[1]}, but functions run with glibc {present[0]}.{present[1]} there.\n"
+                f"Build them on a system that is as old, or with `cargo lambda build`, and set TIDEMILL_FUNCTIONS_DIR."
+            )
 
 
 def zipped(binary: bytes) -> bytes:

@@ -47,6 +47,8 @@ class Process:
 
     # How long its start may take.
     start_seconds = 60
+    # The C library of the functions: this machine's.
+    max_glibc = None
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -184,6 +186,7 @@ class LocalStackImage:
     """The LocalStack image, through docker compose: needs the image, or access to its registry."""
 
     api_kind = "rest"  # its community edition has no HTTP APIs
+    max_glibc = (2, 34)  # that of Amazon Linux 2023, in whose containers it runs functions
 
     def __init__(self, directory: Path):
         self.directory = directory

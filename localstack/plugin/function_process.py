@@ -71,7 +71,8 @@ class FunctionProcess(RuntimeExecutor):
         except Stopped as failure:
             message = f"{failure}. The end of its output:\n{self.get_logs()}"
             raise StatusErrorException(message, error("Runtime.ExitError", message)) from failure
-        return InvocationResult(invocation.id, reply.payload, reply.is_error, self._take_logs())
+        logs = f"START RequestId: {invocation.id}\n{self._take_logs()}"
+        return InvocationResult(invocation.id, reply.payload, reply.is_error, logs)
 
     def get_logs(self) -> str:
         return "".join(self.lines.copy())
@@ -102,6 +103,7 @@ class FunctionProcess(RuntimeExecutor):
         self.api.process_ended()
 
     def _take_logs(self) -> str:
+        """What the process has written since the last time. Its last lines may come too late, and count for the next invocation."""
         lines = []
         while self.lines:
             lines.append(self.lines.popleft())

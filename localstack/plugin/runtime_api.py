@@ -57,7 +57,7 @@ class RuntimeApi:
         self._current: str | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": self}))
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="runtime-api", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="runtime-api", daemon=True).start()
 
     @property
     def address(self) -> str:
@@ -148,25 +148,32 @@ class _Handler(BaseHTTPRequestHandler):
         return self._reply(200, invocation.payload, headers)
 
     def do_POST(self):
-        body = self._body()
-        if body is None:
-            self.close_connection = True  # the rest of it is not read
-        self._reply(self.api._accept(self.path.removeprefix(PREFIX), body))
+        self._reply(self.api._accept(self.path.removeprefix(PREFIX), self._body()))
 
     def _body(self) -> bytes | None:
-        """The body; None if it is too large."""
+        """The body; None if it is too large. It is read to its end all the same, so that the process gets the reply."""
+        body, is_too_large = bytearray(), False
+        for part in self._parts():
+            is_too_large = is_too_large or len(body) + len(part) > MAX_REPLY
+            if not is_too_large:
+                body += part
+        return None if is_too_large else bytes(body)
+
+    def _parts(self):
+        """The parts of the body, each of which fits into memory."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            length = int(self.headers.get("Content-Length", "0"))
-            return self.rfile.read(length) if length <= MAX_REPLY else None
-        body = bytearray()
+            yield from self._read(int(self.headers.get("Content-Length", "0")))
+            return
         while length := int(self.rfile.readline(100).split(b";")[0], 16):
-            if len(body) + length > MAX_REPLY:
-                return None
-            body += self.rfile.read(length)
+            yield from self._read(length)
             self.rfile.readline(100)
         while self.rfile.readline(1000).strip():  # trailers
             pass
-        return bytes(body)
+
+    def _read(self, length: int):
+        while length > 0 and (part := self.rfile.read(min(length, 1 << 20))):
+            length -= len(part)
+            yield part
 
     def _reply(self, status: int, body: bytes = b"", headers: dict | None = None) -> None:
         self.send_response(status)

@@ -33,29 +33,23 @@ def run_functions_as_processes() -> None:
 def use_running_records_server() -> None:
     """LocalStack's DynamoDB is a proxy in front of a Java program, which it downloads. Ours runs already, and keeps the names
     of streams that the proxy gives out."""
+    from localstack.services.dynamodb import utils
     from localstack.services.dynamodb.server import DynamodbServer
+    from localstack.services.dynamodb.v2 import provider
     from localstack.services.dynamodbstreams.v2.provider import DynamoDBStreamsProvider
     from localstack.utils.threads import start_thread
 
     DynamodbServer.do_start_thread = lambda _: start_thread(lambda *_: None, name="records")
     DynamodbServer.is_running = lambda _: True
     DynamoDBStreamsProvider.modify_stream_arn_for_ddb_local = lambda _, arn: arn
+    # The Java program keeps accounts and regions apart by this name; MiniStack reads both from the request.
+    for module in (utils, provider):
+        module.get_ddb_access_key = lambda account, _: account
 
 
 def let_any_type_be_binary() -> None:
-    """`*/*` among the BinaryMediaTypes of a REST API means every type, as on AWS. LocalStack ignores it, so that compressed
-    replies would arrive as base64."""
-    from localstack.services.apigateway.next_gen.execute_api import helpers
-    from localstack.services.apigateway.next_gen.execute_api.handlers import integration_request, integration_response
-    from localstack.services.apigateway.next_gen.execute_api.integrations import aws
-
-    original = helpers.mime_type_matches_binary_media_types
-
-    def matches(mime_type, binary_media_types):
-        return "*/*" in (binary_media_types or []) or original(mime_type, binary_media_types)
-
-    for module in (helpers, aws, integration_request, integration_response):
-        module.mime_type_matches_binary_media_types = matches
+    """Compressed replies would otherwise arrive as base64."""
+    import binary_types  # noqa: F401
 
 
 if __name__ == "__main__":
