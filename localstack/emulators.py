@@ -132,6 +132,8 @@ class LocalStack(Process):
         self.records = Background(directory, "records")
 
     def start(self, port: int) -> int:
+        if subprocess.run([CHECKOUT / "localstack" / "install"]).returncode:
+            raise Failure("LocalStack could not be installed; the reason is above.")
         self._start_records()
         return super().start(port)
 

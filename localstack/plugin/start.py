@@ -5,12 +5,13 @@ LocalStack's own parts are used throughout. These are replaced, each by the func
 - the container in which a function runs, by a process;
 - the server behind its DynamoDB, by a MiniStack that listens at DYNAMODB_LOCAL_PORT;
 - an API's media types for binary bodies, which lack `*/*`;
-- the address at which it listens."""
+- the directory of its objects, and the address at which it listens."""
 
 import functools
 import os
 import runpy
 import sys
+import tempfile
 
 
 def listen_on_loopback() -> None:
@@ -47,6 +48,13 @@ def use_running_records_server() -> None:
         module.get_ddb_access_key = lambda account, _: account
 
 
+def keep_objects_apart() -> None:
+    """Objects of S3 are in one directory below /tmp, whatever TMPDIR says. Each deployment keeps its own, and is removed with it."""
+    from localstack.services.s3 import provider
+
+    provider.DEFAULT_S3_TMP_DIR = f"{tempfile.gettempdir()}/s3"
+
+
 def let_any_type_be_binary() -> None:
     """Compressed replies would otherwise arrive as base64."""
     import binary_types  # noqa: F401
@@ -58,5 +66,6 @@ if __name__ == "__main__":
         sys.exit("DYNAMODB_LOCAL_PORT is not set; start this through localstack/cloud.")
     run_functions_as_processes()
     use_running_records_server()
+    keep_objects_apart()
     let_any_type_be_binary()
     runpy.run_module("localstack.runtime.main", run_name="__main__")
