@@ -26,11 +26,11 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
 
 
 def stripped(binary: Path) -> bytes:
-    """A binary without debug information; unchanged if there is no `strip`."""
+    """A binary without symbols, as releases are; unchanged if there is no `strip`."""
     if not shutil.which("strip"):
         return binary.read_bytes()
     with tempfile.NamedTemporaryFile() as small:
-        subprocess.run(["strip", "--strip-debug", "-o", small.name, binary], check=True)
+        subprocess.run(["strip", "--strip-all", "-o", small.name, binary], check=True)
         return Path(small.name).read_bytes()
 
 
