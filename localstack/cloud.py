@@ -242,7 +242,7 @@ class Cloud:
             raise Failure(f"{self.directory} is not a local deployment of Tidemill; it is not changed.")
         self.sweeper.stop(10)
         if self.worker.is_running():
-            say(f"stopping the worker; its jobs have up to {WORKER_SECONDS} s to end")
+            say(f"stopping the worker: up to 20 s for its open request to the queue, {WORKER_SECONDS} s if jobs run")
             self.worker.stop(WORKER_SECONDS)
         if self.engine_file.exists():
             say("removing containers, networks and volumes that the worker left")

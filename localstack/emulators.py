@@ -159,7 +159,7 @@ class LocalStack(Process):
             raise Failure(f"MiniStack did not start. The end of {self.records.log}:\n{tail(self.records.log)}")
 
     def stop(self) -> None:
-        super().stop()
+        self.process.stop(1)  # it takes long to end by itself, and nothing of it is kept
         self.records.stop(5)
 
     def command(self) -> list:
