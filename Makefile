@@ -2,7 +2,11 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+# One build of `tidemill` and the functions: one after the other, they would differ in the features of shared crates.
+BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
+# Emulator of the local deployment: ministack, localstack, or localstack-image.
+EMULATOR = $(TIDEMILL_EMULATOR)
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down test-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -60,7 +64,7 @@ bench: ## benchmark against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
 
 bench-cloud: ## benchmark the AWS side on an emulator; see docs/performance.md
-	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
+	@$(BUILD_AWS)
 	@scripts/setup bench/cloud
 
 # Settings of `make faults`: approximate duration, number of executions under kill -9, scenarios, seed.
@@ -69,7 +73,7 @@ EXECUTIONS = 200
 ONLY =
 SEED =
 faults: ## inject faults into real processes, then audit the results; SECONDS, EXECUTIONS, SEED, ONLY
-	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
+	@$(BUILD_AWS)
 	@scripts/setup bench/faults run --profile release --seconds "$(SECONDS)" --executions "$(EXECUTIONS)" \
 		--only "$(ONLY)" --seed "$(SEED)"
 
@@ -77,11 +81,10 @@ build: ## build the release binary, target/release/tidemill
 	cargo build --release -p tidemill-cli
 
 deploy-tools: ## build the release binary with `deploy`, `destroy` and the SQS worker, and the functions
-	cargo build --release -p tidemill-cli --features aws
-	cargo build --release -p tidemill-functions --bins
+	$(BUILD_AWS)
 
-cloud-up: ## start the AWS deployment on a local emulator; see localstack/README.md
-	@scripts/setup localstack/cloud up
+cloud-up: ## start the AWS deployment on a local emulator; EMULATOR=localstack; see localstack/README.md
+	@TIDEMILL_EMULATOR="$(EMULATOR)" scripts/setup localstack/cloud up
 
 cloud-demo: ## run the demo pipeline on that deployment and print its report
 	@scripts/setup scripts/cloud-demo
@@ -89,8 +92,8 @@ cloud-demo: ## run the demo pipeline on that deployment and print its report
 cloud-down: ## remove that deployment
 	@localstack/cloud down
 
-aws-localstack: ## run the tests of queue, objects and logs against LocalStack itself
-	@scripts/localstack-suite
+test-localstack: ## run the tests of the AWS deployment and its adapters on LocalStack itself; installs it
+	@scripts/setup scripts/localstack-suite
 
 engine-stop: ## stop the engine that set-up started
 	@scripts/engine stop

@@ -8,9 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from deployment import CODE_BUCKET, LABELLED, STACK, Deployment, architecture
+from deployment import CODE_BUCKET, LABELLED, STACK, Deployment, architecture, check_glibc
 from emulators import KINDS, REGION, answers
 from engine import DEFAULT_HOST, remove_labelled
 from processes import Background, Failure, tail, wait_until
@@ -18,6 +19,8 @@ from processes import Background, Failure, tail, wait_until
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Says of a directory that it is one of ours, which may be removed.
 MARKER = "tidemill-local-cloud"
+# How long a worker that is told to stop may take to end or hand back its jobs.
+WORKER_SECONDS = 90
 
 
 def say(words: str) -> None:
@@ -46,18 +49,21 @@ def write_environment(path: Path, values: dict) -> None:
 def binaries() -> tuple[Path, Path]:
     """The directory of the functions and the `tidemill` binary: as configured, otherwise built now."""
     functions, tidemill = os.environ.get("TIDEMILL_FUNCTIONS_DIR"), os.environ.get("TIDEMILL_BINARY")
-    profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "release")
+    # As `make demo`: what compiles soonest.
+    profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "demo")
     target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
     built = (CHECKOUT / target) / ("debug" if profile == "dev" else profile)
-    # Two builds, as in `make build` and in the work on the functions: what they have built is used.
-    wanted = ([] if functions else [["-p", "tidemill-functions", "--bins"]]) + (
-        [] if tidemill else [["-p", "tidemill-cli", "--features", "aws"]]
+    packages = ([] if functions else ["-p", "tidemill-functions"]) + (
+        [] if tidemill else ["-p", "tidemill-cli", "--features", "tidemill-cli/aws"]
     )
-    for what in wanted:
-        command = ["cargo", "build", "--profile", profile, *what]
-        say(" ".join(command))
+    if packages:
+        # One command for both: their shared crates would otherwise differ in features, and be compiled twice.
+        command = ["cargo", "build", "--profile", profile, "--bins", *packages]
+        say(f"building; the first time takes some minutes: {' '.join(command)}")
+        began = time.monotonic()
         if subprocess.run(command, cwd=CHECKOUT).returncode:
             raise Failure("the build failed; see its output above.")
+        say(f"built in {time.monotonic() - began:.0f} s")
     return Path(functions or built).resolve(), Path(tidemill or built / "tidemill").resolve()
 
 
@@ -74,11 +80,18 @@ class Cloud:
 
     def create_directory(self) -> None:
         """Creates the directory and stores the kind of emulator."""
-        if self.kind_file.exists():
-            return
-        kind = os.environ.get("TIDEMILL_EMULATOR", "ministack")
+        requested = os.environ.get("TIDEMILL_EMULATOR") or None
+        kind = requested or "ministack"
         if kind not in KINDS:
             raise Failure(f"TIDEMILL_EMULATOR is {kind!r}; it must be one of: {', '.join(KINDS)}")
+        if self.kind_file.exists():
+            present = self.kind_file.read_text()
+            if requested and requested != present:
+                raise Failure(
+                    f"the deployment in {self.directory} is on {present}. Remove it before you start one on {requested}:\n"
+                    f"{self.removal()}"
+                )
+            return
         if self.directory.exists() and any(self.directory.iterdir()):
             raise Failure(
                 f"{self.directory} exists, but is not a local deployment of Tidemill. Use another one with --dir."
@@ -86,18 +99,26 @@ class Cloud:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.kind_file.write_text(kind)
 
+    def removal(self) -> str:
+        """The command that removes this deployment."""
+        if self.directory == CHECKOUT / ".cloud":
+            return "make cloud-down"
+        return f"localstack/cloud --dir {self.directory} down"
+
     def emulator(self):
         """The emulator of this deployment."""
         return KINDS[self.kind_file.read_text()](self.directory)
 
     def up(self, options) -> None:
         """Starts or updates everything; each step checks what exists."""
-        functions, tidemill = binaries()
         self.create_directory()
+        functions, tidemill = binaries()
         emulator = self.emulator()
+        check_glibc(functions, emulator.max_glibc)
+        say("starting the emulator")
         port = emulator.start(options.port)
         endpoint = f"http://127.0.0.1:{port}"
-        say(f"emulator listening at {endpoint}")
+        say(f"emulator listening at {endpoint}; deploying infra/template.yml")
 
         known = read_environment(self.env_file)
         token = known.get("TIDEMILL_TOKEN") or secrets.token_hex(32)
@@ -133,6 +154,8 @@ class Cloud:
             "TIDEMILL_DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
             "TIDEMILL_TABLE": outputs["TableName"],
             "TIDEMILL_BUCKET": outputs["BucketName"],
+            # What `tidemill run` keeps on this machine is removed with the deployment.
+            "TIDEMILL_DATA_DIR": str(self.directory / "client"),
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": deployment.credentials["aws_access_key_id"],
@@ -142,6 +165,7 @@ class Cloud:
             **{f"TIDEMILL_LABELLED_QUEUE_URL_{name[-1]}": outputs[name] for name in LABELLED if name in outputs},
         }
         write_environment(self.env_file, environment)
+        self.link_binary(tidemill)
         if not wait_until(lambda: answers(f"{server}/api/health"), 60):
             raise Failure(f"no reply from {server}/api/health. The end of its log:\n{deployment.function_log('api')}")
         if options.sweep_every:
@@ -149,6 +173,12 @@ class Cloud:
         if options.worker:
             self.start_worker(tidemill, environment)
         print(self.words(options, server))
+
+    def link_binary(self, tidemill: Path) -> None:
+        """Names the binary of this deployment, for scripts/cloud-demo."""
+        link = self.directory / "tidemill"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tidemill)
 
     def start_sweeper(self, seconds: float, environment: dict) -> None:
         """Runs the sweep more often than the template's schedule."""
@@ -164,7 +194,8 @@ class Cloud:
         if (notes := self.worker.notes()) is not None:
             if notes.get("what") == what:
                 return
-            self.worker.stop(90)
+            say("restarting the worker; its jobs end first")
+            self.worker.stop(WORKER_SECONDS)
         passed = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TIDEMILL_"))}
         passed |= {
             "TIDEMILL_TOKEN": token,
@@ -183,13 +214,13 @@ class Cloud:
         say(f"worker started; its log is {self.worker.log}")
 
     def words(self, options, server: str) -> str:
-        chosen = "" if self.directory == CHECKOUT / ".cloud" else f"localstack/cloud --dir {self.directory} down"
+        demo = "make cloud-demo" if self.directory == CHECKOUT / ".cloud" else f"scripts/cloud-demo {self.directory}"
         return (
             f"Tidemill is up at {server}\n"
             f"  use it:           set -a; . {self.env_file}; set +a\n"
             f'                    tidemill run --server "$TIDEMILL_SERVER"\n'
-            f"  run the demo:     make cloud-demo\n"
-            f"  remove it:        {chosen or 'make cloud-down'}"
+            f"  run the demo:     {demo}\n"
+            f"  remove it:        {self.removal()}"
         )
 
     def run(self, options) -> int:
@@ -210,12 +241,16 @@ class Cloud:
         if not self.kind_file.exists():
             raise Failure(f"{self.directory} is not a local deployment of Tidemill; it is not changed.")
         self.sweeper.stop(10)
-        self.worker.stop(90)
+        if self.worker.is_running():
+            say(f"stopping the worker: up to 20 s for its open request to the queue, {WORKER_SECONDS} s if jobs run")
+            self.worker.stop(WORKER_SECONDS)
         if self.engine_file.exists():
+            say("removing containers, networks and volumes that the worker left")
             remove_labelled(self.engine_file.read_text(), f"tidemill.data={self.directory / 'worker' / 'worker'}")
+        say("stopping the emulator")
         self.emulator().stop()
         shutil.rmtree(self.directory)
-        say("all of it is gone")
+        say(f"all of it is gone, with {self.directory}")
 
 
 def main() -> int:

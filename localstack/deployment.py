@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,12 +26,30 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
 
 
 def stripped(binary: Path) -> bytes:
-    """A binary without debug information; unchanged if there is no `strip`."""
+    """A binary without symbols, as releases are; unchanged if there is no `strip`."""
     if not shutil.which("strip"):
         return binary.read_bytes()
     with tempfile.NamedTemporaryFile() as small:
-        subprocess.run(["strip", "--strip-debug", "-o", small.name, binary], check=True)
+        subprocess.run(["strip", "--strip-all", "-o", small.name, binary], check=True)
         return Path(small.name).read_bytes()
+
+
+def required_glibc(binary: bytes) -> tuple[int, int]:
+    """The newest version of the C library that a binary asks for; (0, 0) if it asks for none."""
+    return max(((int(a), int(b)) for a, b in re.findall(rb"\0GLIBC_(\d+)\.(\d+)(?=[.\d]*\0)", binary)), default=(0, 0))
+
+
+def check_glibc(functions: Path, present: tuple[int, int] | None) -> None:
+    """Fails if a function needs a newer C library than the one with which it will run; None: this machine's."""
+    if present is None:
+        return
+    for name in FUNCTIONS:
+        path = functions / name
+        if path.is_file() and (required := required_glibc(path.read_bytes())) > present:
+            raise Failure(
+                f"{path} needs glibc {required[0]}.{required[1]}, but functions run with glibc {present[0]}.{present[1]} there.\n"
+                f"Build them on a system that is as old, or with `cargo lambda build`, and set TIDEMILL_FUNCTIONS_DIR."
+            )
 
 
 def zipped(binary: bytes) -> bytes:
@@ -54,7 +73,8 @@ class Deployment:
         self.session = boto3.Session(region_name=REGION, **self.credentials)
 
     def client(self, service: str):
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, read_timeout=300)
+        # Without retries, which would hide the first error: what an emulator fails at once, it fails again.
+        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=300)
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
     def upload(self, functions: Path) -> str:
@@ -91,13 +111,22 @@ class Deployment:
                 cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
                 status = None
             if status is None:
-                cloudformation.create_stack(**request)
+                self._create(cloudformation, request)
             else:
                 cloudformation.update_stack(**request)
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise Failure(f"the emulator rejected the template: {error}") from error
         return self._outputs(cloudformation)
+
+    @staticmethod
+    def _create(cloudformation, request: dict) -> None:
+        try:
+            cloudformation.create_stack(**request)
+        except ClientError:
+            # LocalStack keeps a stack whose creation it rejected.
+            cloudformation.delete_stack(StackName=STACK)
+            raise
 
     def allow_for_the_emulator(self, outputs: dict) -> None:
         """Works around where the emulator is stricter than AWS; the template stays unchanged."""

@@ -12,6 +12,8 @@ from processes import Background, Failure, tail, wait_until
 
 REGION = "us-east-1"
 CHECKOUT = Path(__file__).resolve().parent.parent
+# Else an emulator would look for containers to start, or to remove.
+NO_ENGINE = "unix:///nonexistent/docker.sock"
 
 
 def free_port() -> int:
@@ -30,8 +32,23 @@ def answers(url: str) -> bool:
         return False
 
 
+def ministack_command() -> list:
+    """The command that starts MiniStack, in whose virtual environment this runs."""
+    return [sys.executable, str(CHECKOUT / "localstack" / "start_ministack.py")]
+
+
+def functions_endpoint(port: int) -> str:
+    """The address at which functions reach the emulator. Tests may have something of theirs in between."""
+    return os.environ.get("TIDEMILL_EMULATOR_FRONT", f"http://127.0.0.1:{port}")
+
+
 class Process:
     """An emulator that is a process of this machine. Subclasses define its command and environment."""
+
+    # How long its start may take.
+    start_seconds = 60
+    # The C library of the functions: this machine's.
+    max_glibc = None
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -52,7 +69,7 @@ class Process:
                     )
             self._launch(port)
             health = f"http://127.0.0.1:{port}/_localstack/health"
-            wait_until(lambda: answers(health) or not self.process.is_running(), 60)
+            wait_until(lambda: answers(health) or not self.process.is_running(), self.start_seconds)
             if answers(health) and self.process.is_running():
                 return port
             self.process.stop(5)
@@ -61,11 +78,15 @@ class Process:
         raise Failure(f"the emulator did not start. The end of {self.process.log}:\n{tail(self.process.log)}")
 
     def _launch(self, port: int) -> None:
-        temporary = self.directory / "tmp"
-        temporary.mkdir(exist_ok=True)
+        temporary = self._temporary()
         # Functions inherit this environment, so it holds no more than it must.
         environment = {"PATH": os.environ["PATH"], "HOME": str(temporary), **self.settings(port, temporary)}
         self.process.start(self.command(), environment, {"port": port})
+
+    def _temporary(self) -> Path:
+        temporary = self.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        return temporary
 
     def stop(self) -> None:
         self.process.stop(10)
@@ -83,7 +104,7 @@ class MiniStack(Process):
     api_kind = "http"
 
     def command(self) -> list:
-        return [sys.executable, str(CHECKOUT / "localstack" / "start_ministack.py")]
+        return ministack_command()
 
     def settings(self, port: int, temporary: Path) -> dict:
         return {
@@ -91,39 +112,83 @@ class MiniStack(Process):
             "BIND_HOST": "127.0.0.1",  # else it would listen to the world
             "MINISTACK_HOST": "127.0.0.1",  # in the addresses that it gives out
             "GATEWAY_PORT": str(port),
-            # Else functions would look for the real AWS. Tests may have something of theirs in between.
-            "AWS_ENDPOINT_URL": os.environ.get("TIDEMILL_EMULATOR_FRONT", f"http://127.0.0.1:{port}"),
+            # Else functions would look for the real AWS.
+            "AWS_ENDPOINT_URL": functions_endpoint(port),
             "AWS_DEFAULT_REGION": REGION,
             "AUTH": "true",  # roles may do what their policies say, and no more
-            "DOCKER_HOST": "unix:///nonexistent/docker.sock",  # else it would look for containers to remove
+            "DOCKER_HOST": NO_ENGINE,
         }
 
 
-class LocalStackProcess(Process):
-    """LocalStack from PyPI, as scripts/localstack-suite installs it: S3 and SQS only, without deployments."""
+class LocalStack(Process):
+    """LocalStack from PyPI, with the plug-in in localstack/plugin: functions are processes of this machine, and a second process,
+    a MiniStack, holds the records behind LocalStack's own DynamoDB."""
 
-    api_kind = "rest"
+    api_kind = "rest"  # its community edition has no HTTP APIs
+    start_seconds = 180
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        self.records = Background(directory, "records")
+
+    def start(self, port: int) -> int:
+        if subprocess.run([CHECKOUT / "localstack" / "install"]).returncode:
+            raise Failure("LocalStack could not be installed; the reason is above.")
+        self._start_records()
+        return super().start(port)
+
+    def _start_records(self) -> None:
+        if self.records.is_running():
+            return
+        # If only this one ended, what LocalStack knows of tables and streams is of no use.
+        self.process.stop(10)
+        port = free_port()
+        temporary = self._temporary()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(temporary),
+            "TMPDIR": str(temporary),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "DOCKER_HOST": NO_ENGINE,
+        }
+        self.records.start(ministack_command(), environment, {"port": port})
+        health = f"http://127.0.0.1:{port}/_localstack/health"
+        if not wait_until(lambda: answers(health) or not self.records.is_running(), 60) or not answers(health):
+            raise Failure(f"MiniStack did not start. The end of {self.records.log}:\n{tail(self.records.log)}")
+
+    def stop(self) -> None:
+        self.process.stop(1)  # it takes long to end by itself, and nothing of it is kept
+        self.records.stop(5)
 
     def command(self) -> list:
         return [str(CHECKOUT / "target" / "tools" / "localstack" / "start")]
 
     def settings(self, port: int, temporary: Path) -> dict:
         return {
-            "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-            "SERVICES": "s3,sqs",
-            "EAGER_SERVICE_LOADING": "1",
-            "FILESYSTEM_ROOT": str(temporary),
+            "TMPDIR": str(temporary),
+            "FILESYSTEM_ROOT": str(temporary / "localstack"),
             "OVERRIDE_IN_DOCKER": "0",
+            "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "LOCALSTACK_HOST": f"127.0.0.1:{port}",  # in the addresses that it gives out
+            "SQS_ENDPOINT_STRATEGY": "path",  # needs no DNS
+            "DNS_ADDRESS": "0",
             "DISABLE_EVENTS": "1",
             "SKIP_SSL_CERT_DOWNLOAD": "1",
-            "DNS_ADDRESS": "0",
+            "DOCKER_HOST": NO_ENGINE,
+            "PROVIDER_OVERRIDE_DYNAMODB": "v2",
+            "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "v2",
+            "DYNAMODB_LOCAL_PORT": str(self.records.notes()["port"]),
+            "TIDEMILL_FUNCTIONS_ENDPOINT": functions_endpoint(port),
         }
 
 
-class LocalStack:
+class LocalStackImage:
     """The LocalStack image, through docker compose: needs the image, or access to its registry."""
 
     api_kind = "rest"  # its community edition has no HTTP APIs
+    max_glibc = (2, 34)  # that of Amazon Linux 2023, in whose containers it runs functions
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -152,7 +217,7 @@ class LocalStack:
     def _compose(self, port: int, *command: str) -> None:
         if not shutil.which("docker"):
             raise Failure(
-                "TIDEMILL_EMULATOR=localstack needs docker with its compose plugin, but docker is not installed."
+                "TIDEMILL_EMULATOR=localstack-image needs docker with its compose plugin, but docker is not installed."
             )
         done = subprocess.run(
             ["docker", "compose", "-p", self._project(), "-f", CHECKOUT / "localstack" / "compose.yml", *command],
@@ -162,4 +227,4 @@ class LocalStack:
             raise Failure(f"docker compose {command[0]} failed; see its output above.")
 
 
-KINDS = {"ministack": MiniStack, "localstack": LocalStack, "localstack-process": LocalStackProcess}
+KINDS = {"ministack": MiniStack, "localstack": LocalStack, "localstack-image": LocalStackImage}

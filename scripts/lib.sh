@@ -40,11 +40,11 @@ apt_install() {
     apt_get update && apt_get install --no-install-recommends --no-remove "$@"
 }
 
-# make_debian DIRECTORY PACKAGES : creates a minimal Debian with these packages, separated by commas, by debootstrap from
-# TIDEMILL_DEBIAN_MIRROR. Its release is that of this machine, or bookworm.
+# make_debian DIRECTORY PACKAGES [RELEASE] : creates a minimal Debian with these packages, separated by commas, by debootstrap from
+# TIDEMILL_DEBIAN_MIRROR. Its default release is that of this machine, or bookworm.
 make_debian() {
     mirror=${TIDEMILL_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-    may_be_root || die "The image is made by debootstrap, which needs root. Run this once as root, or with sudo without a password."
+    may_be_root || die "debootstrap needs root. Run this once as root, or with sudo without a password."
     if ! have debootstrap; then
         may_install || die "'debootstrap' is missing. Install it with the system's package manager (it is in Debian, Ubuntu, Fedora, Arch)."
         apt_install debootstrap || die "apt-get could not install debootstrap; see its output above."
@@ -55,6 +55,7 @@ make_debian() {
         codename=$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-}") || codename=
         suite=${codename:-$suite}
     fi
+    suite=${3:-$suite}
     as_root debootstrap --variant=minbase --include="$2" "$suite" "$1" "$mirror" >"$1.log" 2>&1 || {
         tail -n 20 "$1.log" >&2
         die "debootstrap failed, see above. TIDEMILL_DEBIAN_MIRROR names another mirror than $mirror."

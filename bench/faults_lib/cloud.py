@@ -31,7 +31,10 @@ class Cloud:
         self.directory = directory
         port = fleet.free_port()
         self.proxy = AwsProxy(port, seed)
+        # The functions that were built with the binary, else new ones.
+        functions = {"TIDEMILL_FUNCTIONS_DIR": str(binary.parent)} if (binary.parent / "api").is_file() else {}
         self.environment = {
+            **functions,
             **os.environ,
             "TIDEMILL_BINARY": str(binary),
             "TIDEMILL_EMULATOR_FRONT": f"http://127.0.0.1:{self.proxy.port}",

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures_util::{TryStreamExt, stream};
 use std::{
     collections::BTreeMap,
@@ -52,6 +53,7 @@ async fn respond(State(requests): State<RequestLog>, request: Request) -> Respon
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let host = parts.headers[header::HOST].to_str().unwrap().to_owned();
+    let accepts_zstd = parts.headers.get(header::ACCEPT_ENCODING).is_some_and(|value| value == "zstd");
     let body = to_bytes(body, usize::MAX).await.unwrap();
     requests.0.lock().unwrap().push(RecordedRequest { path: path.clone(), headers: parts.headers, body });
     let earlier = requests.all().iter().filter(|request| request.path == path).count();
@@ -70,6 +72,16 @@ async fn respond(State(requests): State<RequestLog>, request: Request) -> Respon
         "/stage/$default/api/broken" => {
             let compressed = zstd::bulk::compress(br#"{"detail":"invalid value"}"#, 1).unwrap();
             (StatusCode::BAD_REQUEST, [(header::CONTENT_ENCODING, "zstd")], compressed).into_response()
+        }
+        // As an API gateway that takes every body for text.
+        "/stage/$default/api/recoded" | "/stage/$default/api/always-recoded" => {
+            let compressed = zstd::bulk::compress(b"\"the reply\"", 1).unwrap();
+            let recoded = ([(header::CONTENT_ENCODING, "zstd")], BASE64.encode(&compressed)).into_response();
+            if accepts_zstd || path.ends_with("always-recoded") {
+                recoded
+            } else {
+                "\"the reply\"".into_response()
+            }
         }
         "/stage/$default/api/elsewhere" => {
             let target = format!("http://{host}/bucket/key?signature=secret");
@@ -119,6 +131,33 @@ async fn paths_are_below_the_servers_path_and_replies_are_decompressed() {
         matches!(&error, ApiError::Rejected { status: 400, message, .. } if message == "invalid value"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn reply_that_arrives_in_another_encoding_is_fetched_again_without_compression() {
+    let (api, _, requests) = api().await;
+    for _ in 0..2 {
+        let reply = api.fetch("/api/recoded", None).await.unwrap().unwrap();
+        assert_eq!(reply.body, b"\"the reply\""[..]);
+    }
+    let requests = requests.all();
+    let encodings: Vec<_> = requests.iter().map(|request| request.header("accept-encoding")).collect();
+    assert_eq!(encodings, [Some("zstd"), None, None], "once it is known, compression is not requested again");
+}
+
+#[tokio::test]
+async fn reply_that_is_never_in_the_encoding_it_names_is_one_permanent_error() {
+    let (api, host, requests) = api().await;
+    let error = api.fetch("/api/always-recoded", None).await.unwrap_err();
+    assert!(!error.is_transient());
+    let url = format!("{host}/stage/$default/api/always-recoded");
+    assert!(matches!(&error, ApiError::Encoding(at) if *at == url), "{error}");
+    assert_eq!(requests.all().len(), 2);
+
+    let (api, ..) = self::api().await;
+    let posted: Result<String, _> =
+        api.post("/api/always-recoded", &"request", Duration::from_secs(10)).await;
+    assert!(matches!(posted, Err(ApiError::Encoding(_))), "{posted:?}");
 }
 
 #[tokio::test]

@@ -71,18 +71,11 @@ impl Account {
     /// Creates the resources of a deployment, as the template does.
     pub async fn create_resources(&self) -> ResourceNames {
         let sdk = self.sdk();
-        let names = self.create_resources_without_table().await;
-        create_table(&aws_sdk_dynamodb::Client::new(&sdk), &names.table).await;
-        names
-    }
-
-    /// Creates the resources without the table, for emulators without DynamoDB.
-    pub async fn create_resources_without_table(&self) -> ResourceNames {
-        let sdk = self.sdk();
         let name = format!("tidemill-{}", Uuid::now_v7().simple());
         let queue = aws_sdk_sqs::Client::new(&sdk).create_queue().queue_name(&name).send().await.unwrap();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build();
         aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(&name).send().await.unwrap();
+        create_table(&aws_sdk_dynamodb::Client::new(&sdk), &name).await;
         ResourceNames {
             table: name.clone(),
             queue_url: queue.queue_url.unwrap(),

@@ -48,6 +48,12 @@ pub enum ApiError {
     /// The address is invalid.
     #[error("`{0}` is not a valid address; use one that starts with http:// or https://")]
     Address(String),
+    /// The reply says that it is compressed, but it is not, and would not be at another attempt.
+    #[error(
+        "the reply from {0} is marked as zstd, but it is not: something on the way changed it, as an API gateway without binary media \
+         types or a proxy does; let binary replies pass there, or use the server's own address"
+    )]
+    Encoding(String),
     /// The token would be sent unencrypted.
     #[error(
         "the token is not sent to {0}, as it would cross the network unencrypted; use https, or use \
@@ -75,7 +81,11 @@ impl ApiError {
             // Certificates are renewed while workers run.
             Self::Unreachable { .. } | Self::Tls { .. } => true,
             Self::Rejected { status, .. } => *status >= 500 || *status == 429 || *status == 408,
-            Self::Settings(_) | Self::Redirected { .. } | Self::Address(_) | Self::InsecureHttp(_) => false,
+            Self::Settings(_)
+            | Self::Redirected { .. }
+            | Self::Address(_)
+            | Self::Encoding(_)
+            | Self::InsecureHttp(_) => false,
         }
     }
 }

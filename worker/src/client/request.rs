@@ -17,7 +17,10 @@ use reqwest::{Body, Response};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,8 @@ const MAX_REPLY_TIME: Duration = Duration::from_secs(90);
 const MAX_REPLY_SIZE: u64 = 256 << 20;
 /// Maximum length in characters of a server's text in an error.
 const MAX_DETAIL_LEN: usize = 4_000;
+/// The first bytes of everything that is compressed with zstd.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Maximum pause for a server's `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -71,6 +76,8 @@ pub struct ApiClient {
     /// The time until which the server must not be called, from `Retry-After`.
     retry_at: Arc<Mutex<Option<Instant>>>,
     pub(super) requires_checksums: Arc<AtomicBool>,
+    /// Whether compressed replies do not arrive as they were sent, so that none is requested.
+    requests_plain: Arc<AtomicBool>,
     pub(super) server: String,
     token: String,
     /// Whether the token may be sent to other machines without TLS.
@@ -87,6 +94,7 @@ impl ApiClient {
             http: HttpClient::new(None),
             retry_at: Arc::default(),
             requires_checksums: Arc::default(),
+            requests_plain: Arc::default(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             insecure_http: false,
@@ -114,6 +122,14 @@ impl ApiClient {
 
     /// Sends a GET of `path`. With `known`, the ETag of an earlier reply, returns `None` if nothing changed.
     pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<ApiReply>, ApiError> {
+        match self.fetch_once(path, known).await {
+            // From now on without compression.
+            Err(ApiError::Encoding(_)) => self.fetch_once(path, known).await,
+            fetched => fetched,
+        }
+    }
+
+    async fn fetch_once(&self, path: &str, known: Option<&str>) -> Result<Option<ApiReply>, ApiError> {
         let options = RequestOptions { known, compressed: true, ..RequestOptions::default() };
         let call = async {
             let reply = self.send(Method::GET, path, options, Body::default()).await?;
@@ -225,11 +241,14 @@ impl ApiClient {
             reply.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() == b"zstd");
         let body = read_body(reply, MAX_REPLY_SIZE).await;
         let body = body.map_err(|error| ApiError::unreachable(&self.address(url), error.to_string()))?;
-        if is_compressed {
-            decompress(&body).map_err(|error| self.invalid_reply(url, &error))
-        } else {
-            Ok(body)
+        if !is_compressed {
+            return Ok(body);
         }
+        if !body.starts_with(&ZSTD_MAGIC) {
+            self.requests_plain.store(true, Ordering::Relaxed);
+            return Err(ApiError::Encoding(without_query(&self.address(url))));
+        }
+        decompress(&body).map_err(|error| self.invalid_reply(url, &error))
     }
 
     /// Records the time until which a busy server must not be called.
@@ -265,7 +284,7 @@ impl ApiClient {
             })?;
             request = request.header(AUTHORIZATION, value);
         }
-        if options.compressed {
+        if options.compressed && !self.requests_plain.load(Ordering::Relaxed) {
             request = request.header(ACCEPT_ENCODING, "zstd");
         }
         if let Some(known) = options.known {

@@ -8,17 +8,9 @@ use tidemill_testkit::cloud;
 
 use tidemill_testkit::conformance::StoresUnderTest;
 
-/// Set if the emulator has no DynamoDB; then only the checks of queue and objects can pass.
-const WITHOUT_TABLE: &str = "TIDEMILL_TEST_AWS_WITHOUT_TABLE";
-
 async fn subject() -> StoresUnderTest {
     let account = cloud::Account::new();
-    let has_table = std::env::var_os(WITHOUT_TABLE).is_none();
-    let names = if has_table {
-        account.create_resources().await
-    } else {
-        account.create_resources_without_table().await
-    };
+    let names = account.create_resources().await;
     let sdk = account.sdk();
     StoresUnderTest::new(move |clock| {
         let stores = tidemill_aws::open_with_clock(&sdk, names.clone(), clock).0;
