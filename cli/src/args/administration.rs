@@ -1,7 +1,7 @@
 //! Arguments of the administration commands: secrets, repositories, dead letters, tokens, the audit log and profiles.
 
 use super::shared::{AccessArgs, ConnectionArgs, ConsentArgs, FormatArgs, ProfileArgs};
-use super::webhooks::{Deliveries, PublicArgs, Schedules};
+use super::webhooks::{Deliveries, PublicArgs, RunOfRepo, Schedules};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::repository::webhook::Provider;

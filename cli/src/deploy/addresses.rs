@@ -72,10 +72,9 @@ pub fn is_aws_address(url: &str) -> bool {
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-    let is_below = |domain: &&str| {
-        host.strip_suffix(**domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    AWS_DOMAINS.iter().any(|domain| is_below(&domain))
+    let is_below =
+        |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    AWS_DOMAINS.iter().any(|domain| is_below(domain))
 }
 
 #[cfg(test)]

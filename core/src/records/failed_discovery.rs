@@ -52,11 +52,12 @@ impl FailedDiscoveries {
 #[must_use]
 pub fn shown_discoveries<'a>(
     all: impl IntoIterator<Item = FailedDiscoveries>,
-    live: impl Iterator<Item = &'a ExecutionRecord> + Clone,
+    live: impl Iterator<Item = &'a ExecutionRecord>,
     now: Timestamp,
 ) -> Vec<ExecutionSummary> {
+    let live: Vec<&ExecutionRecord> = live.collect();
     let is_replaced = |failed: &ExecutionSummary| {
-        live.clone().any(|other| is_newer_discovery(other, failed.id, &failed.repo, failed.branch.as_deref()))
+        live.iter().any(|other| is_newer_discovery(other, failed.id, &failed.repo, failed.branch.as_deref()))
     };
     let mut shown: Vec<ExecutionSummary> = all.into_iter().flat_map(|one| one.failed).collect();
     shown.retain(|one| is_recent(one, now) && !is_replaced(one));

@@ -77,7 +77,7 @@ impl Context {
             }
             match (record.job.status, &record.job.lease) {
                 (JobStatus::Queued, _) if record.job.not_before.is_none_or(|at| at <= now) => {
-                    load.waiting += 1
+                    load.waiting += 1;
                 }
                 (JobStatus::Running, Some(lease)) => {
                     *load.running.entry(lease.worker.clone()).or_default() += 1;

@@ -27,18 +27,15 @@ impl DiscoveryService {
         request.check().map_err(|error| Error::Unprocessable(error.to_string()))?;
         let repository = self.repositories.get(&request.repo).await?;
         let RunPipelineRequest { path, branch, inputs, .. } = request;
-        let once = match key {
-            Some(key) => {
-                let identity = json_digest(&("run pipeline", repository.name(), &path, &branch, &inputs))
-                    .map_err(|error| Error::storage("deriving the key of a request", error))?;
-                (key.of_repository(&repository.url)?, identity)
-            }
-            None => {
-                let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
-                let key = RecordedKey::of(&key)?;
-                let identity = key.name.clone();
-                (key, identity)
-            }
+        let once = if let Some(key) = key {
+            let identity = json_digest(&("run pipeline", repository.name(), &path, &branch, &inputs))
+                .map_err(|error| Error::storage("deriving the key of a request", error))?;
+            (key.of_repository(&repository.url)?, identity)
+        } else {
+            let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
+            let key = RecordedKey::of(&key)?;
+            let identity = key.name.clone();
+            (key, identity)
         };
         let default_branch = repository.default_branch().map(str::to_owned);
         let branch = branch.or_else(|| default_branch.clone());

@@ -86,7 +86,7 @@ impl Context {
     pub(crate) async fn failed_discoveries<'a>(
         &self,
         repo: Option<&str>,
-        live: impl Iterator<Item = &'a ExecutionRecord> + Clone,
+        live: impl Iterator<Item = &'a ExecutionRecord>,
     ) -> Result<Vec<ExecutionSummary>> {
         let documents = &self.stores.documents;
         let found: Vec<Document> = match repo {

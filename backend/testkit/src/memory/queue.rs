@@ -85,16 +85,15 @@ impl MemoryQueue {
                     && matches(&message.labels, labels)
             });
             let order = |message: &QueuedMessage| (message.visible_at, message.sequence);
-            let node = match of {
-                Some(_) => *visible.min_by_key(|(_, message)| order(message))?.0,
-                None => {
-                    let chosen = inner.order.choose(
-                        visible,
-                        |(_, message)| message.group.as_str(),
-                        |(_, message)| order(message),
-                    );
-                    *chosen?.0
-                }
+            let node = if of.is_some() {
+                *visible.min_by_key(|(_, message)| order(message))?.0
+            } else {
+                let chosen = inner.order.choose(
+                    visible,
+                    |(_, message)| message.group.as_str(),
+                    |(_, message)| order(message),
+                );
+                *chosen?.0
             };
             let first = inner.messages.get_mut(&node)?;
             if of.is_none() {
