@@ -19,7 +19,7 @@ from processes import Background, Failure, tail, wait_until
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Says of a directory that it is one of ours, which may be removed.
 MARKER = "tidemill-local-cloud"
-# How long a worker that is told to stop may take to end or hand back its jobs.
+# How long a worker may take after SIGTERM to end its jobs or to hand them back.
 WORKER_SECONDS = 90
 
 

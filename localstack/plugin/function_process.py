@@ -92,7 +92,7 @@ class FunctionProcess(RuntimeExecutor):
 
     @classmethod
     def cleanup_version(cls, function_version) -> None:
-        function_version.config.code.destroy_cached()
+        """Keeps the code: an update of the settings makes a new version with the same code."""
 
     def _watch(self, process: subprocess.Popen) -> None:
         """Reads the process's output until it ends."""
