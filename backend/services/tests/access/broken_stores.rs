@@ -19,7 +19,8 @@ use tidemill_services::http::{ROUTES, TokenVerifier, router};
 use tidemill_services::ports::{
     ArtifactRecord, ByteStream, Commit, DeadLetter, Document, DocumentKey, Documents, DueNode,
     ExecutionRecord, ExecutionSnapshot, ExecutionState, JobQueue, KeyRecord, KeyStore, Keys, ListFilter,
-    Logs, Message, NewDocument, Node, ObjectInfo, Objects, QueuedJob, Records, UploadTarget, Write,
+    Logs, Message, MessageContext, NewDocument, Node, ObjectInfo, Objects, QueuedJob, Records, UploadTarget,
+    Write,
 };
 use tidemill_services::{RandomIds, Services, Settings, Stores, SystemClock};
 use tokio_util::sync::CancellationToken;
@@ -136,7 +137,7 @@ impl KeyStore for Broken {
 
 #[async_trait]
 impl JobQueue for Broken {
-    async fn send(&self, _: &[QueuedJob], _: Option<&str>) -> Result<()> {
+    async fn send(&self, _: &[QueuedJob], _: MessageContext<'_>) -> Result<()> {
         fail()
     }
     fn serves(&self, _: &Labels) -> bool {

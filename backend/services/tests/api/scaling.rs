@@ -118,8 +118,8 @@ const fn limits(slots: u32) -> FleetLimits {
 
 /// Returns a pipeline of independent jobs.
 fn jobs(name: &str, number: usize) -> String {
-    let jobs: String = (0..number).map(|ix| format!("  job-{ix}: {{ image: i, script: [a] }}\n")).collect();
-    format!("name: {name}\njobs:\n{jobs}")
+    let head = format!("name: {name}\njobs:\n");
+    (0..number).fold(head, |text, ix| text + &format!("  job-{ix}: {{ image: i, script: [a] }}\n"))
 }
 
 fn report(machine: &str, id: WorkerId) -> WorkerReport {
