@@ -11,7 +11,7 @@ use tidemill_services::{Error, Result, Services, ports::WorkerGroup};
 /// The lifecycle states of an instance that takes jobs or will: `Pending`, `Pending:Wait`, `Pending:Proceed`, `InService`.
 const SERVING_STATES: [&str; 2] = ["Pending", "InService"];
 
-/// An Auto Scaling group whose instances are protected from scale-in, so that a lower desired capacity ends none of them.
+/// An Auto Scaling group. Its desired capacity is only raised, and lowered by one together with the end of an instance.
 #[derive(Debug)]
 pub struct AutoScalingGroup {
     client: Client,

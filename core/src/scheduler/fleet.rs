@@ -135,7 +135,7 @@ pub enum FleetAction {
         /// Whether the group starts another one.
         replace: bool,
     },
-    /// Requests this number of machines.
+    /// Requests this number of machines, which is not less than before: the group would choose which machine ends.
     SetDesired(u32),
 }
 
@@ -228,8 +228,6 @@ pub fn decide_fleet(
     idle.sort_by_key(|id| (std::cmp::Reverse(age(id)), *id));
     let mut draining = 0;
     if is_lasting {
-        // Requested machines that have not started are not needed any more; machines that run are protected from this.
-        desired = desired.saturating_sub(coming.min(available - needed)).max(limits.min);
         let extra = ready.len().saturating_sub(needed as usize);
         let has_jobs = load.waiting > 0 || on_serving > 0;
         draining = if has_jobs { extra.div_ceil(DRAIN_SHARE) } else { extra };

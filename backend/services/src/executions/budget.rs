@@ -42,7 +42,7 @@ const SKIPPED_BYTES: u64 = 90;
 /// Added by a job with a condition on outputs, without the condition: what decides about it, and the link to its stage's gate.
 const DECIDED_BYTES: u64 = 150;
 /// Added by a job that is queued at once: its message and its entry in the index of due nodes.
-const QUEUED_BYTES: u64 = 190;
+const QUEUED_BYTES: u64 = 216;
 /// A gate.
 const GATE_BYTES: u64 = 150;
 /// A link from a node to another.

@@ -36,10 +36,14 @@ pub struct MessageContext<'a> {
     pub trace: Option<&'a str>,
 }
 
+/// Number of hex digits of a message group: short, as the embedded queue stores it with each message. If two repositories have the same,
+/// they only share their turns.
+const GROUP_DIGITS: usize = 12;
+
 /// Returns the group of the messages of a repository.
 #[must_use]
 pub fn message_group(repo: &str) -> String {
-    sha256_hex(repository_key(repo).as_bytes())
+    sha256_hex(repository_key(repo).as_bytes()).chars().take(GROUP_DIGITS).collect()
 }
 
 /// Queue of the ids of queued jobs. Durable; delivers at least once, in any order, but so that groups of messages take turns.

@@ -9,7 +9,7 @@ use tidemill_core::scheduler::WorkerGroupState;
 pub trait WorkerGroup: Send + Sync {
     /// Returns the requested number of machines, and the machines.
     async fn state(&self) -> Result<WorkerGroupState>;
-    /// Requests this number of machines. A lower number ends no machine that has started.
+    /// Requests this number of machines, which is not less than before.
     async fn set_desired(&self, number: u32) -> Result<()>;
     /// Ends a machine. With `replace`, the group starts another one; otherwise the requested number becomes one less in the same step.
     /// Succeeds if the machine has ended already.

@@ -226,7 +226,7 @@ jobs:
     assert_eq!(sent.len(), 6, "one message for each job that ran: {sent:?}");
     assert!(sent.iter().all(|node| node.execution == execution && node.ix < 8), "{sent:?}");
     assert!(scaled.sent().iter().all(|(_, of)| *of == group));
-    assert_eq!(group.len(), 64);
+    assert_eq!(group.len(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]

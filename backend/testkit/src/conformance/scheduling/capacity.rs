@@ -8,8 +8,7 @@ use crate::{
 use std::sync::Arc;
 use tidemill_core::scheduler::FleetLimits;
 
-/// Milliseconds for which machines that are not needed stay requested.
-const SURPLUS_MS: i64 = 120_000;
+const MINUTE_MS: i64 = 60_000;
 
 /// Queued and running jobs decide how many machines are requested, and nothing else: no gates, no jobs that wait for an approval or
 /// for their time, and no messages.
@@ -30,17 +29,25 @@ pub async fn machines_follow_recorded_jobs(subject: &StoresUnderTest) {
         services.scaling.run().await.unwrap();
         group.take_changes()
     };
+    let machines = group.start_machines();
     assert_eq!(scale().await, []);
     // Their messages are sent again.
-    subject.clock.advance(SURPLUS_MS);
+    subject.clock.advance(MINUTE_MS);
     services.sweep.run().await.unwrap();
     assert_eq!(scale().await, []);
     run(&services, id, "a", 0).await;
     run(&services, id, "b", 0).await;
-    assert_eq!(scale().await, [], "it may need them again soon");
-    subject.clock.advance(SURPLUS_MS);
-    assert_eq!(scale().await, [GroupCall::SetDesired(0)]);
-    subject.clock.advance(3_600_000);
+    assert_eq!(scale().await, [], "their workers may still start");
+    subject.clock.advance(10 * MINUTE_MS);
+    for machine in machines {
+        assert_eq!(
+            scale().await,
+            [GroupCall::Remove(machine, false)],
+            "no worker reported, and no job needs it"
+        );
+    }
+    assert_eq!(scale().await, []);
+    subject.clock.advance(60 * MINUTE_MS);
     assert_eq!(scale().await, [GroupCall::SetDesired(1)], "the time of `later` has come");
     assert_eq!(scale().await, []);
     assert_eq!(services.workers.list().await.unwrap().fleet.map(|fleet| fleet.machines), Some(0));
