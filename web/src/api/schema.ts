@@ -7,7 +7,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All artifacts of an execution in a tar */
+        /**
+         * All artifacts of an execution in a tar
+         * @description All artifacts of an execution in a tar. Needs a token.
+         */
         get: operations["artifact-archive"];
         put?: never;
         post?: never;
@@ -25,7 +28,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** The bytes of an artifact */
+        /**
+         * The bytes of an artifact
+         * @description The bytes of an artifact. Needs a token.
+         */
         put: operations["artifact-content"];
         post?: never;
         delete?: never;
@@ -41,7 +47,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The stored bytes of an artifact */
+        /**
+         * The stored bytes of an artifact
+         * @description The stored bytes of an artifact. Needs a token.
+         */
         get: operations["artifact-download"];
         put?: never;
         post?: never;
@@ -58,7 +67,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One file of an artifact */
+        /**
+         * One file of an artifact
+         * @description One file of an artifact. Needs a token.
+         */
         get: operations["artifact-file"];
         put?: never;
         post?: never;
@@ -77,7 +89,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A link to the files of an artifact */
+        /**
+         * A link to the files of an artifact
+         * @description A link to the files of an artifact. Needs a token.
+         */
         post: operations["artifact-link"];
         delete?: never;
         options?: never;
@@ -92,7 +107,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Artifacts of an execution */
+        /**
+         * Artifacts of an execution
+         * @description Artifacts of an execution. Needs a token.
+         */
         get: operations["artifact-list"];
         put?: never;
         post?: never;
@@ -111,7 +129,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Announce or complete an artifact */
+        /**
+         * Announce or complete an artifact
+         * @description First without `complete`: the reply says where to send the bytes. Then with it: the artifact is recorded. A tar, or one compressed with zstd. Needs a token.
+         */
         post: operations["artifact-upload"];
         delete?: never;
         options?: never;
@@ -126,7 +147,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Audit log, newest first */
+        /**
+         * Audit log, newest first
+         * @description Audit log, newest first. Needs a token.
+         */
         get: operations["audit"];
         put?: never;
         post?: never;
@@ -145,7 +169,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The key of a repository's badges */
+        /**
+         * The key of a repository's badges
+         * @description The key of a repository's badges. Needs a token.
+         */
         post: operations["badge"];
         delete?: never;
         options?: never;
@@ -162,7 +189,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Revoke the key of a repository's badges */
+        /**
+         * Revoke the key of a repository's badges
+         * @description Revoke the key of a repository's badges. Needs a token.
+         */
         post: operations["badge-revoke"];
         delete?: never;
         options?: never;
@@ -177,7 +207,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Image of the state of a default branch */
+        /**
+         * Image of the state of a default branch
+         * @description Image of the state of a default branch. Needs no token.
+         */
         get: operations["badge-image"];
         put?: never;
         post?: never;
@@ -194,7 +227,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The bytes of a cache */
+        /**
+         * The bytes of a cache
+         * @description The bytes of a cache. Needs a token.
+         */
         get: operations["cache-content"];
         put?: never;
         post?: never;
@@ -213,7 +249,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Look up a cache */
+        /**
+         * Look up a cache
+         * @description Look up a cache. Needs a token.
+         */
         post: operations["cache-lookup"];
         delete?: never;
         options?: never;
@@ -228,7 +267,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A repository's environments */
+        /**
+         * A repository's environments
+         * @description A repository's environments. Needs a token.
+         */
         get: operations["environment"];
         put?: never;
         post?: never;
@@ -245,10 +287,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The rules of protected environments */
+        /**
+         * The rules of protected environments
+         * @description The rules of protected environments. Needs a token.
+         */
         get: operations["environment-protection"];
         put?: never;
-        /** Protect an environment */
+        /**
+         * Protect an environment
+         * @description Protect an environment. Needs a token.
+         */
         post: operations["environment-protection-set"];
         delete?: never;
         options?: never;
@@ -265,7 +313,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop an environment */
+        /**
+         * Stop an environment
+         * @description Stop an environment. Needs a token.
+         */
         post: operations["environment-stop"];
         delete?: never;
         options?: never;
@@ -282,7 +333,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop protecting an environment */
+        /**
+         * Stop protecting an environment
+         * @description Stop protecting an environment. Needs a token.
+         */
         post: operations["environment-unprotect"];
         delete?: never;
         options?: never;
@@ -297,7 +351,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Health of the server */
+        /**
+         * Health of the server
+         * @description For load balancers and monitors. Details need a token. Needs no token.
+         */
         get: operations["health"];
         put?: never;
         post?: never;
@@ -314,7 +371,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Statistics of the pipelines of a repository */
+        /**
+         * Statistics of the pipelines of a repository
+         * @description Statistics of the pipelines of a repository. Needs a token.
+         */
         get: operations["insights"];
         put?: never;
         post?: never;
@@ -333,7 +393,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Approve a job */
+        /**
+         * Approve a job
+         * @description Approve a job. Needs a token.
+         */
         post: operations["job-approve"];
         delete?: never;
         options?: never;
@@ -350,7 +413,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Cancel one job */
+        /**
+         * Cancel one job
+         * @description After the reply none of its attempts starts; a running one is stopped within 10 s. Needs a token.
+         */
         post: operations["job-cancel"];
         delete?: never;
         options?: never;
@@ -367,7 +433,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start the pipeline of a job */
+        /**
+         * Start the pipeline of a job
+         * @description Start the pipeline of a job. Needs a token.
+         */
         post: operations["job-child"];
         delete?: never;
         options?: never;
@@ -382,7 +451,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Dead letters */
+        /**
+         * Dead letters
+         * @description Dead letters. Needs a token.
+         */
         get: operations["job-dead-letters"];
         put?: never;
         post?: never;
@@ -401,7 +473,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Dismiss a dead letter */
+        /**
+         * Dismiss a dead letter
+         * @description Dismiss a dead letter. Needs a token.
+         */
         post: operations["job-dismiss"];
         delete?: never;
         options?: never;
@@ -418,7 +493,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Claim a job */
+        /**
+         * Claim a job
+         * @description Gives the caller one attempt of a job, with a lease. With `job_id` (from a message of the queue) it is that job; without, the next one that is ready and whose labels the worker has. Deployments on AWS do not hold the request: ask again after a second. Reply `nothing`: delete the message. Needs a token.
+         */
         post: operations["job-execute"];
         delete?: never;
         options?: never;
@@ -433,7 +511,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Times of the lines of a log */
+        /**
+         * Times of the lines of a log
+         * @description Times of the lines of a log. Needs a token.
+         */
         get: operations["job-log-times"];
         put?: never;
         post?: never;
@@ -450,7 +531,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Log bytes from an offset */
+        /**
+         * Log bytes from an offset
+         * @description The bytes from `offset` on. The header `x-tidemill-log-next` is the offset of the next request; `x-tidemill-log-end: true` says that a finished log ends there. Needs a token.
+         */
         get: operations["job-logs"];
         put?: never;
         post?: never;
@@ -469,7 +553,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report on an attempt */
+        /**
+         * Report on an attempt
+         * @description Heartbeat, log bytes and status in one call. Send one at least every third of the lease, and at most about one a second. All that the report has is stored when the reply arrives. If the reply says `cancel`, stop the job and report its end. Needs a token.
+         */
         post: operations["job-status"];
         delete?: never;
         options?: never;
@@ -486,7 +573,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report the summary and annotations of an attempt */
+        /**
+         * Report the summary and annotations of an attempt
+         * @description Report the summary and annotations of an attempt. Needs a token.
+         */
         post: operations["job-summary-report"];
         delete?: never;
         options?: never;
@@ -501,7 +591,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The summary of a job in Markdown */
+        /**
+         * The summary of a job in Markdown
+         * @description The summary of a job in Markdown. Needs a token.
+         */
         get: operations["job-summary"];
         put?: never;
         post?: never;
@@ -520,7 +613,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report the test results of an attempt */
+        /**
+         * Report the test results of an attempt
+         * @description Report the test results of an attempt. Needs a token.
+         */
         post: operations["job-tests"];
         delete?: never;
         options?: never;
@@ -535,7 +631,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How others verify ID tokens of jobs */
+        /**
+         * How others verify ID tokens of jobs
+         * @description How others verify ID tokens of jobs. Needs no token.
+         */
         get: operations["oidc-configuration"];
         put?: never;
         post?: never;
@@ -552,7 +651,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The keys that verify ID tokens of jobs */
+        /**
+         * The keys that verify ID tokens of jobs
+         * @description The keys that verify ID tokens of jobs. Needs no token.
+         */
         get: operations["oidc-jwks"];
         put?: never;
         post?: never;
@@ -569,7 +671,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This document */
+        /**
+         * This document
+         * @description This document. Needs no token.
+         */
         get: operations["openapi"];
         put?: never;
         post?: never;
@@ -586,7 +691,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Repositories, and what runs and waits */
+        /**
+         * Repositories, and what runs and waits
+         * @description Repositories, and what runs and waits. Needs a token.
+         */
         get: operations["overview"];
         put?: never;
         post?: never;
@@ -605,7 +713,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Approve an execution */
+        /**
+         * Approve an execution
+         * @description Approve an execution. Needs a token.
+         */
         post: operations["pipeline-approve"];
         delete?: never;
         options?: never;
@@ -622,7 +733,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Cancel an execution */
+        /**
+         * Cancel an execution
+         * @description After the reply no attempt starts, and running jobs are stopped. The jobs of an execution with more than 1,000 are canceled after the reply. Needs a token.
+         */
         post: operations["pipeline-cancel"];
         delete?: never;
         options?: never;
@@ -637,7 +751,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Server-sent events of all executions */
+        /**
+         * Server-sent events of all executions
+         * @description Server-sent events of all executions. Needs a token.
+         */
         get: operations["pipeline-changes"];
         put?: never;
         post?: never;
@@ -656,7 +773,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report the pipeline files of a commit */
+        /**
+         * Report the pipeline files of a commit
+         * @description Report the pipeline files of a commit. Needs a token.
+         */
         post: operations["pipeline-discovered"];
         delete?: never;
         options?: never;
@@ -671,7 +791,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Server-sent events of an execution */
+        /**
+         * Server-sent events of an execution
+         * @description Server-sent events of an execution. Needs a token.
+         */
         get: operations["pipeline-events"];
         put?: never;
         post?: never;
@@ -688,7 +811,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The jobs that take no part in an execution */
+        /**
+         * The jobs that take no part in an execution
+         * @description The jobs that take no part in an execution. Needs a token.
+         */
         get: operations["pipeline-excluded"];
         put?: never;
         post?: never;
@@ -707,7 +833,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start an execution */
+        /**
+         * Start an execution
+         * @description Checks the pipeline file, records the execution with its jobs, and queues those that can start. If a live execution of the same request exists and `force` is not set, the reply is that one, with `attached`. An execution with more than 1,000 jobs is recorded after the reply: until then, `GET` of one of its jobs is 404. Needs a token.
+         */
         post: operations["pipeline-execute"];
         delete?: never;
         options?: never;
@@ -722,7 +851,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Executions, newest first */
+        /**
+         * Executions, newest first
+         * @description Executions, newest first. Needs a token.
+         */
         get: operations["pipeline-executions"];
         put?: never;
         post?: never;
@@ -739,7 +871,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The pipeline file of an execution */
+        /**
+         * The pipeline file of an execution
+         * @description The pipeline file of an execution. Needs a token.
+         */
         get: operations["pipeline-file"];
         put?: never;
         post?: never;
@@ -758,7 +893,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The inputs of a pipeline file */
+        /**
+         * The inputs of a pipeline file
+         * @description The inputs of a pipeline file. Needs a token.
+         */
         post: operations["pipeline-inputs"];
         delete?: never;
         options?: never;
@@ -775,7 +913,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Retry an ended execution */
+        /**
+         * Retry an ended execution
+         * @description Starts a new execution that carries over the jobs that succeeded, and runs the others again. Needs a token.
+         */
         post: operations["pipeline-retry"];
         delete?: never;
         options?: never;
@@ -790,7 +931,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An execution with its jobs */
+        /**
+         * An execution with its jobs
+         * @description The reply has an `ETag`. With `If-None-Match` and `wait_ms`, it is held until something changes, or is 304. Needs a token.
+         */
         get: operations["pipeline-status"];
         put?: never;
         post?: never;
@@ -807,7 +951,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Summaries and annotations of an execution */
+        /**
+         * Summaries and annotations of an execution
+         * @description Summaries and annotations of an execution. Needs a token.
+         */
         get: operations["pipeline-summary"];
         put?: never;
         post?: never;
@@ -824,7 +971,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Test results of an execution */
+        /**
+         * Test results of an execution
+         * @description Test results of an execution. Needs a token.
+         */
         get: operations["pipeline-tests"];
         put?: never;
         post?: never;
@@ -841,7 +991,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Cloud resources that an execution used */
+        /**
+         * Cloud resources that an execution used
+         * @description Cloud resources that an execution used. Needs a token.
+         */
         get: operations["pipeline-usage"];
         put?: never;
         post?: never;
@@ -858,7 +1011,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The variables that an execution gets */
+        /**
+         * The variables that an execution gets
+         * @description The variables that an execution gets. Needs a token.
+         */
         get: operations["pipeline-variables"];
         put?: never;
         post?: never;
@@ -875,10 +1031,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A repository's logins at registries */
+        /**
+         * A repository's logins at registries
+         * @description A repository's logins at registries. Needs a token.
+         */
         get: operations["registry"];
         put?: never;
-        /** Set a login at a registry */
+        /**
+         * Set a login at a registry
+         * @description Set a login at a registry. Needs a token.
+         */
         post: operations["registry-set"];
         delete?: never;
         options?: never;
@@ -895,7 +1057,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Remove a login at a registry */
+        /**
+         * Remove a login at a registry
+         * @description Remove a login at a registry. Needs a token.
+         */
         post: operations["registry-remove"];
         delete?: never;
         options?: never;
@@ -910,12 +1075,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Registered repositories */
+        /**
+         * Registered repositories
+         * @description Registered repositories. Needs a token.
+         */
         get: operations["repository"];
-        /** Register or change a repository */
+        /**
+         * Register or change a repository
+         * @description Register or change a repository. Needs a token.
+         */
         put: operations["repository-set"];
         post?: never;
-        /** Remove a repository */
+        /**
+         * Remove a repository
+         * @description Remove a repository. Needs a token.
+         */
         delete: operations["repository-remove"];
         options?: never;
         head?: never;
@@ -929,7 +1103,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The last deliveries of a webhook */
+        /**
+         * The last deliveries of a webhook
+         * @description The last deliveries of a webhook. Needs a token.
+         */
         get: operations["repository-deliveries"];
         put?: never;
         post?: never;
@@ -948,7 +1125,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Process a delivery again */
+        /**
+         * Process a delivery again
+         * @description Process a delivery again. Needs a token.
+         */
         post: operations["repository-deliveries-redeliver"];
         delete?: never;
         options?: never;
@@ -965,7 +1145,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Allow webhooks to be delivered again */
+        /**
+         * Allow webhooks to be delivered again
+         * @description Allow webhooks to be delivered again. Needs a token.
+         */
         post: operations["repository-redeliver"];
         delete?: never;
         options?: never;
@@ -982,7 +1165,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a pipeline of a branch */
+        /**
+         * Start a pipeline of a branch
+         * @description Start a pipeline of a branch. Needs a token.
+         */
         post: operations["repository-run"];
         delete?: never;
         options?: never;
@@ -999,7 +1185,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Read a repository's schedules again */
+        /**
+         * Read a repository's schedules again
+         * @description Read a repository's schedules again. Needs a token.
+         */
         post: operations["repository-sync"];
         delete?: never;
         options?: never;
@@ -1014,10 +1203,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The rules that give roles */
+        /**
+         * The rules that give roles
+         * @description The rules that give roles. Needs a token.
+         */
         get: operations["role"];
         put?: never;
-        /** Give a role */
+        /**
+         * Give a role
+         * @description Give a role. Needs a token.
+         */
         post: operations["role-set"];
         delete?: never;
         options?: never;
@@ -1034,7 +1229,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take a role back */
+        /**
+         * Take a role back
+         * @description Take a role back. Needs a token.
+         */
         post: operations["role-remove"];
         delete?: never;
         options?: never;
@@ -1049,7 +1247,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Schedules */
+        /**
+         * Schedules
+         * @description Schedules. Needs a token.
+         */
         get: operations["schedule"];
         put?: never;
         post?: never;
@@ -1068,7 +1269,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a schedule now */
+        /**
+         * Start a schedule now
+         * @description Start a schedule now. Needs a token.
+         */
         post: operations["schedule-run"];
         delete?: never;
         options?: never;
@@ -1083,10 +1287,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A repository's secrets, without values, and variables */
+        /**
+         * A repository's secrets, without values, and variables
+         * @description A repository's secrets, without values, and variables. Needs a token.
+         */
         get: operations["secret"];
         put?: never;
-        /** Set a secret or a variable */
+        /**
+         * Set a secret or a variable
+         * @description Set a secret or a variable. Needs a token.
+         */
         post: operations["secret-set"];
         delete?: never;
         options?: never;
@@ -1103,7 +1313,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Seal secrets under the newest key */
+        /**
+         * Seal secrets under the newest key
+         * @description Seal secrets under the newest key. Needs a token.
+         */
         post: operations["secret-rekey"];
         delete?: never;
         options?: never;
@@ -1120,7 +1333,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Remove a secret or a variable */
+        /**
+         * Remove a secret or a variable
+         * @description Remove a secret or a variable. Needs a token.
+         */
         post: operations["secret-remove"];
         delete?: never;
         options?: never;
@@ -1135,11 +1351,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who the caller is, and how to sign in */
+        /**
+         * Who the caller is, and how to sign in
+         * @description Who the caller is, and how to sign in. Needs no token.
+         */
         get: operations["session"];
         put?: never;
         post?: never;
-        /** Sign out */
+        /**
+         * Sign out
+         * @description Sign out. Needs no token.
+         */
         delete: operations["session-end"];
         options?: never;
         head?: never;
@@ -1153,7 +1375,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** End of a sign-in: redirects to a page */
+        /**
+         * End of a sign-in: redirects to a page
+         * @description End of a sign-in: redirects to a page. Needs no token.
+         */
         get: operations["session-callback"];
         put?: never;
         post?: never;
@@ -1172,7 +1397,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A code to sign in the command line */
+        /**
+         * A code to sign in the command line
+         * @description A code to sign in the command line. Needs no token.
+         */
         post: operations["session-code"];
         delete?: never;
         options?: never;
@@ -1190,7 +1418,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End a session */
+        /**
+         * End a session
+         * @description End a session. Needs no token.
+         */
         delete: operations["session-end-end-one"];
         options?: never;
         head?: never;
@@ -1204,7 +1435,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions, or those of others */
+        /**
+         * The caller's sessions, or those of others
+         * @description The caller's sessions, or those of others. Needs no token.
+         */
         get: operations["session-list"];
         put?: never;
         post?: never;
@@ -1221,7 +1455,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Begin to sign in: redirects to the provider */
+        /**
+         * Begin to sign in: redirects to the provider
+         * @description Begin to sign in: redirects to the provider. Needs no token.
+         */
         get: operations["session-login"];
         put?: never;
         post?: never;
@@ -1240,7 +1477,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Exchange such a code for a token */
+        /**
+         * Exchange such a code for a token
+         * @description Exchange such a code for a token. Needs no token.
+         */
         post: operations["session-token"];
         delete?: never;
         options?: never;
@@ -1256,7 +1496,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** The bytes of uploaded sources */
+        /**
+         * The bytes of uploaded sources
+         * @description The bytes of uploaded sources. Needs a token.
+         */
         put: operations["source-content"];
         post?: never;
         delete?: never;
@@ -1272,7 +1515,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The stored bytes of uploaded sources */
+        /**
+         * The stored bytes of uploaded sources
+         * @description The stored bytes of uploaded sources. Needs a token.
+         */
         get: operations["source-download"];
         put?: never;
         post?: never;
@@ -1291,7 +1537,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Announce sources, or check whether they exist */
+        /**
+         * Announce sources, or check whether they exist
+         * @description Announce sources, or check whether they exist. Needs a token.
+         */
         post: operations["source-upload"];
         delete?: never;
         options?: never;
@@ -1306,10 +1555,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tokens */
+        /**
+         * Tokens
+         * @description Tokens. Needs a token.
+         */
         get: operations["token"];
         put?: never;
-        /** Create a token */
+        /**
+         * Create a token
+         * @description Create a token. Needs a token.
+         */
         post: operations["token-create"];
         delete?: never;
         options?: never;
@@ -1327,7 +1582,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revoke a token */
+        /**
+         * Revoke a token
+         * @description Revoke a token. Needs a token.
+         */
         delete: operations["token-revoke"];
         options?: never;
         head?: never;
@@ -1343,7 +1601,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Receive a signed webhook of a git provider */
+        /**
+         * Receive a signed webhook of a git provider
+         * @description Receive a signed webhook of a git provider. Needs no token.
+         */
         post: operations["webhook"];
         delete?: never;
         options?: never;
@@ -1360,7 +1621,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Drain workers */
+        /**
+         * Drain workers
+         * @description Drain workers. Needs a token.
+         */
         post: operations["worker-drain"];
         delete?: never;
         options?: never;
@@ -1375,7 +1639,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The program that workers run */
+        /**
+         * The program that workers run
+         * @description The program that workers run. Needs a token.
+         */
         get: operations["worker-program"];
         put?: never;
         post?: never;
@@ -1394,7 +1661,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report that a worker is there */
+        /**
+         * Report that a worker is there
+         * @description Report that a worker is there. Needs a token.
+         */
         post: operations["worker-report"];
         delete?: never;
         options?: never;
@@ -1409,7 +1679,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Workers */
+        /**
+         * Workers
+         * @description Workers. Needs a token.
+         */
         get: operations["workers"];
         put?: never;
         post?: never;
@@ -3260,7 +3533,7 @@ export interface components {
         LogBytes: {
             /**
              * Format: uint32
-             * @description Number of bytes before compression.
+             * @description Number of bytes before compression, at most 8 MiB.
              */
             length: number;
             /** @description Times of positions in the log, in order. They may be of bytes that earlier reports had. */
@@ -3271,9 +3544,15 @@ export interface components {
              *     with 409.
              */
             offset: number;
-            /** @description The bytes: zstd, then base64 (standard alphabet, padded). */
+        } & ({
             zstd_base64: string;
-        };
+        } | {
+            gzip_base64: string;
+        } | {
+            base64: string;
+        } | {
+            text: string;
+        });
         /** @description When a position of a log was written: the bytes from here to the next mark came at this time or later. */
         LogMark: {
             /** @description The time, by the clock of the worker. */
@@ -4774,7 +5053,102 @@ export interface components {
             version: string;
         };
     };
-    responses: never;
+    responses: {
+        /** @description The request conflicts with the recorded state. For a worker, with type `tidemill:lease-lost`: it has lost its lease, and must stop */
+        Conflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The server's store failed; `instance` names the entry in the server's log. Try again later */
+        Failed: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The caller may not do this; `detail` says what is missing */
+        Forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A parameter or the body is invalid; `detail` says what and where */
+        Invalid: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The item does not exist, or the caller may not see it */
+        NotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is too large; `detail` names the limit */
+        TooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The caller sends too many requests */
+        TooMany: {
+            headers: {
+                /** @description Seconds after which to try again */
+                "Retry-After"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The request has no valid token, session or signature */
+        Unauthorized: {
+            headers: {
+                /** @description How to authenticate */
+                "WWW-Authenticate"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The server is busy, or has no space left. Try again later */
+        Unavailable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The pipeline file has mistakes, which `diagnostics` lists, or the request would store too much */
+        Unprocessable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -4793,6 +5167,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -4835,6 +5215,16 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -4871,6 +5261,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -4908,6 +5304,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -4939,6 +5341,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -4970,6 +5380,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5003,6 +5419,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5043,6 +5468,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5076,6 +5506,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5109,6 +5548,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5143,6 +5591,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5181,6 +5633,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5214,6 +5672,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5252,6 +5719,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5284,6 +5756,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5317,6 +5794,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5350,6 +5836,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5383,6 +5878,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5412,6 +5916,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5448,6 +5955,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5482,6 +5994,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5516,6 +6036,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5549,6 +6077,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5585,6 +6122,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5619,6 +6161,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5652,6 +6202,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5686,6 +6245,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5726,6 +6291,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5759,6 +6330,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5792,6 +6372,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5826,6 +6415,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5859,6 +6454,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5888,6 +6492,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5917,6 +6524,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5946,6 +6556,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -5975,6 +6588,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6009,6 +6627,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6043,6 +6669,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6075,6 +6709,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6108,6 +6747,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6142,6 +6790,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6173,6 +6827,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6215,6 +6875,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6271,6 +6940,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6302,6 +6976,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6335,6 +7015,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6373,6 +7062,16 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6407,6 +7106,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6438,6 +7143,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6469,6 +7180,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6500,6 +7217,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6534,6 +7257,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6566,6 +7294,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6599,6 +7332,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6632,6 +7374,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6661,6 +7412,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6694,6 +7450,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6726,6 +7491,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6758,6 +7530,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6791,6 +7568,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6824,6 +7610,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6857,6 +7652,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6890,6 +7694,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6919,6 +7732,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6952,6 +7770,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -6985,6 +7812,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7017,6 +7853,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7050,6 +7891,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7082,6 +7932,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7115,6 +7970,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7144,6 +8008,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7177,6 +8048,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7206,6 +8086,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7235,6 +8118,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7273,6 +8161,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7304,6 +8195,13 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7338,6 +8236,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7372,6 +8276,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7406,6 +8313,9 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7437,6 +8347,13 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7472,6 +8389,16 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7501,6 +8428,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7534,6 +8467,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7563,6 +8505,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7596,6 +8543,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7627,6 +8583,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7665,6 +8629,14 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7698,6 +8670,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7729,6 +8710,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7762,6 +8749,15 @@ export interface operations {
             };
         };
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
             /** @description Done */
             "2XX": {
                 headers: {
@@ -7791,6 +8787,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
             /** @description Done */
             "2XX": {
                 headers: {

@@ -9,17 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A pipeline with 100 times 100 jobs, in a file that is large enough for so many.
+/// A pipeline of 40 jobs with 250 combinations each, in a file that is large enough for so many.
 fn largest_pipeline() -> String {
-    let mut values = String::new();
-    for value in 0..100 {
-        let separator = if value == 0 { "" } else { ", " };
-        write!(values, "{separator}v{value}").unwrap();
+    let list = |name: &str, values: u32| {
+        let values: Vec<String> = (0..values).map(|value| format!("{name}{value}")).collect();
+        format!("[{}]", values.join(", "))
+    };
+    let matrix = format!("{{ A: {}, B: {} }}", list("a", 25), list("b", 10));
+    let mut file = format!("# {}\n", "x".repeat(100)).repeat(5_200);
+    file.push_str("name: large\njobs:\n");
+    for job in 0..40 {
+        writeln!(file, "  test{job}: {{ image: i, script: [a], matrix: {matrix} }}").unwrap();
     }
-    let padding = format!("# {}\n", "x".repeat(100)).repeat(5_200);
-    format!(
-        "{padding}name: large\njobs:\n  test:\n    image: i\n    script: [a]\n    matrix: {{ A: [{values}], B: [{values}] }}\n"
-    )
+    file
 }
 
 fn count(view: &Value, status: &str) -> usize {

@@ -8,7 +8,8 @@ use tidemill_core::{api::JobReport, ids::ExecutionId};
 use tidemill_services::{Services, Settings, Stores};
 use tokio_util::sync::CancellationToken;
 
-const JOBS: &str = "a: { stage: one }\n b: { stage: one }\n c: { stage: two }\n";
+/// Two jobs that start at once, and one after them.
+const JOBS: &str = "a: { stage: one }\n b: { stage: two, needs: [] }\n c: { stage: three }\n";
 
 /// Creates services for which three jobs are many, and which do nothing after a reply.
 fn services(stores: Stores) -> Services {
