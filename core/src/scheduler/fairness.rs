@@ -42,6 +42,7 @@ impl FairOrder {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{FairOrder, MAX_GROUPS};
     use std::collections::VecDeque;

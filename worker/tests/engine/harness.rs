@@ -27,7 +27,7 @@ use tidemill_core::execution::{
 use tidemill_core::{
     api::{
         ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
-        path,
+        LogContent, path,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     pipeline::Checkout,

@@ -337,7 +337,7 @@ fn group_shrinks_while_work_goes_on() {
                     kinds[usize::try_from(worker.0.as_u128()).unwrap()] = Kind::Drained;
                 }
                 FleetAction::Remove { machine, replace: false } => {
-                    removed.push(machine[2..].parse::<usize>().unwrap())
+                    removed.push(machine[2..].parse::<usize>().unwrap());
                 }
                 other => panic!("{other:?}"),
             }
