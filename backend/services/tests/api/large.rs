@@ -16,7 +16,7 @@ fn largest_pipeline() -> String {
         format!("[{}]", values.join(", "))
     };
     let matrix = format!("{{ A: {}, B: {} }}", list("a", 25), list("b", 10));
-    let mut file = format!("# {}\n", "x".repeat(100)).repeat(5_200);
+    let mut file = format!("# {}\n", "x".repeat(100)).repeat(6_400);
     file.push_str("name: large\njobs:\n");
     for job in 0..40 {
         writeln!(file, "  test{job}: {{ image: i, script: [a], matrix: {matrix} }}").unwrap();
