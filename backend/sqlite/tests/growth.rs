@@ -186,7 +186,7 @@ fn large_inputs() -> Vec<(&'static str, String)> {
             format!(
                 "{head}jobs: {{ a: {{ {job}, matrix: {{ m: [{}], n: [{}] }} }} }}\n",
                 values(16, 8),
-                values(8, 4)
+                values(7, 4)
             ),
         ),
         ("one matrix", format!("{head}jobs: {{ a: {{ {job}, matrix: {{ {sixteen} }} }} }}\n")),

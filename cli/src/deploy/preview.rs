@@ -175,8 +175,8 @@ Parameters:
 
 Conditions:
   Many: !Not [!Equals [!Ref Count, "0"]]
-  Told: !And [!Condition Many, !Not [!Equals [!Ref Mail, ""]]]
-  Either: !Or [!Condition Told, !Equals [!Ref Count, "7"]]
+  Notified: !And [!Condition Many, !Not [!Equals [!Ref Mail, ""]]]
+  Either: !Or [!Condition Notified, !Equals [!Ref Count, "7"]]
   Odd: !Unknown [!Ref Count]
 
 Resources:

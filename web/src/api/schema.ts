@@ -3071,6 +3071,16 @@ export interface components {
             /** @description The test's class, or else its suite. */
             suite: string;
         };
+        /** @description The machines that a deployment starts for its workers. Each of their workers has the id of its machine as its name. */
+        FleetView: {
+            /**
+             * Format: uint32
+             * @description Number of machines at the last decision about them.
+             */
+            machines: number;
+            /** @description The last machines that were removed because their worker did not report, at most 10; the newest last. */
+            unstarted?: components["schemas"]["UnstartedMachine"][];
+        };
         /** @description GPUs of the worker's machine. */
         Gpus: "all" | {
             /** Format: uint32 */
@@ -4875,6 +4885,15 @@ export interface components {
             /** @description The repository, in any form of its address. */
             repo: string;
         };
+        /** @description A machine whose worker did not start, or did not report for too long. */
+        UnstartedMachine: {
+            /** @description Id of the machine. */
+            machine: string;
+            /** @description When it was removed. */
+            removed_at: components["schemas"]["Timestamp"];
+            /** @description When it was seen first. */
+            seen_at: components["schemas"]["Timestamp"];
+        };
         /** @description Calls and capacity, counted where they are used. */
         Usage: {
             /**
@@ -4988,6 +5007,8 @@ export interface components {
         };
         /** @description All workers, by name. */
         WorkerList: {
+            /** @description The machines that the deployment starts for workers; absent: it starts none, or has not started any yet. */
+            fleet?: components["schemas"]["FleetView"] | null;
             /** @description The workers; at most 1,000. */
             workers: components["schemas"]["WorkerView"][];
         };

@@ -1,5 +1,6 @@
 //! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
+mod batch;
 mod cancel;
 pub(crate) mod recording;
 
@@ -13,6 +14,7 @@ use crate::{
         QueuedJob, Write,
     },
 };
+use batch::{MAX_BATCH, MAX_CONFLICTS, MAX_WRITES, Outcome};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     guarded,
@@ -23,26 +25,11 @@ use tidemill_core::{
     },
 };
 
-/// Maximum number of requested writes in one batch: DynamoDB allows 100 items in one transaction.
-const MAX_WRITES: usize = 90;
-/// Maximum size of a batch including precomputed writes.
-const MAX_BATCH: usize = 98;
-/// Number of conflicts after which a call leaves the rest to the sweep.
-const MAX_CONFLICTS: u32 = 1_000;
-
 /// Interval at which the gates of an unapproved execution that wait for nothing else are checked.
 const HELD_RECHECK_INTERVAL_MS: i64 = 15 * 60_000;
 
 /// Maximum number of attempts to open a gate.
 const MAX_ATTEMPTS: u32 = 100;
-
-/// Outcome of a round of steps: nodes that are due next, and messages for the queue.
-#[derive(Debug, Default)]
-struct Outcome {
-    nodes: Vec<u32>,
-    messages: Vec<QueuedJob>,
-    conflicts: u32,
-}
 
 impl Context {
     /// Runs the next steps of `nodes` of an execution, and all steps that follow from them.

@@ -195,7 +195,7 @@ fn check_live(execution: &ExecutionRecord) -> Result<()> {
     )))
 }
 
-/// Says what became of a job that has ended, and how to run it.
+/// Says how a job ended, and how to run it.
 fn too_late(name: &str, execution: &ExecutionRecord, job: &JobState) -> String {
     let reason = job.failure.as_ref();
     let message = reason.map(|reason| reason.message.as_str()).unwrap_or_default();

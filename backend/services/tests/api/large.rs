@@ -61,7 +61,7 @@ async fn ten_thousand_jobs_are_recorded_and_canceled_after_the_replies() {
     assert_eq!(reply["kind"], "nothing", "no attempt starts after the reply");
     let view = wait_for(&server, id, 9_999, "CANCELED").await;
     println!("all canceled after {:?}", begin.elapsed());
-    assert_eq!(count(&view, "RUNNING"), 1, "its worker has been told to stop, and has not reported yet");
+    assert_eq!(count(&view, "RUNNING"), 1, "its worker is to stop it, and has not reported yet");
     // What a client of the cloud gets of such an execution, compressed.
     let bytes = view.to_string().into_bytes();
     let compressed = zstd::bulk::compress(&bytes, 3).unwrap().len();

@@ -220,7 +220,7 @@ jobs:
         ran += 1;
     }
     assert_eq!(ran, 6);
-    assert_eq!(scaled.server.view(&id).await["status"], "SUCCESS");
+    assert_eq!(scaled.server.view(&id).await["execution"]["status"], "SUCCESS");
     let (execution, group) = (ExecutionId(id.parse().unwrap()), message_group("here"));
     let sent: Vec<NodeKey> = scaled.sent().iter().map(|(node, _)| *node).collect();
     assert_eq!(sent.len(), 6, "one message for each job that ran: {sent:?}");
@@ -312,5 +312,9 @@ async fn job_of_thirty_days_survives_its_message() {
     }
     scaled.server.finish(&assignment, 0).await;
     let view = scaled.server.view(&id).await;
-    assert_eq!((&view["status"], &view["jobs"][0]["attempt"]), (&json!("SUCCESS"), &json!(1)), "{view}");
+    assert_eq!(
+        (&view["execution"]["status"], &view["jobs"][0]["attempt"]),
+        (&json!("SUCCESS"), &json!(1)),
+        "{view}"
+    );
 }

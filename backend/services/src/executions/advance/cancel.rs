@@ -1,6 +1,6 @@
 //! Cancels the jobs of an execution, in batches.
 
-use super::{MAX_CONFLICTS, MAX_WRITES, Outcome};
+use super::batch::{MAX_CONFLICTS, MAX_WRITES, Outcome};
 use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},

@@ -22,6 +22,7 @@ pub async fn machines_follow_recorded_jobs(subject: &StoresUnderTest) {
         manual: { stage: one, when: manual, allow_failure: true }
         later: { stage: one, start_in: 1h, allow_failure: true }
         c: { stage: two }
+        d: { stage: three }
     ";
     let id = start_execution(&services, &request(&repo(), "", jobs)).await;
     assert_eq!(group.take_calls(), [GroupCall::State, GroupCall::SetDesired(2)]);
