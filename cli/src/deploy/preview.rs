@@ -190,7 +190,7 @@ Resources:
     Condition: Many
   Topic:
     Type: AWS::SNS::Topic
-    Condition: Told
+    Condition: Notified
   Other:
     Type: AWS::S3::Bucket
     Condition: Either
