@@ -140,7 +140,7 @@ fn build_fails_with_its_line_and_gets_secrets_and_the_files_of_its_script() {
 name: builds
 jobs:
   broken: {{ build: {{ dockerfile: Broken }} }}
-  slow: {{ timeout: 3s, build: {{ dockerfile: Slow }} }}
+  slow: {{ timeout: 12s, build: {{ dockerfile: Slow }} }}
   platform: {{ build: {{ platform: linux/s390x }} }}
   absent: {{ build: {{ dockerfile: Absent }} }}
   agent: {{ build: {{ ssh: true }} }}
@@ -186,7 +186,7 @@ jobs:
     let view = env.latest();
     for (name, kind, message) in [
         ("broken", "script_failed", "at line 3 of Broken"),
-        ("slow", "timed_out", "timeout of 3 s"),
+        ("slow", "timed_out", "timeout of 12 s"),
         ("platform", "not_allowed", "linux/s390x"),
         ("absent", "script_failed", "no file `Absent`"),
         ("agent", "not_allowed", "ssh_agent ="),

@@ -198,7 +198,7 @@ fn pipeline_of_a_branch_is_started_by_its_file() {
     );
     for (invalid, expected) in [
         (&["--input", "level"][..], "expected NAME=VALUE"),
-        (&["--branch", "--upload-pack=x"], "--branch"),
+        (&["--branch", "--upload-pack=x"], "--upload-pack"),
         (&["--branch=-x"], "branch"),
     ] {
         let rejected = run(invalid);
