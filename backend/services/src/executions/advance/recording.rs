@@ -70,8 +70,8 @@ pub(crate) fn is_recorded_first(spec: &ExecutionSpec, group_gate: Option<u32>, i
 
 /// Returns when the end node of an execution is due, given when it would be without a deadline.
 pub(crate) fn end_due_at(due_at: Option<Timestamp>, deadline: Option<Deadline>) -> Option<Timestamp> {
-    let deadline = guarded!(DeadlineMakesDue, deadline, without None);
-    due_at.into_iter().chain(deadline.map(|deadline| deadline.at)).min()
+    let limit = guarded!(DeadlineMakesDue, deadline, without None);
+    due_at.into_iter().chain(limit.map(|limit| limit.at)).min()
 }
 
 impl Context {
