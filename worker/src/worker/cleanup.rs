@@ -45,15 +45,18 @@ pub async fn clean_up(
     Ok(())
 }
 
-/// Cleans up periodically until `stop`; a cleanup that has begun is completed.
+/// Cleans up periodically until `stop`; a cleanup that has begun is completed. The second cleanup follows soon after the first: the
+/// engine may have been creating something when another worker was killed, and lists it only afterwards.
 pub(super) async fn clean_up_periodically(
     engine: Arc<DockerManager>,
     store: WorkerDirs,
     stop: CancellationToken,
 ) {
+    let mut is_first = true;
     while !stop.is_cancelled() {
         let all_removed = clean_up_once(engine.clone(), store.clone()).await;
-        let pause = if all_removed { CLEANUP_INTERVAL } else { RETRY_INTERVAL };
+        let pause = if all_removed && !is_first { CLEANUP_INTERVAL } else { RETRY_INTERVAL };
+        is_first = false;
         let _ = tokio::time::timeout(pause, stop.cancelled()).await;
     }
 }
