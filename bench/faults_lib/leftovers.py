@@ -43,7 +43,10 @@ def leftovers(
         if things:
             found.append(Finding("nothing is left", kind, f"{len(things)} left: {', '.join(things[:5])}"))
 
-    wait_until(lambda: not engine.containers(case) and not engine.volumes(case), patience, 0.2)
+    def is_empty() -> bool:
+        return not (engine.containers(case) or engine.volumes(case) or engine.networks(case))
+
+    wait_until(is_empty, patience, 0.2)
     find("containers", engine.containers(case))
     find("volumes", engine.volumes(case))
     find("networks", engine.networks(case))
