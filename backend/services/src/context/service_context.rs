@@ -13,6 +13,7 @@ use crate::{
     },
 };
 use std::{
+    borrow::Cow,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
@@ -173,11 +174,16 @@ impl Context {
         let cached = self.cached_execution(execution).await?;
         let group = message_group(&cached.spec.repo);
         let context = MessageContext { group: &group, trace: cached.spec.trace.as_deref() };
-        let labelled = messages.iter().map(|message| {
+        let with_labels = |message: &QueuedJob| {
             let labels = cached.spec.required_labels(message.node.ix).cloned().unwrap_or_default();
             QueuedJob { labels, ..message.clone() }
-        });
-        let labelled: Vec<QueuedJob> = labelled.collect();
+        };
+        // Few executions require labels; the messages of others are sent as they are.
+        let labelled = if cached.spec.demands.is_empty() {
+            Cow::Borrowed(messages)
+        } else {
+            Cow::Owned(messages.iter().map(with_labels).collect())
+        };
         self.stores.queue.send(&labelled, context).await?;
         Box::pin(self.request_capacity(&labelled)).await;
         Ok(())

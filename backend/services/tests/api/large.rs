@@ -10,7 +10,7 @@ use std::{
 };
 
 /// A pipeline of 40 jobs with 250 combinations each, in a file that is large enough for so many.
-fn largest_pipeline() -> String {
+fn pipeline_of_ten_thousand_jobs() -> String {
     let list = |name: &str, values: u32| {
         let values: Vec<String> = (0..values).map(|value| format!("{name}{value}")).collect();
         format!("[{}]", values.join(", "))
@@ -43,7 +43,7 @@ async fn wait_for(server: &Server, id: &str, jobs: usize, status: &str) -> Value
 async fn ten_thousand_jobs_are_recorded_and_canceled_after_the_replies() {
     let server = Server::start(30_000);
     let begin = Instant::now();
-    let (status, created) = server.execute(&largest_pipeline()).await;
+    let (status, created) = server.execute(&pipeline_of_ten_thousand_jobs()).await;
     println!("created in {:?}", begin.elapsed());
     assert_eq!(status, StatusCode::CREATED, "{created}");
     let id = created["execution_id"].as_str().unwrap();

@@ -131,24 +131,16 @@ impl DockerManager {
             ..Default::default()
         };
         let created = self.create(None, body).await;
-        let id = created
-            .map_err(|error| engine_failure("a network holder could not be created", &error))?
-            .into_id();
+        let container =
+            created.map_err(|error| engine_failure("a network holder could not be created", &error))?;
         let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, ..Default::default() };
         let started = async {
-            let streams = self.docker.attach_container(&id, Some(attach)).await?;
-            self.docker.start_container(&id, None::<StartContainerOptions>).await?;
+            let streams = self.docker.attach_container(container.id(), Some(attach)).await?;
+            self.docker.start_container(container.id(), None::<StartContainerOptions>).await?;
             Ok(streams)
         };
-        match started.await {
-            Ok(streams) => {
-                let streams = Mutex::new((streams.output, streams.input));
-                Ok(NetworkHolder { id, streams, engine: self.clone() })
-            }
-            Err(error) => {
-                self.remove_later(id);
-                Err(start_failure(image, &error))
-            }
-        }
+        let streams = started.await.map_err(|error| start_failure(image, &error))?;
+        let streams = Mutex::new((streams.output, streams.input));
+        Ok(NetworkHolder { id: container.into_id(), streams, engine: self.clone() })
     }
 }
