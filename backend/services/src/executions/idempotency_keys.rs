@@ -172,6 +172,24 @@ impl CallerKey {
         Ok(Self { token, key })
     }
 
+    /// Returns the key of a request for `repo`, and the identity of that request: what it asks for. Without a key from the caller, both
+    /// are those of the new execution `id`, so that nothing else has them.
+    pub(crate) fn of_request(
+        key: Option<&Self>,
+        repo: &str,
+        request: &impl Serialize,
+        id: ExecutionId,
+    ) -> Result<(RecordedKey, String)> {
+        let Some(key) = key else {
+            let key = RecordedKey::of(&IdempotencyKey::Sync { id })?;
+            let identity = key.name.clone();
+            return Ok((key, identity));
+        };
+        let identity =
+            json_digest(request).map_err(|error| Error::storage("deriving the identity of a request", error))?;
+        Ok((key.of_repository(repo)?, identity))
+    }
+
     /// Returns the key for a request for `repo`.
     pub(crate) fn of_repository(&self, repo: &str) -> Result<RecordedKey> {
         RecordedKey::of(&IdempotencyKey::Caller {

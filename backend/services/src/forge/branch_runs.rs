@@ -6,14 +6,13 @@ use crate::{
     access::caller::Caller,
     error::{Error, Result},
     executions::{
-        idempotency_keys::{CallerKey, IdempotencyKey, RecordedKey},
+        idempotency_keys::CallerKey,
         pipeline::discovery_start::{DiscoveryStart, start_discovery_for},
     },
 };
 use tidemill_core::{
     api::{ExecuteReply, RunPipelineRequest, Trigger},
     execution::{discovery::Discovery, facts::Facts},
-    ids::digest::json_digest,
 };
 
 impl DiscoveryService {
@@ -27,16 +26,9 @@ impl DiscoveryService {
         request.check().map_err(|error| Error::Unprocessable(error.to_string()))?;
         let repository = self.repositories.get(&request.repo).await?;
         let RunPipelineRequest { path, branch, inputs, .. } = request;
-        let once = if let Some(key) = key {
-            let identity = json_digest(&("run pipeline", repository.name(), &path, &branch, &inputs))
-                .map_err(|error| Error::storage("deriving the key of a request", error))?;
-            (key.of_repository(&repository.url)?, identity)
-        } else {
-            let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
-            let key = RecordedKey::of(&key)?;
-            let identity = key.name.clone();
-            (key, identity)
-        };
+        let identity = ("run pipeline", repository.name(), &path, &branch, &inputs);
+        let id = self.context.stores.ids.execution();
+        let once = CallerKey::of_request(key.as_ref(), &repository.url, &identity, id)?;
         let default_branch = repository.default_branch().map(str::to_owned);
         let branch = branch.or_else(|| default_branch.clone());
         let fetch_ref =

@@ -204,3 +204,34 @@ async fn repeated_run_of_a_branch_starts_one_discovery() {
         assert_eq!(runs.filter(|entry| entry["action"] == "pipeline.run").count(), 5, "{audit}");
     }
 }
+
+/// The same for a request to start a schedule now.
+#[tokio::test]
+async fn repeated_run_of_a_schedule_starts_one_discovery() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        server.github("push", "1", &push("main")).await;
+        let discovery = server.claim().await.unwrap();
+        server.report_discovery(&discovery, &[("p/n.yml", NIGHTLY), ("p/o.yml", NIGHTLY)]).await;
+        server.finish(&discovery, true).await;
+        let run = async |key: &str, path: &str| {
+            let request = Request::post(path::RUN_SCHEDULE)
+                .header("authorization", "Bearer secret")
+                .header("content-type", "application/json")
+                .header("idempotency-key", key);
+            let body = json!({ "repo": URL, "path": path }).to_string();
+            let (status, reply) = server.send(request.body(Body::from(body)).unwrap()).await;
+            (status, reply["execution_id"].as_str().map(str::to_owned), reply["type"].clone())
+        };
+        let (status, first, _) = run("k", "p/n.yml").await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_eq!(run("k", "p/n.yml").await, (StatusCode::OK, first.clone(), Value::Null));
+        let (status, _, kind) = run("k", "p/o.yml").await;
+        assert_eq!((status, kind), (StatusCode::CONFLICT, json!("tidemill:key-reused")));
+        let (status, another, _) = run("l", "p/n.yml").await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_ne!(another, first);
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await.to_string();
+        assert_eq!(audit.matches("schedule.run").count(), 2, "{audit}");
+    }
+}

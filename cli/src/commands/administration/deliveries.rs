@@ -96,8 +96,7 @@ pub async fn run(deployment: &Deployment, args: &RunOfRepo) -> Outcome {
 pub async fn schedules(deployment: &Deployment, args: &Schedules) -> Outcome {
     if let (Some(path), Some(url)) = (&args.run, &args.url) {
         let request = RunScheduleRequest { repo: url.clone(), path: path.clone(), index: args.index };
-        let timeout = std::time::Duration::from_secs(30);
-        let reply: ExecuteReply = deployment.api.post(path::RUN_SCHEDULE, &request, timeout).await?;
+        let reply: ExecuteReply = deployment.start(path::RUN_SCHEDULE, &request, true).await?;
         output::print_reply(args.format.is_json(), &reply, || {
             format!("execution {} starts {}", reply.execution_id, Printable(path))
         })?;

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { get, post } from "../../api/client";
+import { once } from "../../api/idempotency";
 import { mayRun } from "../../api/session";
 import type { ScheduleView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
@@ -77,7 +78,10 @@ export function ScheduleList(): JSX.Element {
                 <ActionButton
                   kind="small"
                   run={async () => {
-                    const reply = await post("/api/schedule/run", { body: { repo, path, index } });
+                    const body = { repo, path, index };
+                    const reply = await once({ schedule: body }, (headers) =>
+                      post("/api/schedule/run", { body, headers }),
+                    );
                     navigate(to.execution(reply.execution_id));
                   }}
                 >

@@ -3,7 +3,7 @@
 use super::{DOCUMENT_KIND, ScheduleRecord, ScheduleService, discovery_of, name, read};
 use crate::{
     error::{Error, Result},
-    executions::{idempotency_keys::IdempotencyKey, pipeline::discovery_start},
+    executions::{idempotency_keys::CallerKey, pipeline::discovery_start::start_discovery_for},
     ports::{Document, DocumentKey},
 };
 use tidemill_core::{
@@ -37,10 +37,18 @@ impl ScheduleService {
         }
     }
 
-    /// Starts a schedule now, beside its times.
-    pub async fn run_now(&self, request: &RunScheduleRequest, by: &str) -> Result<ExecuteReply> {
+    /// Starts a schedule now, beside its times. A request that is repeated with its key starts none.
+    pub async fn run_now(
+        &self,
+        request: &RunScheduleRequest,
+        by: &str,
+        key: Option<&CallerKey>,
+    ) -> Result<ExecuteReply> {
         let RunScheduleRequest { repo, path, index } = request;
         let repository = self.repositories.get(repo).await?;
+        let identity = ("run schedule", repository.name(), path, index);
+        let id = self.context.stores.ids.execution();
+        let once = CallerKey::of_request(key, &repository.url, &identity, id)?;
         let name = name(&repository.name(), path, *index as usize);
         let missing = || {
             let repo = repository.name();
@@ -52,10 +60,8 @@ impl ScheduleService {
         let document = self.context.stores.documents.get(&key).await?.ok_or_else(missing)?;
         let stored = read(&document)?;
         let start = discovery_of(&stored, &repository, by.to_owned());
-        let once = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
         let reply =
-            discovery_start::start_discovery(&self.pipelines, &self.context, &repository, start, once)
-                .await?;
+            start_discovery_for(&self.pipelines, &self.context, &repository, start, once).await?;
         let started = ScheduleRecord { last: Some(reply.execution_id), ..stored };
         // On a conflict, its time came at this moment, and that is the last one.
         self.put(&key.name, &started, document.due_at, Some(document.version)).await?;

@@ -29,12 +29,16 @@ pub async fn list(
 pub async fn run(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<RunScheduleRequest>,
 ) -> Reply {
     caller.check_repository(&request.repo)?;
-    let reply = api.services.schedules.run_now(&request, &caller.name).await?;
-    let audit = &api.services.audit;
-    audit.record(&caller, "schedule.run", reply.execution_id, Some(&request.repo), "done").await;
+    let key = key(&caller, &headers)?;
+    let reply = Box::pin(api.services.schedules.run_now(&request, &caller.name, key.as_ref())).await?;
+    if !reply.attached {
+        let audit = &api.services.audit;
+        audit.record(&caller, "schedule.run", reply.execution_id, Some(&request.repo), "done").await;
+    }
     Ok(execution_reply(reply))
 }
 
