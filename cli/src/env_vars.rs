@@ -36,6 +36,13 @@ variables! {
     /// Lease duration in milliseconds.
     LEASE_TTL_MS = "TIDEMILL_LEASE_TTL_MS";
 
+    /// Mail server of notifications.
+    SMTP_URL = "TIDEMILL_SMTP_URL";
+    /// File with the password of its user.
+    SMTP_PASSWORD_FILE = "TIDEMILL_SMTP_PASSWORD_FILE";
+    /// Address that e-mails come from.
+    MAIL_FROM = "TIDEMILL_MAIL_FROM";
+
     /// PEM file of the server's certificate.
     TLS_CERT = "TIDEMILL_TLS_CERT";
     /// PEM file of the server's private key.

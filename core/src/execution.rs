@@ -8,7 +8,6 @@ pub mod coverage;
 pub mod discovery;
 pub mod facts;
 pub mod failure;
-pub mod notification;
 pub mod outputs;
 pub mod predefined;
 pub mod report;

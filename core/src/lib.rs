@@ -21,6 +21,7 @@ pub mod execution;
 pub mod fuzzing;
 pub mod gitlab;
 pub mod ids;
+pub mod notification;
 pub mod pipeline;
 pub mod plan;
 pub mod records;

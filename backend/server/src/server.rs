@@ -47,6 +47,8 @@ pub struct EmbeddedConfig {
     pub rate_limit: u32,
     /// Public URL of the server, for links.
     pub public_url: Option<String>,
+    /// Sends the e-mails of notifications.
+    pub mail: Option<Arc<dyn MailSender>>,
     /// Which sources are accepted.
     pub sources: SourcePolicy,
     /// Limits of connections.
@@ -68,6 +70,7 @@ impl EmbeddedConfig {
             sweep_every: Duration::from_secs(2),
             rate_limit: DEFAULT_RATE,
             public_url: None,
+            mail: None,
             sources: SourcePolicy::default(),
             limits: ConnectionLimits::default(),
             min_free_space: None,
@@ -105,7 +108,8 @@ impl EmbeddedServer {
         let closing = CancellationToken::new();
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
         let EmbeddedConfig { sweep_every, rate_limit, limits, .. } = config;
-        let notifiers = Notifiers { public_url: config.public_url.clone(), ..Notifiers::default() };
+        let (public_url, mail) = (config.public_url.clone(), config.mail.clone());
+        let notifiers = Notifiers { public_url, mail, ..Notifiers::default() };
         let sources = config.sources.clone();
         let opening = tokio::task::spawn_blocking(move || {
             if config.new_database

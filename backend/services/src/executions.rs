@@ -3,6 +3,7 @@
 mod advance;
 pub(crate) mod approvals;
 mod assignment;
+mod awaited;
 pub(crate) mod budget;
 mod children;
 pub(crate) mod dead_letters;

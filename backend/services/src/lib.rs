@@ -49,7 +49,9 @@ pub use executions::{
 };
 pub use forge::{
     discoveries::DiscoveryService,
-    outbox::{NOTIFICATION_KIND, Notifiers, Outbox, STATUS_KIND},
+    delivery::Notifiers,
+    notices::NOTIFICATION_KIND,
+    outbox::{Outbox, STATUS_KIND},
     schedules::ScheduleService,
     webhooks::{DeliverySender, WebhookService},
 };

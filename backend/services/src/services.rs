@@ -24,7 +24,8 @@ use crate::{
     forge::{
         discoveries::DiscoveryService,
         follow_ups::FollowUpService,
-        outbox::{Notifiers, Outbox},
+        delivery::Notifiers,
+        outbox::Outbox,
         schedules::ScheduleService,
         webhooks::WebhookService,
     },

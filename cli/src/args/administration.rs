@@ -263,11 +263,15 @@ pub struct AddRepo {
     /// File with the URL of a chat webhook to notify of failures and recoveries; replaces those of earlier calls
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,
+    /// TOML file of receivers of notifications: chats, mailboxes and webhooks, with their events, branches and quiet hours; replaces
+    /// those of the same kinds
+    #[arg(long, value_name = "PATH")]
+    pub notify_file: Option<PathBuf>,
     /// URL to notify of failures and recoveries, signed with --notify-secret-file; replaces those of earlier calls
     #[arg(long, value_name = "URL", requires = "notify_secret_file")]
     pub notify: Vec<String>,
     /// Remove all notifications
-    #[arg(long, conflicts_with_all = ["notify", "notify_chat_file"])]
+    #[arg(long, conflicts_with_all = ["notify", "notify_chat_file", "notify_file"])]
     pub no_notify: bool,
     /// File with the secret that signs notifications to --notify
     #[arg(long, value_name = "PATH", requires = "notify")]

@@ -52,6 +52,8 @@ pub struct Server {
     /// Public URL of the server, for links in commit statuses and notifications, and for sign-in
     #[arg(long, env = env_vars::PUBLIC_URL, hide_env_values = true, value_name = "URL")]
     pub public_url: Option<String>,
+    #[command(flatten)]
+    pub mail: MailArgs,
     /// Allow fetching repositories over http://, unencrypted and unauthenticated
     #[arg(long, env = env_vars::ALLOW_HTTP, hide_env_values = true)]
     pub allow_http: bool,
@@ -218,4 +220,30 @@ pub struct CleanUp {
 
 fn duration(text: &str) -> Result<Duration, String> {
     pipeline::span_s(text).map(Duration::from_secs)
+}
+
+/// The mail server of notifications.
+#[derive(Debug, Args)]
+pub struct MailArgs {
+    /// Mail server of notifications: smtps://USER@HOST, smtp://USER@HOST?tls=required (STARTTLS), or smtp://HOST
+    #[arg(
+        long,
+        env = env_vars::SMTP_URL,
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "mail_from"
+    )]
+    pub smtp_url: Option<String>,
+    /// File with the password of its user
+    #[arg(
+        long,
+        env = env_vars::SMTP_PASSWORD_FILE,
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "smtp_url"
+    )]
+    pub smtp_password_file: Option<PathBuf>,
+    /// Address that e-mails come from
+    #[arg(long, env = env_vars::MAIL_FROM, hide_env_values = true, value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
 }

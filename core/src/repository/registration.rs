@@ -1,6 +1,7 @@
 //! Registered repositories: the settings of their webhooks, commit statuses and notifications.
 
 use crate::repository::credential::{CredentialKind, RepositoryCredential};
+use crate::notification::receiver::{Notify, NotifyKind};
 use crate::repository::webhook::Provider;
 use crate::{ids::ExecutionId, time::Timestamp};
 use schemars::JsonSchema;
@@ -19,34 +20,6 @@ pub enum ApprovalPolicy {
     Forks,
     /// All pull requests.
     All,
-}
-
-/// The format of a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NotifyKind {
-    /// JSON, signed with the secret.
-    Webhook,
-    /// `{"text": ...}`, which chats such as Slack and Mattermost accept.
-    Chat,
-}
-
-/// A receiver of notifications about failed and recovered pipelines.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Notify {
-    /// The format.
-    pub kind: NotifyKind,
-    /// The address: `http://` or `https://`. The address of a chat is itself a secret.
-    pub url: String,
-    /// The secret that signs webhooks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
-}
-
-impl fmt::Debug for Notify {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notify").field("kind", &self.kind).finish_non_exhaustive()
-    }
 }
 
 /// Registers a repository or changes its registration. Absent fields are unchanged.

@@ -1,12 +1,20 @@
 //! The messenger port: outgoing requests.
 
 use async_trait::async_trait;
-use tidemill_core::execution::notification::OutgoingRequest;
+use std::fmt;
+use tidemill_core::notification::message::{OutgoingMail, OutgoingRequest};
 
 /// Sends requests to addresses that administrators of a repository configured.
 #[async_trait]
 pub trait Messenger: Send + Sync {
     /// Sends a request, with a timeout of some seconds and without following redirects. Returns the HTTP status of the reply, or why
     /// there is none.
-    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String>;
+    async fn send(&self, request: &OutgoingRequest) -> Result<u16, String>;
+}
+
+/// Sends e-mails to addresses that administrators of a repository configured.
+#[async_trait]
+pub trait MailSender: fmt::Debug + Send + Sync {
+    /// Hands an e-mail over to the mail server, within some seconds. Returns why it was not accepted.
+    async fn send(&self, mail: &OutgoingMail) -> Result<(), String>;
 }

@@ -6,10 +6,11 @@ use crate::{
     ports::{Document, DocumentKey},
 };
 use serde::{Deserialize, Serialize};
+use tidemill_core::notification::receiver::NotifyKind;
 use tidemill_core::repository::{
     canonical_name,
     credential::CredentialKind,
-    registration::{ApprovalPolicy, CredentialView, NotifyKind, RepositoryView},
+    registration::{ApprovalPolicy, CredentialView, RepositoryView},
     webhook::Provider,
 };
 use tidemill_core::time::Timestamp;
@@ -96,7 +97,7 @@ pub(super) struct StoredCredential {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoredNotificationTarget {
     pub(super) kind: NotifyKind,
-    /// The whole target ([`Notify`](tidemill_core::repository::registration::Notify)), sealed.
+    /// The whole target ([`Notify`](tidemill_core::notification::receiver::Notify)), sealed.
     pub(super) sealed: String,
 }
 

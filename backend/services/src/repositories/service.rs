@@ -16,8 +16,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use tidemill_core::api::path;
+use tidemill_core::notification::receiver::Notify;
 use tidemill_core::repository::{
-    registration::{Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest},
+    registration::{RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest},
     {RepositoryAddress, canonical_name},
 };
 
@@ -371,15 +372,7 @@ fn check(request: &RepositoryRequest) -> Result<()> {
         return invalid(too_many_targets());
     }
     for target in notify {
-        if !is_http(&target.url) {
-            return invalid("the URL of a notification target must start with https:// or http://".into());
-        }
-        let secret = target.secret.as_deref().unwrap_or_default().len();
-        if target.kind == NotifyKind::Webhook && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret) {
-            return invalid(format!(
-                "a webhook that receives notifications needs a secret of {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"
-            ));
-        }
+        target.check().map_err(Error::Invalid)?;
     }
     Ok(())
 }

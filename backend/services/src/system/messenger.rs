@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::execution::notification::OutgoingRequest;
+use tidemill_core::notification::message::{Method, OutgoingRequest};
 use url::form_urlencoded;
 
 /// Maximum time from the start of a request to its reply.
@@ -57,16 +57,19 @@ impl HttpMessenger {
 
 #[async_trait]
 impl Messenger for HttpMessenger {
-    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
-        let mut request = self
-            .client()?
-            .post(post.url.as_str())
+    async fn send(&self, sent: &OutgoingRequest) -> Result<u16, String> {
+        let client = self.client()?;
+        let request = match sent.method {
+            Method::Post => client.post(sent.url.as_str()),
+            Method::Put => client.put(sent.url.as_str()),
+        };
+        let mut request = request
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, AGENT);
-        for (name, value) in &post.headers {
+        for (name, value) in &sent.headers {
             request = request.header(*name, value.as_str());
         }
-        let reply = request.body(post.body.clone()).send().await.map_err(failure)?;
+        let reply = request.body(sent.body.clone()).send().await.map_err(failure)?;
         Ok(reply.status().as_u16())
     }
 }

@@ -7,6 +7,7 @@ mod events;
 mod examples;
 mod kept;
 mod keys;
+mod notices;
 mod outbox;
 mod overview;
 mod schedules;

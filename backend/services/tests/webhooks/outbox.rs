@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::path;
-use tidemill_core::execution::notification::OutgoingRequest;
+use tidemill_core::notification::message::OutgoingRequest;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
 use tidemill_services::{Notifiers, Services};
@@ -20,7 +20,7 @@ const HOOK: &str = "https://notified.example.org/hook";
 const KEY: &str = "the signing key of notifications";
 
 #[derive(Default)]
-struct RecordingMessenger {
+pub struct RecordingMessenger {
     sent: Mutex<Vec<OutgoingRequest>>,
     /// Replies to the next requests, the last one first; then 201.
     replies: Mutex<Vec<Result<u16, String>>>,
@@ -28,7 +28,7 @@ struct RecordingMessenger {
 
 #[async_trait]
 impl Messenger for RecordingMessenger {
-    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
+    async fn send(&self, post: &OutgoingRequest) -> Result<u16, String> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(201));
         // A receiver that replies with an error may still have processed the request.
@@ -38,7 +38,7 @@ impl Messenger for RecordingMessenger {
 }
 
 impl RecordingMessenger {
-    fn states(&self) -> Vec<String> {
+    pub fn states(&self) -> Vec<String> {
         let sent = self.sent.lock().unwrap();
         let statuses = sent.iter().filter(|post| post.url.contains("/statuses/"));
         let description = |post: &OutgoingRequest| {
@@ -47,14 +47,19 @@ impl RecordingMessenger {
         statuses.map(|post| description(post).as_str().unwrap().to_owned()).collect()
     }
 
-    fn notifications(&self) -> Vec<OutgoingRequest> {
+    /// Forgets what was sent.
+    pub fn clear(&self) {
+        self.sent.lock().unwrap().clear();
+    }
+
+    pub fn notifications(&self) -> Vec<OutgoingRequest> {
         self.sent.lock().unwrap().iter().filter(|post| !post.url.contains("/statuses/")).cloned().collect()
     }
 }
 
 fn with_messenger(server: Server, messenger: &Arc<RecordingMessenger>) -> Server {
     let notifiers =
-        Notifiers { messenger: messenger.clone(), public_url: Some("https://ci.example.org/".into()) };
+        Notifiers { messenger: messenger.clone(), mail: None, public_url: Some("https://ci.example.org/".into()) };
     let services: Services = server.services.clone().with_notifiers(notifiers);
     server.with_services(services)
 }
@@ -67,7 +72,7 @@ async fn start(server: &Server, id: &str) {
 }
 
 /// Runs the outbox until everything that can be sent is sent.
-async fn run(server: &Server) {
+pub async fn run(server: &Server) {
     for _ in 0..4 {
         server.services.outbox.run().await.unwrap();
         server.clock.advance(2_000);

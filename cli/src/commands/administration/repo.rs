@@ -8,12 +8,14 @@ use crate::{
     output::{self, Printable},
     settings::{Settings, input},
 };
+use serde::Deserialize;
 use serde_json::json;
 use std::{io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
+use tidemill_core::notification::receiver::{Notify, NotifyKind};
 use tidemill_core::repository::registration::{
-    ApprovalPolicy, CredentialView, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply,
-    RepositoryList, RepositoryQuery, RepositoryReply, RepositoryRequest,
+    ApprovalPolicy, CredentialView, RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery,
+    RepositoryReply, RepositoryRequest,
 };
 
 /// `tidemill repo`.
@@ -152,15 +154,42 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
     Ok(())
 }
 
+/// Maximum size of a file of receivers, in bytes.
+const MAX_RECEIVER_FILE: u64 = 256 << 10;
+
+/// A file of receivers of notifications.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceiverFile {
+    receiver: Vec<Notify>,
+}
+
+/// Reads a file of receivers, and checks each.
+fn receivers(path: &Path) -> Outcome<Vec<Notify>> {
+    let text = input::read_file(path, MAX_RECEIVER_FILE)?;
+    let file: ReceiverFile = toml::from_str(&text)
+        // The message of the error quotes the line, which may have a secret.
+        .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))?;
+    for (index, receiver) in file.receiver.iter().enumerate() {
+        receiver
+            .check()
+            .map_err(|why| Failure::usage(format!("{}: receiver {}: {why}", path.display(), index + 1)))?;
+    }
+    Ok(file.receiver)
+}
+
 fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
     let secret = add.notify_secret_file.as_deref().map(read).transpose()?;
     let chats = add.notify_chat_file.iter().map(|path| read(path));
     let mut notify = Vec::new();
     for url in chats {
-        notify.push(Notify { kind: NotifyKind::Chat, url: url?, secret: None });
+        notify.push(Notify::new(NotifyKind::Chat, url?));
     }
     for url in &add.notify {
-        notify.push(Notify { kind: NotifyKind::Webhook, url: url.clone(), secret: secret.clone() });
+        notify.push(Notify { secret: secret.clone(), ..Notify::new(NotifyKind::Webhook, url) });
+    }
+    if let Some(path) = &add.notify_file {
+        notify.extend(receivers(path)?);
     }
     Ok(RepositoryRequest {
         url: add.url.clone(),

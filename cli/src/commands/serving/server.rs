@@ -2,7 +2,7 @@
 
 use super::isolation::isolate;
 use crate::{
-    args::{Server, SignInArgs},
+    args::{MailArgs, Server, SignInArgs},
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, force_exit_after},
@@ -24,6 +24,7 @@ use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
 use tidemill_server::allowed_connections;
 use tidemill_server::raise_open_file_limit;
+use tidemill_services::ports::MailSender;
 use tidemill_services::{HttpMessenger, ProviderOptions, ProviderSettings, SourcePolicy};
 use tidemill_worker::{ServerConnection, Worker, WorkerError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
@@ -64,6 +65,32 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     }
 }
 
+/// Returns the sender of e-mails, if there is a mail server.
+#[cfg(feature = "smtp")]
+fn mail_sender(args: &MailArgs) -> Outcome<Option<Arc<dyn MailSender>>> {
+    let (Some(url), Some(from)) = (&args.smtp_url, &args.mail_from) else { return Ok(None) };
+    let password = args.smtp_password_file.as_deref().map(read_password).transpose()?;
+    let settings = tidemill_mail::MailSettings { url: url.clone(), password, from: from.clone() };
+    let sender = tidemill_mail::SmtpSender::new(&settings).map_err(Failure::usage)?;
+    Ok(Some(Arc::new(sender)))
+}
+
+#[cfg(feature = "smtp")]
+fn read_password(path: &Path) -> Outcome<String> {
+    let text = input::read_file(path, input::MAX_VALUE_LEN)?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+#[cfg(not(feature = "smtp"))]
+fn mail_sender(args: &MailArgs) -> Outcome<Option<Arc<dyn MailSender>>> {
+    if args.smtp_url.is_some() {
+        return Err(Failure::usage(
+            "this build has no e-mails; build it with the default features: `cargo build --release -p tidemill-cli`",
+        ));
+    }
+    Ok(None)
+}
+
 /// A running server with its workers.
 struct RunningServer {
     serving: Option<JoinHandle<tidemill_services::Result<()>>>,
@@ -84,6 +111,7 @@ impl RunningServer {
             sources: SourcePolicy { addresses: addresses.clone(), snapshots: false },
             rate_limit: args.rate_limit,
             public_url: args.public_url.clone(),
+            mail: mail_sender(&args.mail)?,
             limits,
             min_free_space: args.min_free_space,
             new_database: args.new_database,

@@ -4,12 +4,11 @@ use super::service::PipelineExecutionService;
 use crate::{
     access::{caller::Caller, protections::approval_of_job},
     error::Result,
-    ports::{ApprovalGate, ExecutionRecord, Node},
+    ports::{ExecutionRecord, Node},
 };
 use futures_util::future::try_join_all;
 use tidemill_core::api::{AwaitedApproval, AwaitedJob, ListQuery, Overview};
-use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
-use tidemill_core::scheduler::condition_holds;
+use tidemill_core::execution::status::ExecutionStatus;
 
 /// Maximum number of executions of each status.
 const MAX_OF_STATUS: u32 = 50;
@@ -62,32 +61,17 @@ impl PipelineExecutionService {
         execution: &ExecutionRecord,
         caller: Option<&Caller>,
     ) -> Result<Option<AwaitedApproval>> {
-        let id = execution.spec.id;
-        let approvals = &execution.spec.approvals;
-        let ixs: Vec<u32> =
-            approvals.iter().flat_map(|approval| [Some(approval.gate), approval.job]).flatten().collect();
-        let nodes = self.context.stores.records.nodes(id, &ixs).await?;
-        let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
-        // A gate fails if the approval came too late.
-        let is_awaited = |approval: &ApprovalGate| {
-            node(approval.gate).is_none_or(|gate| gate.waits_for > 0 && gate.failed == 0)
-        };
-        let awaited: Vec<&ApprovalGate> = approvals.iter().filter(|approval| is_awaited(approval)).collect();
-        let mut jobs = Vec::new();
-        if !awaited.iter().any(|approval| approval.job.is_none()) {
-            let mut waiting = Vec::new();
-            for approval in awaited {
-                if let Some(job) = approval.job.and_then(node)
-                    && self.can_be_approved(job).await?
-                {
-                    waiting.push((job, node(approval.gate)));
-                }
-            }
-            if waiting.is_empty() {
-                return Ok(None);
-            }
-            jobs = self.awaited_jobs(execution, waiting, caller).await?;
+        let awaited = self.context.awaited_approvals(execution).await?;
+        if awaited.is_empty() {
+            return Ok(None);
         }
+        let waiting: Vec<_> =
+            awaited.iter().filter_map(|one| Some((one.job.as_ref()?, one.gate.as_ref()))).collect();
+        let jobs = if waiting.is_empty() {
+            Vec::new()
+        } else {
+            self.awaited_jobs(execution, waiting, caller).await?
+        };
         let caller_may_run = caller.is_some_and(|caller| caller.may_run_in(&execution.spec.repo));
         Ok(Some(AwaitedApproval { execution: execution.summary(), jobs, caller_may_run }))
     }
@@ -112,18 +96,5 @@ impl PipelineExecutionService {
             AwaitedJob { name: job.spec.name.clone(), approvals, caller_approval }
         });
         Ok(jobs.collect())
-    }
-
-    /// Whether a manual job has not ended, and its condition on outputs, if it has one, holds.
-    async fn can_be_approved(&self, job: &Node) -> Result<bool> {
-        if job.state.status().is_none_or(JobStatus::is_terminal) {
-            return Ok(false);
-        }
-        let planned = self.context.spec(job.key.execution, job.key.ix).await?.planned;
-        if planned.condition.is_none() {
-            return Ok(true);
-        }
-        let read = self.context.deciding_nodes(job.key.execution, &[&planned]).await?;
-        Ok(condition_holds(&planned, &read) == Some(true))
     }
 }

@@ -1,10 +1,11 @@
-//! Commit statuses, and notifications of failures and recoveries.
+//! Commit statuses of git providers.
 
+use super::message::OutgoingRequest;
 use crate::execution::status::ExecutionStatus;
-use crate::repository::{canonical_name, webhook::Provider, webhook::sign};
+use crate::repository::{canonical_name, webhook::Provider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The state of an execution as reported to a git provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,17 +64,6 @@ pub fn next_status(sent: Option<CommitState>, status: ExecutionStatus) -> Option
         Some(CommitState::Running) if next == CommitState::Pending => None,
         _ => Some(next),
     }
-}
-
-/// An HTTP request that delivers a commit status or a notification.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OutgoingRequest {
-    /// The target.
-    pub url: String,
-    /// Headers in addition to the content type; some contain secrets.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON body.
-    pub body: String,
 }
 
 /// A commit status.
@@ -141,89 +131,15 @@ impl CommitStatus<'_> {
         if let (Some(target), true) = (self.target_url, self.provider != Provider::Bitbucket) {
             body["target_url"] = json!(target);
         }
-        OutgoingRequest { url, headers: vec![authorization], body: body.to_string() }
-    }
-}
-
-/// The kind of a notification, given the previous execution of the same pipeline and branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NotificationEvent {
-    /// It failed.
-    Failure,
-    /// It succeeded, and the previous one had failed.
-    Recovery,
-}
-
-/// Returns the event to notify about, if any. A canceled execution is no event.
-#[must_use]
-pub fn notification_event(failed_before: bool, status: ExecutionStatus) -> Option<NotificationEvent> {
-    match status {
-        ExecutionStatus::Failed => Some(NotificationEvent::Failure),
-        ExecutionStatus::Success if failed_before => Some(NotificationEvent::Recovery),
-        _ => None,
-    }
-}
-
-/// The content of a notification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notification {
-    /// The event.
-    pub event: NotificationEvent,
-    /// The repository's name.
-    pub repository: String,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// The execution's run number.
-    pub run_number: u64,
-    /// Its id.
-    pub execution_id: String,
-    /// Its branch or tag.
-    pub branch: Option<String>,
-    /// Its commit.
-    pub commit: Option<String>,
-    /// A page that shows the execution.
-    pub url: Option<String>,
-}
-
-impl Notification {
-    /// Returns a webhook request signed with `secret`. The signature covers `delivery` and the time, so that a receiver
-    /// can recognize repeated deliveries.
-    #[must_use]
-    pub fn webhook_request(&self, to: &str, secret: &str, delivery: &str, now: &str) -> OutgoingRequest {
-        let mut body = serde_json::to_value(self).unwrap_or(Value::Null);
-        body["delivery"] = json!(delivery);
-        body["sent_at"] = json!(now);
-        let body = body.to_string();
-        let signature = format!("sha256={}", sign(secret.as_bytes(), body.as_bytes()));
-        let headers =
-            vec![("x-tidemill-signature-256", signature), ("x-tidemill-delivery", delivery.to_owned())];
-        OutgoingRequest { url: to.to_owned(), headers, body }
-    }
-
-    /// Returns a chat message.
-    #[must_use]
-    pub fn chat_request(&self, to: &str) -> OutgoingRequest {
-        let how = match self.event {
-            NotificationEvent::Failure => "failed",
-            NotificationEvent::Recovery => "succeeded again",
-        };
-        let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
-        let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
-        let text = format!("{} {} of {}{on} {how}{at}", self.pipeline, self.run_number, self.repository);
-        // Prevents names from being rendered as links or mentions.
-        let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        OutgoingRequest { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
+        OutgoingRequest::post(url, vec![authorization], &body)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        CommitState, CommitStatus, Notification, NotificationEvent, next_status, notification_event,
-    };
+    use super::{CommitState, CommitStatus, next_status};
     use crate::execution::status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success};
-    use crate::repository::webhook::{Provider, sign};
+    use crate::repository::webhook::Provider;
 
     const ALL: [ExecutionStatus; 5] = [Pending, Running, Success, Failed, Canceled];
 
@@ -297,34 +213,5 @@ mod tests {
             status(Provider::Bitbucket, "https://bitbucket.org/o/r", None, CommitState::Success);
         assert_eq!(url, "https://api.bitbucket.org/2.0/repositories/o/r/commit/c0ffee/statuses/build");
         assert_eq!((&body["state"], &body["key"]), (&"SUCCESSFUL".into(), &"tidemill/ci".into()));
-    }
-
-    #[test]
-    fn failure_and_recovery_are_notified() {
-        assert_eq!(notification_event(false, Failed), Some(NotificationEvent::Failure));
-        assert_eq!(notification_event(true, Failed), Some(NotificationEvent::Failure));
-        assert_eq!(notification_event(true, Success), Some(NotificationEvent::Recovery));
-        for (before, status) in [(false, Success), (true, Canceled), (false, Canceled), (true, Running)] {
-            assert_eq!(notification_event(before, status), None);
-        }
-    }
-
-    #[test]
-    fn notice_is_signed_webhook_or_plain_chat_text() {
-        let notice = Notification {
-            event: NotificationEvent::Failure,
-            repository: "x/y".into(),
-            pipeline: "<!channel>".into(),
-            run_number: 3,
-            execution_id: "e".into(),
-            branch: Some("main".into()),
-            commit: None,
-            url: None,
-        };
-        let post = notice.webhook_request("https://n", "secret", "d-1", "2026-01-01T00:00:00Z");
-        assert!(post.body.contains("\"event\":\"failure\"") && post.body.contains("2026-01-01T00:00:00Z"));
-        assert_eq!(post.headers[0].1, format!("sha256={}", sign(b"secret", post.body.as_bytes())));
-        let chat = notice.chat_request("https://c").body;
-        assert_eq!(chat, r#"{"text":"&lt;!channel&gt; 3 of x/y on main failed"}"#);
     }
 }
