@@ -38,3 +38,4 @@ pub mod summary {
 }
 pub mod text;
 pub mod time;
+pub mod trace;

@@ -130,6 +130,13 @@ impl PipelineExecutionService {
         }
     }
 
+    /// Returns the spans of an execution; none before its end.
+    pub async fn spans(&self, id: ExecutionId) -> Result<Vec<Span>> {
+        let trace = self.context.cached_execution(id).await?.spec.trace.clone();
+        let view = self.view(id, None, 0).await?.view;
+        Ok(view.map(|view| execution_spans(&view, trace.as_deref())).unwrap_or_default())
+    }
+
     /// Returns the pipeline file of an execution, as it was planned. Values of the repository's variables are only for those who may
     /// start executions, who read them in the list of variables as well.
     pub async fn pipeline_file(&self, id: ExecutionId, caller: &Caller) -> Result<PipelineFileView> {
