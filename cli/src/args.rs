@@ -28,7 +28,9 @@ pub use execution::{
 };
 pub use people::{Roles, RolesAction, Sessions, SessionsAction};
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
-pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
+pub use serving::{
+    BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, ObservabilityArgs, Server, WorkerArgs,
+};
 pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
     SelectorArgs, ServerArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,

@@ -89,8 +89,6 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(WORK_SECONDS.to_vec());
             registered(of, Histogram::with_opts(options))
         };
-        let build = gauges("tidemill_build_info", "Version of the server; always 1", &["version"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
             executions_started: counters(
                 "tidemill_executions_started_total",
