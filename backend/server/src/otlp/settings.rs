@@ -43,7 +43,7 @@ pub enum OtlpSettingsError {
     #[error("{0} is not a list such as name=value,name=value with percent-encoded values")]
     Pairs(&'static str),
     /// The interval is not a number of milliseconds.
-    #[error("OTEL_METRIC_EXPORT_INTERVAL is `{0}`; it is a number of milliseconds, at least {MIN_METRIC_INTERVAL_MS}")]
+    #[error("OTEL_METRIC_EXPORT_INTERVAL is `{0}`; it is a number of milliseconds, at least 100")]
     Interval(String),
 }
 
