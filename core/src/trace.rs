@@ -3,5 +3,7 @@
 mod context;
 mod spans;
 
-pub use context::{SpanId, TRACEPARENT_VARIABLE, TraceContext, attempt_context, execution_context, job_context};
+pub use context::{
+    SpanId, TRACEPARENT_VARIABLE, TraceContext, attempt_context, execution_context, job_context,
+};
 pub use spans::{AttributeValue, MAX_SPANS, Span, SpanOutcome, execution_spans};

@@ -119,7 +119,8 @@ fn execution_has_jobs_attempts_phases_and_commands() {
 
 #[test]
 fn spans_are_those_that_jobs_and_children_got() {
-    let view = view(&[job(3, &json!({ "attempt": 2, "attempts": [attempt(1, 2, 3, "worker_lost")] }))], &json!({}));
+    let view =
+        view(&[job(3, &json!({ "attempt": 2, "attempts": [attempt(1, 2, 3, "worker_lost")] }))], &json!({}));
     for (trace, root) in [(None, None), (Some(CALLER), Some(SpanId(ROOT))), (Some("invalid"), None)] {
         let spans = execution_spans(&view, trace);
         let id = |name: &str| spans.iter().find(|span| span.name == name).unwrap().id;
@@ -145,7 +146,8 @@ fn only_ended_executions_of_recorded_traces_have_spans() {
 
 #[test]
 fn failures_have_kind_message_and_result() {
-    let failed = |kind: &str| json!({ "status": "FAILED", "failure_reason": { "kind": kind, "message": "why" } });
+    let failed =
+        |kind: &str| json!({ "status": "FAILED", "failure_reason": { "kind": kind, "message": "why" } });
     let cases = [
         (failed("script_failed"), "failure", SpanOutcome::Error("why".into())),
         (failed("timed_out"), "timeout", SpanOutcome::Error("why".into())),
@@ -166,8 +168,10 @@ fn failures_have_kind_message_and_result() {
         assert_eq!(text(&spans[0], "cicd.pipeline.result"), Some("failure"));
         assert!(matches!(spans[0].outcome, SpanOutcome::Error(_)));
     }
-    let long = json!({ "status": "FAILED", "failure_reason": { "kind": "internal", "message": "ü".repeat(9_000) } });
-    let spans = execution_spans(&view(&[job(0, &long)], &json!({ "status": "CANCELED", "timed_out": true })), None);
+    let long =
+        json!({ "status": "FAILED", "failure_reason": { "kind": "internal", "message": "ü".repeat(9_000) } });
+    let spans =
+        execution_spans(&view(&[job(0, &long)], &json!({ "status": "CANCELED", "timed_out": true })), None);
     assert_eq!(spans[1].outcome, SpanOutcome::Error("ü".repeat(500)), "messages are bounded");
     assert_eq!(text(&spans[0], "cicd.pipeline.result"), Some("timeout"));
 }

@@ -21,7 +21,8 @@ use std::{
 };
 use tidemill_core::{
     api::{
-        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, StepView, Trigger, WorkerInfo,
+        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, StepView, Trigger,
+        WorkerInfo,
     },
     execution::{
         assignment::{Assignment, Source},
@@ -32,8 +33,8 @@ use tidemill_core::{
     trace::TraceContext,
 };
 use tidemill_server::{
-    AllMetrics, EmbeddedConfig, EmbeddedServer, MetricsSource, OtlpExporter, OtlpOptions, OtlpSettings, OtlpSources,
-    ProcessMetrics, log_layer, serve_metrics,
+    AllMetrics, EmbeddedConfig, EmbeddedServer, MetricsSource, OtlpExporter, OtlpOptions, OtlpSettings,
+    OtlpSources, ProcessMetrics, log_layer, serve_metrics,
 };
 use tidemill_services::Services;
 use tokio::{
@@ -227,7 +228,8 @@ async fn trace_of_an_execution_arrives_although_the_receiver_failed_at_first() {
     let started = Instant::now();
     let traces = server.work().await;
     assert!(started.elapsed() < Duration::from_secs(20), "no job waits for the export");
-    let spans = until("spans arrive", async || Some(received.spans()).filter(|spans| !spans.is_empty())).await;
+    let spans =
+        until("spans arrive", async || Some(received.spans()).filter(|spans| !spans.is_empty())).await;
 
     let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
     let root = named("observed");
@@ -301,7 +303,8 @@ async fn metrics_and_logs_arrive_with_their_resource() {
         let ended = metrics.iter().find(|metric| metric.name == "tidemill_executions_ended_total")?;
         let Some(Data::Sum(sum)) = &ended.data else { panic!("{ended:?}") };
         assert!(sum.is_monotonic && sum.aggregation_temporality == AggregationTemporality::Cumulative as i32);
-        let failed = sum.data_points.iter().find(|point| text(&point.attributes, "status") == Some("failed"))?;
+        let failed =
+            sum.data_points.iter().find(|point| text(&point.attributes, "status") == Some("failed"))?;
         assert!(failed.start_time_unix_nano > 0 && failed.start_time_unix_nano <= failed.time_unix_nano);
         let is_counted = failed.value.is_some_and(|value| format!("{value:?}").contains('1'));
         is_counted.then_some((resource.resource.unwrap(), metrics))

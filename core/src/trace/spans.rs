@@ -282,8 +282,7 @@ impl Spans {
             };
             let name = format!("command {}", step.index + 1);
             let content = Content { name, times: (began, ended), attributes, outcome };
-            let (part, above) =
-                (Part::Command(ix, attempt, step.index), Part::Phase(ix, attempt, "script"));
+            let (part, above) = (Part::Command(ix, attempt, step.index), Part::Phase(ix, attempt, "script"));
             self.add(Level::Command, part, above, content);
         }
     }

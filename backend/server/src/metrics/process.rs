@@ -31,8 +31,7 @@ impl ProcessMetrics {
         let version = IntGaugeVec::new(version, &["version"]).expect("the names are valid");
         version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(version)).expect("the name is not used");
-        let start =
-            gauge("process_start_time_seconds", "When the process started, in seconds since 1970");
+        let start = gauge("process_start_time_seconds", "When the process started, in seconds since 1970");
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         start.set(now.as_secs_f64());
         Self {
@@ -53,7 +52,8 @@ impl Default for ProcessMetrics {
 impl MetricsSource for ProcessMetrics {
     async fn gather(&self) -> Vec<MetricFamily> {
         // Elsewhere than on Linux they stay at zero.
-        if let Some(kib) = std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_kib) {
+        if let Some(kib) = std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_kib)
+        {
             self.memory.set(kib * 1024.0);
         }
         if let Ok(files) = std::fs::read_dir("/proc/self/fd") {

@@ -3,8 +3,8 @@
 use super::{
     log_layer::{LogRecords, now_ns},
     messages::{
-        LogMessage, LogsRequest, MetricsRequest, Resource, ResourceLogs, ResourceMetrics, ResourceSpans, Scope,
-        ScopeLogs, ScopeMetrics, ScopeSpans, SpanMessage, TracesRequest, Value, attribute,
+        LogMessage, LogsRequest, MetricsRequest, Resource, ResourceLogs, ResourceMetrics, ResourceSpans,
+        Scope, ScopeLogs, ScopeMetrics, ScopeSpans, SpanMessage, TracesRequest, Value, attribute,
     },
     metric_points::{PointTimes, metric_message},
     settings::OtlpSettings,
@@ -221,7 +221,9 @@ impl OtlpExporter {
 
     fn resource(&self) -> Resource {
         let attributes = self.settings.resource.iter();
-        Resource { attributes: attributes.map(|(key, value)| attribute(key, Value::Text(value.clone()))).collect() }
+        Resource {
+            attributes: attributes.map(|(key, value)| attribute(key, Value::Text(value.clone()))).collect(),
+        }
     }
 
     fn count(&self, signal: &str, outcome: &str, number: u64) {

@@ -219,7 +219,8 @@ mod tests {
     fn event_has_its_fields_and_those_of_its_spans() {
         let (layer, mut records) = log_layer();
         with_default(tracing_subscriber::registry().with(layer), || {
-            let outer = tracing::error_span!("request", request = "r1", execution = field::Empty, attempt = 1);
+            let outer =
+                tracing::error_span!("request", request = "r1", execution = field::Empty, attempt = 1);
             let _outer = outer.enter();
             outer.record("execution", "e1");
             let _inner = tracing::error_span!("job", attempt = 2_u64).entered();

@@ -45,7 +45,12 @@ pub fn metric_message(family: &MetricFamily, times: PointTimes) -> Option<Metric
     } else {
         "1"
     };
-    Some(MetricMessage { name, description: family.help().to_owned(), unit: unit.to_owned(), data: Some(data) })
+    Some(MetricMessage {
+        name,
+        description: family.help().to_owned(),
+        unit: unit.to_owned(),
+        data: Some(data),
+    })
 }
 
 fn labels(metric: &Metric) -> Vec<KeyValue> {

@@ -37,7 +37,9 @@ pub struct OtlpSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OtlpSettingsError {
     /// The endpoint is not an address of HTTP.
-    #[error("the OTLP endpoint `{0}` is not an address such as http://127.0.0.1:4318; credentials belong in OTEL_EXPORTER_OTLP_HEADERS")]
+    #[error(
+        "the OTLP endpoint `{0}` is not an address such as http://127.0.0.1:4318; credentials belong in OTEL_EXPORTER_OTLP_HEADERS"
+    )]
     Endpoint(String),
     /// A list of pairs has another form. The text is not shown, because it may have secrets.
     #[error("{0} is not a list such as name=value,name=value with percent-encoded values")]
@@ -149,7 +151,9 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_rejected_without_their_secrets() {
-        for endpoint in ["", "127.0.0.1:4318", "ftp://a", "http://user:s3cret@a:4318", "http://a/?key=1", "http://"] {
+        for endpoint in
+            ["", "127.0.0.1:4318", "ftp://a", "http://user:s3cret@a:4318", "http://a/?key=1", "http://"]
+        {
             let error = OtlpSettings::new(&options(endpoint)).unwrap_err();
             assert!(matches!(error, OtlpSettingsError::Endpoint(_)), "{endpoint}: {error}");
             assert!(!error.to_string().contains("s3cret"), "{error}");
@@ -161,7 +165,8 @@ mod tests {
         }
         for interval in ["x", "5", "-1"] {
             let metric_interval_ms = Some(interval.to_owned());
-            let error = OtlpSettings::new(&OtlpOptions { metric_interval_ms, ..options("http://a") }).unwrap_err();
+            let error =
+                OtlpSettings::new(&OtlpOptions { metric_interval_ms, ..options("http://a") }).unwrap_err();
             assert_eq!(error, OtlpSettingsError::Interval(interval.to_owned()));
         }
     }

@@ -71,8 +71,8 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
     let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
     let mut handle = worker.start_with_source(source, deployment.api.clone(), false);
     observability.metrics().add(Arc::new(handle.metrics()));
-    observability.print_address();
     crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
+    observability.print_address();
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
     // Set when jobs start being returned to the queue.

@@ -53,8 +53,11 @@ pub async fn execute(
         caller.check_repository(url)?;
     }
     let repo = request.repo.clone();
-    let reply =
-        api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(|trace| trace.to_string())).await?;
+    let reply = api
+        .services
+        .pipelines
+        .execute(request, key(&caller, &headers)?, trace.map(|trace| trace.to_string()))
+        .await?;
     if !reply.attached {
         let audit = &api.services.audit;
         audit.record(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
