@@ -65,7 +65,7 @@ class Receiver(http.server.ThreadingHTTPServer):
 
 
 class ReceiverHandler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):  # noqa: N802 - the name is that of http.server
+    def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         signal_name = self.path.removeprefix("/v1/")
         try:
