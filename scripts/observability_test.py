@@ -182,9 +182,7 @@ class Test:
         assert done.returncode == 1, f"one job fails: {done.returncode}\n{done.stdout}\n{done.stderr}"
         print("the pipeline ran:", done.stdout.splitlines()[0][:120] if done.stdout else "", file=sys.stderr)
         log = [self.args.tidemill, "logs", "good"]
-        self.job_log = subprocess.run(
-            log, cwd=app, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        self.job_log = subprocess.run(log, cwd=app, env=environment, capture_output=True, text=True, check=True).stdout
         return until("the trace arrives", lambda: {span.name: span for span in self.receiver.spans()})
 
     def check_trace(self, spans):
@@ -218,9 +216,7 @@ class Test:
             missing = names_in(CONFIG / file) - known
             assert not missing, f"{file} names metrics that Prometheus does not have: {sorted(missing)}"
         dashboard = json.loads((CONFIG / "dashboard.json").read_text())
-        expressions = [
-            target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])
-        ]
+        expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
         assert len(expressions) > 20
         for expression in expressions:
             self.query(expression.replace("$instance", ".*"))
