@@ -25,7 +25,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId, WorkerId},
     summary::view::SummaryList,
     text::choices::listed,
-    trace::TraceContext,
+    trace::context::TraceContext,
 };
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;

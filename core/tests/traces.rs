@@ -7,8 +7,8 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     time::Timestamp,
     trace::{
-        AttributeValue, MAX_SPANS, Span, SpanId, SpanOutcome, TraceContext, attempt_context,
-        execution_context, execution_spans, job_context,
+        context::{SpanId, TraceContext, attempt_context, execution_context, job_context},
+        spans::{AttributeValue, MAX_SPANS, Span, SpanOutcome, execution_spans},
     },
 };
 use uuid::Uuid;

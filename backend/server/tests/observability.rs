@@ -30,7 +30,7 @@ use tidemill_core::{
     },
     ids::{ExecutionId, WorkerId},
     time::Timestamp,
-    trace::TraceContext,
+    trace::context::TraceContext,
 };
 use tidemill_server::{
     AllMetrics, EmbeddedConfig, EmbeddedServer, MetricsSource, OtlpExporter, OtlpOptions, OtlpSettings,

@@ -3,7 +3,7 @@
 use super::messages::{KIND_INTERNAL, STATUS_ERROR, STATUS_OK, SpanMessage, Status, Value, attribute};
 use tidemill_core::{
     time::Timestamp,
-    trace::{AttributeValue, Span, SpanOutcome},
+    trace::spans::{AttributeValue, Span, SpanOutcome},
 };
 
 /// Converts a span.

@@ -27,7 +27,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     pipeline::{Input, UpstreamTrigger, descendants_of_child},
     plan::trigger::check_triggers,
-    trace::job_context,
+    trace::context::job_context,
 };
 
 /// The name of GitLab's pipeline file, whose inputs the worker uses.

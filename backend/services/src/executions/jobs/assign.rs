@@ -19,7 +19,7 @@ use tidemill_core::{
         job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
     },
     plan::PlannedJob,
-    trace::{TRACEPARENT_VARIABLE, attempt_context},
+    trace::context::{TRACEPARENT_VARIABLE, attempt_context},
 };
 
 /// Variable of a job with a token: the address of the server, if it has a public one. The command line reads it, too.

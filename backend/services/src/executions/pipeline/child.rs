@@ -26,7 +26,7 @@ use tidemill_core::{
     },
     pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH, MAX_DESCENDANTS, descendants_of_child},
     plan::Plan,
-    trace::job_context,
+    trace::context::job_context,
 };
 
 /// Maximum number of lines about the errors of a file.

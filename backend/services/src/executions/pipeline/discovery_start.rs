@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use tidemill_core::api::ExecuteReply;
 use tidemill_core::execution::{assignment::Source, discovery::Discovery, facts::Facts};
-use tidemill_core::trace::job_context;
+use tidemill_core::trace::context::job_context;
 
 /// Parameters of a discovery.
 #[derive(Debug, Clone, Default)]

@@ -19,7 +19,7 @@ use tidemill_core::{
     access::Scope,
     api::{ExcludedJobList, ExecutionView, PipelineFileView},
     ids::ExecutionId,
-    trace::{Span, execution_spans},
+    trace::spans::{Span, execution_spans},
 };
 
 /// A view of an execution with its revision.

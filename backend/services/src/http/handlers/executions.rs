@@ -28,7 +28,7 @@ use tidemill_core::{
     },
     execution::assignment::Source,
     ids::ExecutionId,
-    trace::TraceContext,
+    trace::context::TraceContext,
 };
 
 /// Returns the idempotency key of a request.

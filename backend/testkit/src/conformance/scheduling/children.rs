@@ -17,7 +17,7 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::MAX_CHILD_DEPTH;
 use tidemill_core::records::NodeKey;
 use tidemill_core::scheduler::{ParentGate, open_parent_gate};
-use tidemill_core::trace::{TRACEPARENT_VARIABLE, TraceContext, job_context};
+use tidemill_core::trace::context::{TRACEPARENT_VARIABLE, TraceContext, job_context};
 use tidemill_services::{Error, InternalStart, Services};
 
 const CHILD: &str = "name: child\njobs:\n  work: { image: i, script: x, stage: test }\n";
