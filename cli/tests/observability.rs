@@ -127,6 +127,10 @@ fn server_and_worker_show_metrics_logs_and_traces_that_the_dashboard_names() {
     assert_ne!(mine.split('-').nth(2), CALLER.split('-').nth(2), "{mine}");
     assert_eq!(status_of(&view, "own"), "SUCCESS", "a variable of the job's own stays: {view:#}");
 
+    // The worker counts a job once it knows that its end was acknowledged.
+    let acknowledged = "tidemill_worker_jobs_total{outcome=\"acknowledged\"} 3";
+    wait_until(|| worker.metrics().contains(acknowledged)).expect(acknowledged);
+
     // All that the dashboard and the alert rules name is there.
     let metrics = server.metrics() + &worker.metrics();
     let known: BTreeSet<String> = names(&metrics);
@@ -146,7 +150,6 @@ fn server_and_worker_show_metrics_logs_and_traces_that_the_dashboard_names() {
         "tidemill_executions_ended_total{status=\"failed\"} 1",
         "tidemill_jobs_ended_total{status=\"failed\"} 1",
         "tidemill_attempts_failed_total{kind=\"script_failed\"} 1",
-        "tidemill_worker_jobs_total{outcome=\"acknowledged\"} 3",
         "tidemill_workers{state=\"online\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
