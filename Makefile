@@ -6,7 +6,7 @@ SEED_START = 1
 BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
 # Emulator of the local deployment: ministack, localstack, or localstack-image.
 EMULATOR = $(TIDEMILL_EMULATOR)
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down test-localstack
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down test-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ rootless-build-test: ## build images with Buildah in jobs without privilege; see
 
 docker-sidecar-test: ## run a job with a Docker engine of its own; see docs/worker-toml.md
 	@scripts/setup scripts/docker-sidecar-test
+
+observability-test: ## test metrics, alerts and traces with Debian's Prometheus and an OTLP receiver; see docs/observability.md
+	@scripts/setup scripts/observability-test
 
 docs:  ## write docs/cli.md and docs/environment.md from the definition of the commands
 	@UPDATE_DOCS=1 cargo test --quiet -p tidemill-cli --bin tidemill is_current

@@ -28,7 +28,10 @@ pub use execution::{
 };
 pub use people::{Roles, RolesAction, Sessions, SessionsAction};
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
-pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, MailArgs, Notices, Server, WorkerArgs};
+pub use serving::{
+    BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, MailArgs, Notices, ObservabilityArgs, Server,
+    WorkerArgs,
+};
 pub use shared::{
     ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
     SelectorArgs, ServerArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,

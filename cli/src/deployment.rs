@@ -1,6 +1,7 @@
 //! The deployment that a command calls: a remote one, or a server in this process.
 
 use crate::{
+    env_vars,
     execution::{choices, clean_up},
     failure::{Failure, Outcome},
     output::{Printable, printable},
@@ -24,6 +25,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId, WorkerId},
     summary::view::SummaryList,
     text::choices::listed,
+    trace::context::TraceContext,
 };
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;
@@ -236,7 +238,8 @@ impl Deployment {
         request: &Q,
         is_new: bool,
     ) -> Outcome<T> {
-        let mut headers = vec![(TRACEPARENT, traceparent())];
+        let trace = traceparent().map(|trace| (TRACEPARENT, trace));
+        let mut headers: Vec<_> = trace.into_iter().collect();
         if is_new && !self.is_embedded() {
             headers.push((IDEMPOTENCY_KEY, Uuid::new_v4().to_string()));
         }
@@ -347,10 +350,10 @@ pub fn query_encoded(text: &str) -> impl Display + '_ {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
-/// Returns the header value that starts a trace (W3C Trace Context): trace id, span id, and the `sampled` flag.
-fn traceparent() -> String {
-    let (trace, span) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
-    format!("00-{trace}-{}-01", &span[..16])
+/// Returns the trace that this process is part of, as the value of the header `traceparent` (W3C Trace Context).
+fn traceparent() -> Option<String> {
+    let context = TraceContext::parse(&std::env::var(env_vars::TRACEPARENT).ok()?)?;
+    Some(context.to_string())
 }
 
 /// Returns the job of this name; without a name, the execution's only job.

@@ -31,8 +31,22 @@ variables! {
     /// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`. Default: `warn` for `server` and `worker`,
     /// otherwise `error`.
     LOG = "TIDEMILL_LOG";
-    /// Format of the worker's own log: `text` or `json`.
+    /// Format of the log of `server` and `worker`: `text` or `json`.
     LOG_FORMAT = "TIDEMILL_LOG_FORMAT";
+    /// Address at which `server` and `worker` serve metrics for Prometheus.
+    METRICS_LISTEN = "TIDEMILL_METRICS_LISTEN";
+    /// Address of an OTLP receiver (HTTP, protobuf) for traces, metrics and logs of `server` and `worker`.
+    OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    /// Headers of the requests to the OTLP receiver: `name=value,name=value`, with percent-encoded values.
+    OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS";
+    /// Attributes of this process for the OTLP receiver, in the same form.
+    OTLP_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES";
+    /// Name of the service for the OTLP receiver. Default: `tidemill-server` or `tidemill-worker`.
+    OTLP_SERVICE = "OTEL_SERVICE_NAME";
+    /// Milliseconds between two exports of metrics to the OTLP receiver. Default: 60000.
+    OTLP_METRIC_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL";
+    /// Trace context of the caller, which executions that a command starts join (W3C Trace Context).
+    TRACEPARENT = "TRACEPARENT";
     /// Lease duration in milliseconds.
     LEASE_TTL_MS = "TIDEMILL_LEASE_TTL_MS";
 

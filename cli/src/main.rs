@@ -29,14 +29,9 @@ use commands::{
     serving::{server, worker},
 };
 use failure::{Exit, Failure, Outcome};
-use output::{LogStyle, ServerLog};
+use output::{LogStyle, Logging};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
 
 fn main() -> ExitCode {
     completion::answer_shell();
@@ -45,11 +40,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return exit_code(print_usage(&error, is_json), false),
     };
-    init_logging(&cli);
+    let logging = init_logging(&cli);
     let outcome = match &cli.command {
         // Their work does not depend on who reads their output.
-        Command::Server(_) | Command::Worker(_) => dispatch(&cli),
-        _ => dispatch(&cli).and_then(|()| Ok(output::failed_line()?)),
+        Command::Server(_) | Command::Worker(_) => dispatch(&cli, logging),
+        _ => dispatch(&cli, logging).and_then(|()| Ok(output::failed_line()?)),
     };
     exit_code(outcome, is_json)
 }
@@ -95,7 +90,7 @@ fn print_usage(error: &clap::Error, is_json: bool) -> Outcome {
     Err(Failure::silent(Exit::Usage))
 }
 
-fn dispatch(cli: &Cli) -> Outcome {
+fn dispatch(cli: &Cli, logging: Logging) -> Outcome {
     match &cli.command {
         Command::Check(args) => check::check(args, server_settings(cli, &args.remote)?.as_ref()),
         Command::Plan(args) => plan::plan(args, server_settings(cli, &args.remote)?.as_ref()),
@@ -115,7 +110,7 @@ fn dispatch(cli: &Cli) -> Outcome {
             write_page(&text)
         }
         Command::Man(args) => write_page(&manual::page(args)?),
-        _ => in_runtime(cli),
+        _ => in_runtime(cli, logging),
     }
 }
 
@@ -129,7 +124,7 @@ fn write_page(text: &[u8]) -> Outcome {
     Ok(std::io::stdout().write_all(text).map_err(|error| output::output_error(&error))?)
 }
 
-fn in_runtime(cli: &Cli) -> Outcome {
+fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -162,8 +157,8 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Insights(args) => insights::insights(settings, args).await,
             Command::Badge(args) => badge::badge(settings, args).await,
             Command::Workers(args) => commands::administration::workers::workers(settings, args).await,
-            Command::Server(args) => server::server(settings, args).await,
-            Command::Worker(args) => worker::worker(settings, args).await,
+            Command::Server(args) => server::server(settings, args, logging).await,
+            Command::Worker(args) => worker::worker(settings, args, logging).await,
             Command::Login(args) => login::login(settings, args).await,
             Command::Logout(args) => login::logout(settings, args).await,
             Command::Roles(args) => roles::roles(settings, args).await,
@@ -190,25 +185,23 @@ fn in_runtime(cli: &Cli) -> Outcome {
     outcome.map_err(|failure| settings.explain(failure))
 }
 
-/// Initializes logging to standard error: errors only, of a server or a worker warnings too, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
-fn init_logging(cli: &Cli) {
-    let text = std::env::var(env_vars::LOG).ok().filter(|text| !text.is_empty());
-    let serves = matches!(cli.command, Command::Server(_) | Command::Worker(_));
-    let text = text.unwrap_or_else(|| if serves { "warn" } else { "error" }.to_owned());
-    // `Targets` filters before this limit does.
-    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
-    let filter = text.parse::<Targets>().unwrap_or_else(|error| {
-        anstream::eprintln!(
-            "tidemill: {}: {error}; use levels such as `info` or `tidemill_worker=debug`; logging errors only",
-            env_vars::LOG
-        );
-        Targets::new().with_default(LevelFilter::ERROR)
-    });
-    match &cli.command {
-        Command::Worker(args) if args.log_format == LogFormat::Json => {
-            let log = log.with_writer(|| ServerLog(LogStyle::Json));
-            log.json().flatten_event(true).with_span_list(false).finish().with(filter).init();
-        }
-        _ => log.with_writer(|| ServerLog(LogStyle::Text)).finish().with(filter).init(),
-    }
+/// Initializes logging to standard error: errors only, of a server or a worker warnings too, unless `TIDEMILL_LOG` or an option sets a
+/// filter (`info`, `tidemill_worker=debug`).
+fn init_logging(cli: &Cli) -> Logging {
+    let serving = match &cli.command {
+        Command::Server(args) => Some(&args.observability),
+        Command::Worker(args) => Some(&args.observability),
+        _ => None,
+    };
+    let variable = std::env::var(env_vars::LOG).ok().filter(|text| !text.is_empty());
+    let (filter, default) = match serving {
+        Some(args) => (args.log_level.clone(), "warn"),
+        None => (variable, "error"),
+    };
+    let style = match serving.map(|args| args.log_format) {
+        Some(LogFormat::Json) => LogStyle::Json,
+        Some(LogFormat::Text) | None => LogStyle::Text,
+    };
+    let exports = serving.is_some_and(|args| args.otlp_endpoint.is_some());
+    Logging::start(filter.as_deref().unwrap_or(default), style, exports)
 }

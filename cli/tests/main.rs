@@ -21,6 +21,7 @@ mod live_view;
 mod login;
 mod lost_replies;
 mod messages;
+mod observability;
 mod odd_input;
 mod reference;
 #[path = "../../core/tests/reference/mod.rs"]

@@ -39,3 +39,9 @@ pub mod summary {
 }
 pub mod text;
 pub mod time;
+pub mod trace {
+    //! Traces: the ids that an execution and its parts have in a trace, and the spans of an ended execution.
+
+    pub mod context;
+    pub mod spans;
+}

@@ -20,4 +20,5 @@ mod report;
 mod repository_addresses;
 mod rules;
 mod security_page;
+mod traces;
 mod typed_inputs;

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod handle;
+mod metrics;
 mod presence;
 mod setup;
 mod slot;

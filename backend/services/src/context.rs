@@ -6,6 +6,7 @@ pub(crate) mod fleet;
 pub(crate) mod followed;
 pub(crate) mod job_spec;
 pub(crate) mod lru_cache;
+pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod service_context;
 pub(crate) mod settings;

@@ -47,8 +47,11 @@ use crate::{
     },
 };
 use std::sync::Arc;
-use tidemill_core::scheduler::FleetLimits;
+use tidemill_core::{ids::ExecutionId, scheduler::FleetLimits};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+mod observation;
 
 /// All services of one deployment; cheap to clone.
 #[derive(Debug, Clone)]
@@ -251,6 +254,12 @@ impl Services {
     /// effect.
     pub fn scale_on(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
         self.pipelines.context().scale(group, limits);
+    }
+
+    /// Sends the id of each execution that ends here to the export of traces; only the first call has an effect. An id that does not fit
+    /// into the channel is dropped.
+    pub fn send_ended_to(&self, sender: mpsc::Sender<ExecutionId>) {
+        let _ = self.pipelines.context().ended.set(sender);
     }
 
     /// Runs CPU-bound work on `compute`, for all clones of these services. Without it, the calling task runs the work.

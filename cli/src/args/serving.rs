@@ -91,6 +91,8 @@ pub struct Server {
     #[arg(long)]
     pub new_database: bool,
     #[command(flatten)]
+    pub observability: ObservabilityArgs,
+    #[command(flatten)]
     pub data: DataDirArgs,
     #[command(flatten)]
     pub sign_in: SignInArgs,
@@ -137,14 +139,32 @@ pub struct WorkerArgs {
     pub memory: Option<u64>,
     #[command(flatten)]
     pub allowed: AllowedHostArgs,
-    /// Format of the worker's own log; TIDEMILL_LOG sets its level
-    #[arg(long, env = env_vars::LOG_FORMAT, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub observability: ObservabilityArgs,
     /// URL of the instance metadata service
     #[arg(long, env = env_vars::IMDS, hide = true, default_value = tidemill_worker::notices::METADATA)]
     pub metadata: String,
     #[command(flatten)]
     pub connection: ConnectionArgs,
+}
+
+/// What a server or a worker shows of itself.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Observability")]
+pub struct ObservabilityArgs {
+    /// Serve metrics for Prometheus at this address and port, as GET /metrics without a token; port 0 picks a free one
+    #[arg(long, env = env_vars::METRICS_LISTEN, hide_env_values = true, value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Export traces, metrics and logs to this OTLP receiver (HTTP, protobuf), such as http://127.0.0.1:4318
+    #[arg(long, env = env_vars::OTLP_ENDPOINT, hide_env_values = true, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Format of this process's own log
+    #[arg(long, env = env_vars::LOG_FORMAT, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Filter of this process's own log, such as info or warn,tidemill_worker=debug; SIGUSR1 raises the level while it runs, SIGUSR2
+    /// resets it [default: warn]
+    #[arg(long, env = env_vars::LOG, hide_env_values = true, value_name = "FILTER")]
+    pub log_level: Option<String>,
 }
 
 /// How jobs are isolated from each other and from the machine.

@@ -9,13 +9,14 @@ use std::{
 };
 
 /// Environment variables that would redirect a command to another deployment or data directory.
-const CLEARED_VARIABLES: [&str; 6] = [
+const CLEARED_VARIABLES: [&str; 7] = [
     "TIDEMILL_SERVER",
     "TIDEMILL_TOKEN",
     "TIDEMILL_PROFILE",
     "TIDEMILL_QUEUE_URL",
     "TIDEMILL_DATA_DIR",
     "TIDEMILL_INSECURE_HTTP",
+    "TRACEPARENT",
 ];
 
 /// Where jobs run.

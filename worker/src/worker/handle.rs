@@ -2,6 +2,7 @@
 
 use super::{
     cleanup::clean_up_periodically,
+    metrics::{WorkerMetrics, WorkerReadings},
     presence::{Presence, RunningJobs},
     setup::{ServerConnection, Worker},
     slot::{Slots, StopSignal},
@@ -13,6 +14,7 @@ use crate::{
     queue::job_source::{JobSource, LongPoll},
     store::{FileLock, WorkerDirs},
 };
+use prometheus::Registry;
 use std::{
     sync::{
         Arc,
@@ -37,6 +39,7 @@ const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct WorkerHandle {
     id: WorkerId,
     stop: StopSignal,
+    registry: Registry,
     skip_cleanup: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
 }
@@ -70,10 +73,18 @@ impl Worker {
             running: running.clone(),
             drain: stop.drain.clone(),
         });
-        let slots = Slots::new(&self, source, api, is_only_worker, stop.clone(), running);
+        let metrics = WorkerMetrics::new(WorkerReadings {
+            running: running.clone(),
+            slots: self.config.slots.max(1),
+            drain: stop.drain.clone(),
+            engine: self.engine.clone(),
+            directory: self.config.data_dir.clone(),
+        });
+        let registry = metrics.registry();
+        let slots = Slots::new(&self, source, api, is_only_worker, stop.clone(), (running, metrics));
         let Self { id, engine, pool, store, lock, .. } = self;
         let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone(), presence };
-        WorkerHandle { id, stop, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
+        WorkerHandle { id, stop, registry, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
     }
 
     /// Returns the report of a worker that runs nothing.
@@ -106,6 +117,12 @@ impl WorkerHandle {
     #[must_use]
     pub const fn id(&self) -> WorkerId {
         self.id
+    }
+
+    /// Returns the worker's metrics for Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> Registry {
+        self.registry.clone()
     }
 
     /// Stops taking jobs. Jobs that still run after `grace` are given back. If called again, the shorter grace applies.

@@ -44,6 +44,11 @@ impl RunningJobs {
         RunningJob { jobs: self.clone(), id }
     }
 
+    /// Returns the number of jobs.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn list(&self) -> Vec<WorkerJob> {
         let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.values().take(MAX_REPORTED_JOBS).cloned().collect()

@@ -1,12 +1,16 @@
 //! The slots of a worker, each of which runs one job after another.
 
-use super::{presence::RunningJobs, setup::Worker};
+use super::{
+    metrics::{JobOutcome, WorkerMetrics},
+    presence::RunningJobs,
+    setup::Worker,
+};
 use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
     client::{ApiClient, BackOff},
     engine::ContainerPool,
     error::WorkerError,
-    job::{AdmittedJob, Executor, JobExecutor},
+    job::{AdmittedJob, Executor, JobExecutor, reporter::ReportOutcome},
     queue::admission::{Admission, AdmissionDecision},
     queue::job_source::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt},
 };
@@ -77,6 +81,7 @@ pub struct Slots {
     /// How often each job had to wait for capacity.
     wait_counts: Arc<Mutex<HashMap<JobId, u32>>>,
     running: RunningJobs,
+    metrics: WorkerMetrics,
     /// Tasks that give jobs back in the background.
     give_backs: TaskTracker,
 }
@@ -89,7 +94,7 @@ impl Slots {
         api: ApiClient,
         is_only_worker: bool,
         stop: StopSignal,
-        running: RunningJobs,
+        (running, metrics): (RunningJobs, WorkerMetrics),
     ) -> Self {
         // The artifacts of a server on this machine are local already, so that a copy would only fill the disk.
         let is_remote = !api.is_on_this_machine();
@@ -116,6 +121,7 @@ impl Slots {
             stop,
             wait_counts: Arc::default(),
             running,
+            metrics,
             give_backs: TaskTracker::new(),
         }
     }
@@ -183,6 +189,7 @@ impl Slots {
                 Err(JobSourceError::Unusable(message)) => return Err(WorkerError::Queue(message)),
                 Err(JobSourceError::Transient(error)) => {
                     failures += 1;
+                    self.metrics.claim_failed();
                     tracing::warn!(%error, failures, "requesting a job failed");
                     self.pause(Duration::from_millis(100 << failures.min(6)).min(MAX_PAUSE)).await;
                 }
@@ -215,6 +222,7 @@ impl Slots {
     }
 
     async fn run_job(&self, offer: JobOffer) {
+        let claimed = Instant::now();
         let JobOffer { mut assignment, mut upcoming, receipt } = offer;
         if let Some(credential) = assignment.extras.credential.take().map(Arc::new) {
             // The next jobs of the execution have the same sources, for which the worker prepares containers.
@@ -255,6 +263,11 @@ impl Slots {
             never = self.source.hold(&receipt) => match never {},
         };
         tracing::info!(?outcome, "finished a job");
+        let ended = match outcome {
+            ReportOutcome::Acknowledged => JobOutcome::Acknowledged,
+            ReportOutcome::LeaseLost => JobOutcome::Lost,
+        };
+        self.metrics.job_ended(ended, claimed.elapsed());
         self.source.settle(receipt).await;
     }
 
@@ -297,6 +310,7 @@ impl Slots {
         reason: FailureReason,
         delay: Duration,
     ) {
+        self.metrics.job_given_back();
         tokio::select! {
             _ = self.executor.decline(assignment, reason, delay, &self.stop.now) => {}
             never = self.source.hold(&receipt) => match never {},

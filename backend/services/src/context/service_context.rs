@@ -2,7 +2,7 @@
 
 use super::{
     backoff::Backoff, fleet::Fleet, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
-    settings::Settings,
+    metrics::Metrics, settings::Settings,
 };
 use crate::{
     Stores,
@@ -22,7 +22,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     time::Timestamp,
 };
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Size of the cache of planned jobs in bytes: they are immutable, and every view and assignment needs them.
@@ -39,6 +39,10 @@ pub(crate) struct Context {
     pub shutdown: CancellationToken,
     /// Backoff of items that failed.
     pub backoff: Backoff,
+    /// What the services count and measure.
+    pub metrics: Metrics,
+    /// Where the ids of ended executions go whose traces are exported.
+    pub(crate) ended: OnceLock<mpsc::Sender<ExecutionId>>,
     /// Cache of planned jobs.
     pub(crate) planned: Arc<LruCache<JobSpecs>>,
     /// Pool for CPU-bound work; without it, the caller runs the work.
@@ -63,6 +67,8 @@ impl Context {
             settings,
             shutdown,
             backoff: Backoff::default(),
+            metrics: Metrics::new(),
+            ended: OnceLock::new(),
             planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
             compute: OnceLock::new(),
             public_url: OnceLock::new(),
@@ -125,6 +131,16 @@ impl Context {
         compute.run(Box::new(work)).await;
         let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(|| Error::storage(doing, "the computation panicked"))
+    }
+
+    /// Passes an execution whose end is recorded to the export of traces, if there is one. If that is busy, the trace is lost: the end
+    /// of an execution waits for no export.
+    pub fn notify_ended(&self, id: ExecutionId) {
+        if let Some(sender) = self.ended.get()
+            && sender.try_send(id).is_err()
+        {
+            self.metrics.trace_dropped();
+        }
     }
 
     pub fn now(&self) -> Timestamp {

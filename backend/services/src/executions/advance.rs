@@ -349,11 +349,15 @@ impl Context {
             let parent = self.parent_gate(&execution).await?;
             // Before the end is recorded: this step is repeated if the process dies in between.
             Box::pin(self.count_ended(&execution, &nodes, ended_status(&execution, &nodes))).await;
-            let mut writes = finish(&execution, &node, &nodes, next, self.now());
+            let (status, now) = (ended_status(&execution, &nodes), self.now());
+            let mut writes = finish(&execution, &node, &nodes, next, now);
             if let Some(gate) = parent.clone() {
-                writes.extend(open_parent_gate(gate, ended_status(&execution, &nodes), self.now()));
+                writes.extend(open_parent_gate(gate, status, now));
             }
             if let Commit::Done(_) = self.stores.records.commit(writes).await? {
+                tracing::info!(execution = %id, %status, "an execution ended");
+                self.metrics.execution_ended(&execution, &nodes, status, now);
+                self.notify_ended(id);
                 if let Some((next, gate)) = starts
                     && let Err(error) = Box::pin(self.advance(next, vec![gate])).await
                 {

@@ -27,6 +27,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     pipeline::{Input, UpstreamTrigger, descendants_of_child},
     plan::trigger::check_triggers,
+    trace::context::job_context,
 };
 
 /// The name of GitLab's pipeline file, whose inputs the worker uses.
@@ -93,7 +94,8 @@ impl DiscoveryService {
         let key = RecordedKey::of(&IdempotencyKey::Child { job: JobId::of(of.spec.id, job.key.ix) })?;
         let limits =
             StartLimits { hold: false, allowance: StorageBudget::Push, remaining_bytes: &mut { u64::MAX } };
-        let origin = StartOrigin { trace: of.spec.trace.clone(), parent: Some(parent) };
+        let trace = job_context(of.spec.id, of.spec.trace.as_deref(), job.key.ix).to_string();
+        let origin = StartOrigin { trace: Some(trace), parent: Some(parent) };
         let started = match run {
             Ok(run) => Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), origin)).await,
             Err(error) => Err(error),

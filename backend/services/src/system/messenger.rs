@@ -4,7 +4,7 @@ use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest, is
 use async_trait::async_trait;
 use reqwest::{
     Client,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
     redirect::Policy,
 };
 use rustls::{ClientConfig, RootCertStore};
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::notification::message::{Method, OutgoingRequest};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 /// Maximum time from the start of a request to its reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +52,42 @@ impl HttpMessenger {
             .build()
             .map_err(|error| with_causes(&error))?;
         Ok(self.client.get_or_init(|| client))
+    }
+}
+
+impl HttpMessenger {
+    /// Whether `address` is one of HTTP without credentials, query and fragment.
+    #[must_use]
+    pub fn is_plain_address(address: &str) -> bool {
+        let Ok(url) = Url::parse(address) else { return false };
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        matches!(url.scheme(), "http" | "https")
+            && url.host().is_some()
+            && !has_credentials
+            && url.query().is_none()
+            && url.fragment().is_none()
+    }
+
+    /// Whether these are name and value of a header.
+    #[must_use]
+    pub fn is_header(name: &str, value: &str) -> bool {
+        HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value).is_ok()
+    }
+
+    /// Posts a message of protobuf. Returns the HTTP status of the reply, or why there is none.
+    pub async fn post_protobuf(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Result<u16, String> {
+        let mut request = self.client()?.post(url);
+        for (name, value) in headers {
+            request = request.header(name.as_str(), value.as_str());
+        }
+        let request = request.header(CONTENT_TYPE, "application/x-protobuf").header(USER_AGENT, AGENT);
+        let reply = request.body(body).send().await.map_err(failure)?;
+        Ok(reply.status().as_u16())
     }
 }
 

@@ -21,10 +21,11 @@ pub use approvals::{
 pub use capacity::machines_follow_recorded_jobs;
 pub use children::{
     cancel_of_job_cancels_its_child, cancel_of_parent_cancels_children, child_gets_variables_of_its_job,
-    child_has_rights_of_its_parent, depth_of_children_is_bounded, descendants_of_an_execution_are_bounded,
-    job_starts_one_child_or_fails, parent_waits_for_child_and_takes_its_outcome,
-    retry_starts_unsuccessful_child_again, status_of_child_changes_revision_of_parent,
-    sweep_continues_parent_of_ended_child, worker_knows_of_file_that_a_job_made,
+    child_has_rights_of_its_parent, child_joins_trace_of_its_job, depth_of_children_is_bounded,
+    descendants_of_an_execution_are_bounded, job_starts_one_child_or_fails,
+    parent_waits_for_child_and_takes_its_outcome, retry_starts_unsuccessful_child_again,
+    status_of_child_changes_revision_of_parent, sweep_continues_parent_of_ended_child,
+    worker_knows_of_file_that_a_job_made,
 };
 pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,

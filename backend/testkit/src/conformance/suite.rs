@@ -122,6 +122,7 @@ macro_rules! conformance_suite {
                 status_of_child_changes_revision_of_parent
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
+                child_joins_trace_of_its_job
                 worker_knows_of_file_that_a_job_made
                 cancel_of_parent_cancels_children
                 cancel_of_job_cancels_its_child

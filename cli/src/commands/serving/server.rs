@@ -1,11 +1,15 @@
 //! `server`: serves the API and runs jobs until it is stopped.
 
-use super::isolation::isolate;
+use super::{
+    isolation::isolate,
+    observability::{Observability, Observed},
+};
 use crate::{
     args::{MailArgs, Server, SignInArgs},
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, force_exit_after},
+    output::Logging,
     settings::{Settings, data_dir, input},
     workers,
 };
@@ -38,11 +42,11 @@ const FORCED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const WORKERS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// `tidemill server`.
-pub async fn server(settings: &Settings, args: &Server) -> Outcome {
+pub async fn server(settings: &Settings, args: &Server, logging: Logging) -> Outcome {
     let mut interrupts = Interrupts::listen()?;
     force_exit_after(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
-        started = RunningServer::start(settings, args) => started,
+        started = RunningServer::start(settings, args, logging) => started,
         // No request was accepted yet.
         _ = interrupts.recv() => return Ok(()),
     };
@@ -99,10 +103,11 @@ struct RunningServer {
     stop_workers: CancellationToken,
     /// Set once the worker is connected to an engine.
     worker: Arc<OnceLock<WorkerId>>,
+    observability: Observability,
 }
 
 impl RunningServer {
-    async fn start(settings: &Settings, args: &Server) -> Outcome<Self> {
+    async fn start(settings: &Settings, args: &Server, logging: Logging) -> Outcome<Self> {
         let tls = tls(args)?;
         let limits = limits(args);
         let addresses =
@@ -153,6 +158,8 @@ impl RunningServer {
         embedded.services().set_issuer_url(&url);
         enable_sign_in(&args.sign_in, &embedded)?;
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
+        let parts = Observed { name: "tidemill-server", services: Some(embedded.services().clone()) };
+        let observability = Observability::start(&args.observability, parts, logging).await?;
         let serving = tokio::spawn(
             embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
         );
@@ -160,10 +167,12 @@ impl RunningServer {
             tracing::warn!(%error, "the server's address could not be recorded");
         }
         crate::output::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
+        observability.print_address();
         crate::output::outln!("the admin token is in {}", data_dir.join("token").display());
         let worker = Arc::new(OnceLock::new());
         let (stop, opened) = (stop_workers.clone(), worker.clone());
         let isolation = args.isolation.clone();
+        let metrics = observability.metrics();
         let working = tokio::spawn(async move {
             if slots == 0 {
                 stop.cancelled().await;
@@ -178,6 +187,7 @@ impl RunningServer {
             }
             let mut worker = worker.start(&client);
             let _ = opened.set(worker.id());
+            metrics.add(Arc::new(worker.metrics()));
             tokio::select! {
                 done = worker.wait() => {
                     // A drained worker has ended; the server goes on.
@@ -190,7 +200,7 @@ impl RunningServer {
             }
         });
         let (serving, working) = (Some(serving), Some(working));
-        Ok(Self { serving, shutdown, working, stop_workers, worker })
+        Ok(Self { serving, shutdown, working, stop_workers, worker, observability })
     }
 
     /// Waits until the server or its workers fail.
@@ -227,6 +237,7 @@ impl RunningServer {
         {
             tracing::warn!(%error, "the server failed during shutdown");
         }
+        self.observability.stop().await;
     }
 }
 

@@ -1,11 +1,15 @@
 //! `worker`: runs jobs for a server until it is stopped.
 
-use super::isolation::{block_metadata, isolate};
+use super::{
+    isolation::{block_metadata, isolate},
+    observability::{Observability, Observed},
+};
 use crate::{
     args::{BlockMetadata, Notices, WorkerArgs},
     deployment::Deployment,
     failure::{Exit, Failure, Outcome},
     interrupts::Interrupts,
+    output::Logging,
     settings::Settings,
     workers,
 };
@@ -26,12 +30,14 @@ const RETURN_TIME: Duration = Duration::from_secs(15);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// `tidemill worker`.
-pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
+pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) -> Outcome {
     if !settings.is_remote() {
         return Err(Failure::usage("a worker needs a server: use --server, TIDEMILL_SERVER or --profile"));
     }
     let deployment = Deployment::connect(settings).await?;
     let mut interrupts = Interrupts::listen()?;
+    let parts = Observed { name: "tidemill-worker", services: None };
+    let observability = Observability::start(&args.observability, parts, logging).await?;
     let slots = workers::slots(args.slots.jobs);
     let name = args.name.clone().unwrap_or_else(workers::machine_name);
     let mut config =
@@ -64,7 +70,9 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     }
     let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
     let mut handle = worker.start_with_source(source, deployment.api.clone(), false);
+    observability.metrics().add(Arc::new(handle.metrics()));
     crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
+    observability.print_address();
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
     // Set when jobs start being returned to the queue.
@@ -85,6 +93,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         tokio::select! {
             done = handle.wait() => {
                 log_usage();
+                observability.stop().await;
                 return Ok(done?);
             }
             () = expired => {

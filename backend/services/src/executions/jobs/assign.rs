@@ -19,6 +19,7 @@ use tidemill_core::{
         job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
     },
     plan::PlannedJob,
+    trace::context::{TRACEPARENT_VARIABLE, attempt_context},
 };
 
 /// Variable of a job with a token: the address of the server, if it has a public one. The command line reads it, too.
@@ -167,6 +168,8 @@ impl JobExecutionService {
         if let Some(server) = self.context.public_url().filter(is_reachable) {
             variables.entry(SERVER.to_owned()).or_insert_with(|| server.to_owned());
         }
+        let trace = attempt_context(id, of.trace.as_deref(), node.key.ix, attempt).to_string();
+        variables.entry(TRACEPARENT_VARIABLE.to_owned()).or_insert_with(|| trace.clone());
         let shares_image = planned.surroundings.build.is_some() && {
             let specs = self.context.specs(id).await?;
             assignment::shares_image(execution, &specs, node.key.ix)
@@ -198,7 +201,7 @@ impl JobExecutionService {
             timeout_s: spec.planned.timeout_s,
             artifacts: spec.planned.artifacts,
             needs_artifacts,
-            trace: execution.spec.trace.clone(),
+            trace: Some(trace),
             extras,
         };
         let mut upcoming = Vec::new();

@@ -228,6 +228,10 @@ impl JobExecutionService {
                 continue;
             }
             let item = job_of(&node)?;
+            let waiting_since = item.job.attempts.last().map(|last| last.ended_at).or(item.job.queued_at);
+            let waited =
+                waiting_since.max(item.job.not_before).map(|since| self.context.now().since_ms(since));
+            self.context.metrics.attempt_started(waited);
             if self.context.is_large(execution.spec.jobs) && self.is_canceled(key.execution).await? {
                 // The cancel was acknowledged before it reached this job, perhaps before this claim.
                 let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));

@@ -114,6 +114,12 @@ impl JobExecutionService {
                 {
                     tracing::warn!(job = %report.job_id, %error, "cannot record the end of a deployment; the sweep does");
                 }
+                self.context.metrics.log_received(log.as_ref().map_or(0, |(_, bytes)| bytes.len()));
+                if let Some(end) = &report.end {
+                    let (job, execution) = (report.job_id, key.execution);
+                    let failure = end.failure.as_ref().map(|failure| failure.kind);
+                    tracing::info!(%job, %execution, attempt = item.job.attempt, ?failure, "an attempt ended");
+                }
                 let now = self.context.now();
                 let lease_ttl_ms = item.job.renewed_until(ttl_ms, now).since_ms(now);
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });

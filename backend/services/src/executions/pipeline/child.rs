@@ -26,6 +26,7 @@ use tidemill_core::{
     },
     pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH, MAX_DESCENDANTS, descendants_of_child},
     plan::Plan,
+    trace::context::job_context,
 };
 
 /// Maximum number of lines about the errors of a file.
@@ -168,7 +169,8 @@ impl PipelineExecutionService {
         check_descendants(&run.plan, &link)?;
         let allowance = self.child_allowance(parent, child);
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
-        let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
+        let trace = job_context(link.execution, of.trace.as_deref(), link.job).to_string();
+        let origin = StartOrigin { trace: Some(trace), parent: Some(link) };
         Box::pin(self.start_planned(request, run, limits, Some(key), origin)).await
     }
 

@@ -125,6 +125,8 @@ impl PipelineExecutionService {
             let (create, state) = record_of(&mut spec, new, deferred);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
+                self.context.metrics.execution_started(spec.trigger);
+                tracing::info!(execution = %id, "created an execution");
                 if !spec.held {
                     self.context.cache_specs(id, plan);
                 }

@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use tidemill_core::api::ExecuteReply;
 use tidemill_core::execution::{assignment::Source, discovery::Discovery, facts::Facts};
+use tidemill_core::trace::context::job_context;
 
 /// Parameters of a discovery.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,13 @@ pub(crate) async fn start_discovery_for(
     let DiscoveryStart { facts, discovery, requested_by: by, started_by, parent } = start;
     let is_child = parent.is_some();
     let plan = plan(discovery.clone());
+    let trace = match &parent {
+        Some(ParentLink { execution, job, .. }) => {
+            let above = context.cached_execution(*execution).await?;
+            Some(job_context(*execution, above.spec.trace.as_deref(), *job).to_string())
+        }
+        None => None,
+    };
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
         pipeline_name: plan.pipeline_name.clone(),
@@ -90,7 +98,7 @@ pub(crate) async fn start_discovery_for(
         demands: Vec::new(),
         group: None,
         deadline: None,
-        trace: None,
+        trace,
         parent,
     };
     let (group, approved) = (None, Vec::new());

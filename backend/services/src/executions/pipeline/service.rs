@@ -19,6 +19,7 @@ use tidemill_core::{
     access::Scope,
     api::{ExcludedJobList, ExecutionView, PipelineFileView},
     ids::ExecutionId,
+    trace::spans::{Span, execution_spans},
 };
 
 /// A view of an execution with its revision.
@@ -128,6 +129,13 @@ impl PipelineExecutionService {
                 return Ok(VersionedView { revision, view: None });
             }
         }
+    }
+
+    /// Returns the spans of an execution; none before its end.
+    pub async fn spans(&self, id: ExecutionId) -> Result<Vec<Span>> {
+        let trace = self.context.cached_execution(id).await?.spec.trace.clone();
+        let view = self.view(id, None, 0).await?.view;
+        Ok(view.map(|view| execution_spans(&view, trace.as_deref())).unwrap_or_default())
     }
 
     /// Returns the pipeline file of an execution, as it was planned. Values of the repository's variables are only for those who may

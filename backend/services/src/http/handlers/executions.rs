@@ -28,6 +28,7 @@ use tidemill_core::{
     },
     execution::assignment::Source,
     ids::ExecutionId,
+    trace::context::TraceContext,
 };
 
 /// Returns the idempotency key of a request.
@@ -35,14 +36,6 @@ pub fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, Ap
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
-}
-
-/// Whether `text` is a valid `traceparent` (W3C Trace Context, 3.2). Invalid ones are ignored.
-fn is_trace(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    matches!(parts.as_slice(), [version, trace, parent, flags]
-        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
 }
 
 pub async fn execute(
@@ -53,15 +46,18 @@ pub async fn execute(
 ) -> Reply {
     request.requested_by = caller.requester(request.requested_by);
     request.started_by = caller.starter_id();
-    let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
+    let trace = headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
     caller.check_repository(&request.repo)?;
     // Otherwise the sources could be those of any repository that workers can reach.
     if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
         caller.check_repository(url)?;
     }
     let repo = request.repo.clone();
-    let reply =
-        api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(str::to_owned)).await?;
+    let reply = api
+        .services
+        .pipelines
+        .execute(request, key(&caller, &headers)?, trace.map(|trace| trace.to_string()))
+        .await?;
     if !reply.attached {
         let audit = &api.services.audit;
         audit.record(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;

@@ -17,6 +17,7 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::MAX_CHILD_DEPTH;
 use tidemill_core::records::NodeKey;
 use tidemill_core::scheduler::{ParentGate, open_parent_gate};
+use tidemill_core::trace::context::{TRACEPARENT_VARIABLE, TraceContext, job_context};
 use tidemill_services::{Error, InternalStart, Services};
 
 const CHILD: &str = "name: child\njobs:\n  work: { image: i, script: x, stage: test }\n";
@@ -117,6 +118,33 @@ pub async fn parent_waits_for_child_and_takes_its_outcome(subject: &StoresUnderT
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
     run(server, child, "work", 1).await;
     assert_eq!(view(server, child).await.execution.status, ExecutionStatus::Failed);
+}
+
+/// A child is in the trace of the job that started it, and its jobs have spans of that trace; with a trace of the caller, all are in
+/// that one.
+pub async fn child_joins_trace_of_its_job(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let repo = samples::repo();
+    let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for trace in [None, Some(caller)] {
+        let request = request(&repo, "", "wait: true");
+        let started = server.pipelines.execute(request, None, trace.map(str::to_owned)).await.unwrap();
+        let id = started.execution_id;
+        let child = start_child(server, id, CHILD).await;
+        let assignment = claim(server, job(server, child, "work").await.id).await.unwrap();
+        let of_job = TraceContext::parse(&assignment.variables[TRACEPARENT_VARIABLE]).unwrap();
+        let of_go = job_context(id, trace, 0);
+        assert_eq!(of_job.trace_id, of_go.trace_id);
+        assert_eq!(assignment.trace.as_deref(), Some(of_job.to_string().as_str()));
+        super::fixture::end(server, &assignment, 0).await;
+        let spans = server.pipelines.spans(child).await.unwrap();
+        assert_eq!((spans[0].name.as_str(), spans[0].parent), ("child", Some(of_go.parent)));
+        assert!(spans.iter().any(|span| span.id == of_job.parent && span.name == "attempt 1"));
+        run(server, id, "after", 0).await;
+        let of_parent = server.pipelines.spans(id).await.unwrap();
+        assert!(of_parent.iter().any(|span| Some(span.id) == spans[0].parent && span.name == "go"));
+        assert_eq!(of_parent[0].parent, trace.map(|_| TraceContext::parse(caller).unwrap().parent));
+    }
 }
 
 /// A job starts one child, however often and in whichever attempt it is reported; without a child the job fails, and its gate
