@@ -43,6 +43,12 @@ const MIGRATION_STEPS: &[M<'static>] = &[
          DROP INDEX queue_visible;
          CREATE INDEX queue_group_visible ON queue (message_group, visible_at);",
     ),
+    // What belongs to an execution is removed with it, and the newest of a branch is kept longer than others.
+    M::up(
+        "CREATE INDEX idempotency_keys_execution ON idempotency_keys (execution);
+         CREATE INDEX dead_letters_node ON dead_letters (node);
+         CREATE INDEX executions_repo_pipeline_branch ON executions (repo, pipeline, branch, id);",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
