@@ -120,7 +120,8 @@ impl<'a> FactReader<'a> {
         is_member: bool,
     ) -> Result<Option<NeededBy>> {
         let (spec, records) = (&execution.spec, &self.context.stores.records);
-        if let Some(parent) = spec.parent.as_ref().filter(|_| !is_member)
+        // A retry of a child belongs to nobody, and keeps the child until it goes.
+        if let Some(parent) = spec.parent.as_ref().filter(|_| !is_member && spec.retry_of.is_none())
             && records.execution_state(parent.execution).await?.is_some()
         {
             return Ok(Some(NeededBy::Parent(parent.execution)));
