@@ -1,6 +1,7 @@
 //! The embedded server: stores, API and sweep in one process.
 
 mod compute;
+pub mod doctor;
 mod server;
 mod serving;
 mod tls;
@@ -9,3 +10,5 @@ pub use compute::ComputeThreads;
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
 pub use tls::CertificateReloader;
+/// Backups of a data directory.
+pub use tidemill_sqlite::backup;

@@ -171,7 +171,7 @@ impl fmt::Debug for Database {
 }
 
 /// Returns the number of transactions in the file; `None` if the file is new.
-fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
+pub(super) fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
     let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
     if !conn.query_row(has_table, [], |row| row.get::<_, bool>(0))? {
         return Ok(None);
@@ -205,7 +205,7 @@ fn create(path: &Path) -> Result<()> {
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     // The borrow checker ensures that only one thread at a time uses a connection.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)
