@@ -12,7 +12,6 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
-    collections::HashSet,
     fs::{self, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
@@ -35,18 +34,14 @@ pub struct RestoreReport {
 pub async fn verify(repository: &BackupRepository, id: Option<&str>) -> Result<RestoreReport> {
     let entry = repository.find(id).await?;
     let manifest = repository.manifest(&entry).await?;
-    let mut seen = HashSet::new();
     for file in &manifest.files {
         let mut size = 0;
         for chunk in &file.chunks {
-            // Most files are one chunk; a chunk that several files share is read for its size only once more.
-            let bytes = repository.chunk(chunk).await?;
-            size += bytes.len() as u64;
-            seen.insert(chunk.as_str());
+            size += repository.chunk(chunk).await?.len() as u64;
         }
         check_size(file, size)?;
     }
-    Ok(RestoreReport { backup: entry, files: manifest.files.len() as u64, bytes: manifest.bytes() })
+    Ok(report(entry, &manifest))
 }
 
 /// Restores a backup (`None`: the newest one) into a directory that does not exist or is empty. The database comes last: a server does

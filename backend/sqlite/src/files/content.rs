@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 /// Objects below this size are not worth a second name.
 const MIN_SIZE: u64 = 16 << 10;
+/// Length of a hash in hex.
+const SHA256_LEN: usize = 64;
 const BLOCK_SIZE: usize = 64 << 10;
 /// A key cannot have this name.
 const DIRECTORY: &str = ".content";
@@ -46,8 +48,16 @@ pub fn tidy(root: &Path, shard: u8) -> io::Result<()> {
         entries => entries?,
     };
     for entry in entries {
-        let entry = entry?;
-        unregister(root, &entry.file_name().to_string_lossy())?;
+        let path = entry?.path();
+        // A name of another length was given before the last step.
+        let is_name = path.file_name().is_some_and(|name| name.len() == SHA256_LEN);
+        let has_object = fs::metadata(&path).is_ok_and(|metadata| metadata.nlink() > 1);
+        if !(is_name && has_object)
+            && let Err(error) = fs::remove_file(&path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
+        }
     }
     Ok(())
 }

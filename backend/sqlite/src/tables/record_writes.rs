@@ -296,7 +296,7 @@ fn touch_node(
 /// Removes an execution and what belongs to it.
 pub fn remove(conn: &Connection, id: ExecutionId) -> rusqlite::Result<TaskOutcome<()>> {
     let Some(seq) = find_seq(conn, id)? else { return Ok(TaskOutcome::Commit(())) };
-    let nodes = params![node_key(seq, 0), node_key(seq, u32::MAX)];
+    let nodes = [node_key(seq, 0), node_key(seq, u32::MAX)];
     // The ids of jobs are in no index by node, and follow from the index of the node.
     let jobs: Vec<i64> = conn
         .prepare_cached("SELECT node FROM nodes WHERE node BETWEEN ?1 AND ?2 AND status IS NOT NULL")?

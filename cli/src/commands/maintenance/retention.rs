@@ -22,10 +22,10 @@ use tidemill_core::{
 pub async fn retention(settings: &Settings, args: &Retention) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let (view, format) = match &args.action {
-        RetentionAction::Show { scope, format } => (read(&deployment, &repo(scope)?).await?, format),
+        RetentionAction::Show { scope, format } => (read(&deployment, repo(scope)?.as_deref()).await?, format),
         RetentionAction::Set { scope, pipeline, rule, cache_days, upload_days, format } => {
             let repo = repo(scope)?;
-            let mut settings = read(&deployment, &repo).await?.settings;
+            let mut settings = read(&deployment, repo.as_deref()).await?.settings;
             if rule_of(rule).is_empty() && cache_days.is_none() && upload_days.is_none() {
                 return Err(Failure::usage("nothing to set: name a rule, such as --keep-days 90"));
             }
@@ -42,7 +42,7 @@ pub async fn retention(settings: &Settings, args: &Retention) -> Outcome {
             let repo = repo(scope)?;
             let mut settings = RetentionSettings::default();
             if let Some(name) = pipeline {
-                settings = read(&deployment, &repo).await?.settings;
+                settings = read(&deployment, repo.as_deref()).await?.settings;
                 if settings.pipelines.remove(name).is_none() {
                     return Err(Failure::usage(format!("pipeline {} has no rule of its own", Printable(name))));
                 }
@@ -59,8 +59,8 @@ fn repo(scope: &RetentionScope) -> Outcome<Option<String>> {
     if scope.everywhere { Ok(None) } else { repository::address(scope.repo.as_deref()).map(Some) }
 }
 
-async fn read(deployment: &Deployment, repo: &Option<String>) -> Outcome<RetentionView> {
-    let query = repo.as_ref().map(|repo| format!("?repo={}", utf8_percent_encode(repo, NON_ALPHANUMERIC)));
+async fn read(deployment: &Deployment, repo: Option<&str>) -> Outcome<RetentionView> {
+    let query = repo.map(|repo| format!("?repo={}", utf8_percent_encode(repo, NON_ALPHANUMERIC)));
     deployment.get(&format!("{}{}", path::RETENTION, query.unwrap_or_default())).await
 }
 

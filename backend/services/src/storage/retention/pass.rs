@@ -16,7 +16,6 @@ use tidemill_core::{
     retention::{
         api::{GcReport, GcRequest, RemovedItem, RemovedPart},
         decision::{Decision, ExpiredParts, KeepReason, MIN_AGE_MS, NeededBy},
-        settings::RetentionPolicy,
     },
     time::Timestamp,
 };
@@ -229,9 +228,4 @@ fn record(report: &mut GcReport, task: &Task, bytes: u64) {
 fn first_id(at: Timestamp) -> ExecutionId {
     let ms = u128::from(u64::try_from(at.0).unwrap_or(0));
     ExecutionId(Uuid::from_u128((ms << 80) | (0x7 << 76) | (0x2 << 62)))
-}
-
-/// Whether a policy removes anything at all.
-pub(super) fn removes_anything(policy: &RetentionPolicy) -> bool {
-    policy.first_removal_days().is_some()
 }

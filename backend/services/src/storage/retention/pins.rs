@@ -3,7 +3,7 @@
 use super::service::RetentionService;
 use crate::{
     error::{Error, Result},
-    ports::{Commit, ExecutionState, Write},
+    ports::{Commit, Write},
 };
 use tidemill_core::{
     ids::ExecutionId,
@@ -28,7 +28,7 @@ impl RetentionService {
         }
         for _ in 0..MAX_ATTEMPTS {
             let found = self.context.stores.records.execution_state(id).await?;
-            let (state, version) = found
+            let (mut state, version) = found
                 .filter(|(state, _)| !state.retention.removing)
                 .ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if state.retention.pinned.is_some() == request.pinned {
@@ -39,7 +39,6 @@ impl RetentionService {
                 at: self.context.now(),
                 note: note.clone(),
             });
-            let mut state: ExecutionState = state;
             state.retention.pinned.clone_from(&pin);
             let write = Write::PutExecution { id, if_version: version, state };
             if let Commit::Done(_) = self.context.stores.records.commit(vec![write]).await? {

@@ -1,6 +1,5 @@
 //! The retention service: settings, and passes at intervals.
 
-use super::pass::removes_anything;
 use crate::{
     context::service_context::Context,
     error::Result,
@@ -72,7 +71,7 @@ impl RetentionService {
             }
             progress.after
         };
-        if !removes_anything(&self.context.retention_policy().await?) {
+        if self.context.retention_policy().await?.first_removal_days().is_none() {
             self.record(None);
             return Ok(0);
         }
