@@ -228,8 +228,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000 * DAY_MS.cast_signed());
 
-    fn ago(days: i64) -> Option<Timestamp> {
-        Some(NOW.plus_ms(-days * DAY_MS.cast_signed()))
+    fn ago(days: i64) -> Timestamp {
+        NOW.plus_ms(-days * DAY_MS.cast_signed())
     }
 
     fn needs() -> Vec<Option<NeededBy>> {
@@ -247,7 +247,8 @@ mod tests {
     /// Returns every combination of facts at a few ages and ranks.
     fn all_facts() -> Vec<ExecutionFacts> {
         let mut all = Vec::new();
-        for ended_at in [None, ago(-1), ago(0), ago(1), ago(7), ago(29), ago(30), ago(90), ago(400)] {
+        let ages = [-1, 0, 1, 7, 29, 30, 90, 400].map(|days| Some(ago(days)));
+        for ended_at in ages.into_iter().chain([None]) {
             for rank in [None, Some(1), Some(3), Some(4), Some(1_000)] {
                 for flags in 0..8 {
                     for needed_by in needs() {
@@ -346,13 +347,13 @@ mod tests {
     #[test]
     fn reasons_name_the_rule_that_decided() {
         let rule = RetentionRule { days: Some(30), last: Some(3), ..RetentionRule::default() };
-        let old = ExecutionFacts { ended_at: ago(31), rank: Some(4), ..ExecutionFacts::default() };
+        let old = ExecutionFacts { ended_at: Some(ago(31)), rank: Some(4), ..ExecutionFacts::default() };
         assert_eq!(decide(&rule, &old, NOW), Decision::Remove(RemovalReason::DaysAndLast(30, 3)));
         let kept = |facts: ExecutionFacts| match decide(&rule, &facts, NOW) {
             Decision::Keep(reason, _) => reason,
             Decision::Remove(reason) => panic!("removed: {reason}"),
         };
-        assert_eq!(kept(ExecutionFacts { ended_at: ago(29), ..old.clone() }), KeepReason::Days(30));
+        assert_eq!(kept(ExecutionFacts { ended_at: Some(ago(29)), ..old.clone() }), KeepReason::Days(30));
         assert_eq!(kept(ExecutionFacts { rank: Some(3), ..old.clone() }), KeepReason::Last(3));
         assert_eq!(kept(ExecutionFacts { is_tagged: true, ..old.clone() }), KeepReason::Tagged);
         assert_eq!(
@@ -370,7 +371,7 @@ mod tests {
             artifact_days: Some(7),
             ..RetentionRule::default()
         };
-        let parts = |days| match decide(&rule, &ExecutionFacts { ended_at: ago(days), ..ExecutionFacts::default() }, NOW) {
+        let parts = |days| match decide(&rule, &ExecutionFacts { ended_at: Some(ago(days)), ..ExecutionFacts::default() }, NOW) {
             Decision::Keep(_, parts) => Some((parts.logs, parts.artifacts)),
             Decision::Remove(_) => None,
         };

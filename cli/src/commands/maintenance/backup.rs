@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{io::Write, path::Path};
 use tidemill_server::backup::{self, BackupOptions, BackupRepository};
+use tidemill_services::Error;
 
 /// Beginning of addresses of S3.
 const S3: &str = "s3://";
@@ -19,7 +20,7 @@ pub async fn backup(settings: &Settings, args: &BackupArgs) -> Outcome {
         return list(&open(&args.target, false).await?, args.format.is_json()).await;
     }
     if args.verify {
-        let report = backup::verify(&open(&args.target, false).await?, None).await?;
+        let report = backup::verify(&open(&args.target, false).await?, None).await.map_err(failure)?;
         output::print_reply(args.format.is_json(), &report, || {
             format!(
                 "backup {} is whole: {} file(s), {}",
@@ -34,7 +35,7 @@ pub async fn backup(settings: &Settings, args: &BackupArgs) -> Outcome {
     let repository = open(&args.target, true).await?;
     let options = BackupOptions { without_key: args.without_key, keep: args.keep };
     let about = (format::now(), env!("CARGO_PKG_VERSION"));
-    let report = backup::back_up(data_dir, &repository, &options, about).await?;
+    let report = backup::back_up(data_dir, &repository, &options, about).await.map_err(failure)?;
     output::print_reply(args.format.is_json(), &report, || {
         let removed = match report.removed.len() {
             0 => String::new(),
@@ -55,7 +56,7 @@ pub async fn backup(settings: &Settings, args: &BackupArgs) -> Outcome {
 pub async fn restore(settings: &Settings, args: &RestoreArgs) -> Outcome {
     let data_dir = settings.data_dir()?;
     let repository = open(&args.source, false).await?;
-    let report = backup::restore(&repository, args.backup.as_deref(), data_dir).await?;
+    let report = backup::restore(&repository, args.backup.as_deref(), data_dir).await.map_err(failure)?;
     output::print_reply(args.format.is_json(), &report, || {
         format!(
             "restored backup {} into {}: {} file(s), {}; start the server with `tidemill server --data-dir {}`",
@@ -83,6 +84,16 @@ async fn list(repository: &BackupRepository, is_json: bool) -> Outcome {
         writeln!(out, "no backups")?;
     }
     Ok(())
+}
+
+/// Returns the failure of an error: a usage error for what the caller can change.
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Invalid(_) | Error::NotFound(_) | Error::Conflict(_) => {
+            Failure::usage(output::printable_lines(&error.to_string()))
+        }
+        other => other.into(),
+    }
 }
 
 /// Opens the repository at a path or an address of S3. With `create`, a directory may be missing.
