@@ -198,7 +198,9 @@ pub enum Command {
     )]
     Retention(Retention),
     /// Remove what no rule of retention keeps, and say why
-    #[command(after_help = "Examples:\n  tidemill gc --dry-run\n  tidemill gc --server https://ci.example.org")]
+    #[command(
+        after_help = "Examples:\n  tidemill gc --dry-run\n  tidemill gc --server https://ci.example.org"
+    )]
     Gc(Gc),
     /// Keep an execution for ever
     #[command(after_help = "Examples:\n  tidemill pin 12\n  tidemill pin 12 --note 'shipped to customers'")]
@@ -216,7 +218,9 @@ pub enum Command {
             tidemill restore s3://my-bucket/tidemill --backup 1788000000000-01234567")]
     Restore(RestoreArgs),
     /// Check the data directory, the container engine and the machine of a server
-    #[command(after_help = "Examples:\n  tidemill doctor\n  tidemill doctor --quick --data-dir /var/lib/tidemill")]
+    #[command(
+        after_help = "Examples:\n  tidemill doctor\n  tidemill doctor --quick --data-dir /var/lib/tidemill"
+    )]
     Doctor(Doctor),
     /// Serve the API and run jobs in one process
     #[command(

@@ -249,10 +249,8 @@ impl Logs for AwsLogs {
 
     async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
         let pk = keys::log(job, attempt);
-        let items = self.query(
-            Query { condition: "pk = :pk", projection: Some("pk, sk, o"), ..Query::default() },
-            &pk,
-        );
+        let items = self
+            .query(Query { condition: "pk = :pk", projection: Some("pk, sk, o"), ..Query::default() }, &pk);
         let items = items.await?;
         // The items are deleted last: after a crash between the two, they are found again.
         for object in items.iter().filter_map(|item| get_text(item, "o")) {

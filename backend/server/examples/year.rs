@@ -106,7 +106,8 @@ async fn main() -> Result<(), ExampleError> {
     let mut stores = open_at(&directory, time.clone())?;
     stores.ids = time.clone();
     let services = Services::new(stores.clone(), Settings::default(), CancellationToken::new());
-    let rule = RetentionRule { days: Some(RETENTION_DAYS), branch_days: Some(120), ..RetentionRule::default() };
+    let rule =
+        RetentionRule { days: Some(RETENTION_DAYS), branch_days: Some(120), ..RetentionRule::default() };
     let settings = RetentionSettings { rule, ..RetentionSettings::default() };
     services.retention.set(&RetentionRequest { repo: None, settings }).await?;
 
@@ -185,7 +186,11 @@ fn verdict(first: &mut Samples, last: &mut Samples, sizes: &[(i64, u64)]) -> Res
     let (begun, end) = (at(150), at(DAYS));
     #[allow(clippy::cast_precision_loss)]
     let growth = end as f64 / begun as f64;
-    println!("disk: {:.1} MiB after 150 days, {:.1} MiB after {DAYS} ({growth:.2} times)", mib(begun), mib(end));
+    println!(
+        "disk: {:.1} MiB after 150 days, {:.1} MiB after {DAYS} ({growth:.2} times)",
+        mib(begun),
+        mib(end)
+    );
     if growth > MAX_GROWTH {
         failures.push(format!("the disk grew {growth:.2} times"));
     }

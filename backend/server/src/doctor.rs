@@ -67,7 +67,8 @@ pub fn light_checks(data_dir: &Path, min_free_space: Option<u64>) -> Vec<Finding
 #[must_use]
 pub fn all_checks(data_dir: &Path, quick: bool) -> Vec<Finding> {
     if let Err(error) = fs::read_dir(data_dir) {
-        let text = format!("{}: {error}; start a server with --data-dir, or restore a backup", data_dir.display());
+        let text =
+            format!("{}: {error}; start a server with --data-dir, or restore a backup", data_dir.display());
         return vec![Finding::new("store", Verdict::Failed, text)];
     }
     let mut findings = light_checks(data_dir, None);
@@ -92,7 +93,9 @@ fn permissions(data_dir: &Path) -> Finding {
             _ => {}
         }
     }
-    if let Err(error) = rustix::fs::access(data_dir, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK) {
+    if let Err(error) =
+        rustix::fs::access(data_dir, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
+    {
         let text = format!("this user may not write to {}: {error}", data_dir.display());
         return Finding::new("permissions", Verdict::Failed, text);
     }
@@ -123,7 +126,8 @@ fn write_ahead_log(data_dir: &Path) -> Finding {
     let bytes = fs::metadata(data_dir.join("tidemill.db-wal")).map_or(0, |metadata| metadata.len());
     let text = format!("the write-ahead log has {} MiB", bytes >> 20);
     if bytes > MAX_WAL_BYTES {
-        let text = format!("{text}: a process reads the records for very long, such as a copy of them; end it");
+        let text =
+            format!("{text}: a process reads the records for very long, such as a copy of them; end it");
         return Finding::new("write-ahead log", Verdict::Warning, text);
     }
     Finding::new("write-ahead log", Verdict::Ok, text)
@@ -159,10 +163,16 @@ fn records(data_dir: &Path, quick: bool) -> Vec<Finding> {
     };
     let size = fs::metadata(&path).map_or(0, |metadata| metadata.len()) >> 20;
     let store = if quick {
-        Finding::new("store", Verdict::Ok, format!("the records open ({size} MiB); they were not read as a whole"))
+        Finding::new(
+            "store",
+            Verdict::Ok,
+            format!("the records open ({size} MiB); they were not read as a whole"),
+        )
     } else {
         match opened.check_records(MAX_CHECK_TIME) {
-            RecordsCheck::Whole => Finding::new("store", Verdict::Ok, format!("the records are whole ({size} MiB)")),
+            RecordsCheck::Whole => {
+                Finding::new("store", Verdict::Ok, format!("the records are whole ({size} MiB)"))
+            }
             RecordsCheck::Damaged => {
                 let text = "the records are damaged: stop the server and restore a backup (docs/backup.md)";
                 Finding::new("store", Verdict::Failed, text)
@@ -180,12 +190,15 @@ fn queue(database: &Database, now: Timestamp) -> Result<Finding> {
     let waited = state.oldest.map_or(0, |oldest| now.since_ms(oldest));
     let text = format!("{} job(s) wait, {} execution(s) have not ended", state.waiting, state.live);
     if state.overdue > 0 {
-        let text = format!("{text}; {} step(s) are overdue: no server runs, or its sweep fails", state.overdue);
+        let text =
+            format!("{text}; {} step(s) are overdue: no server runs, or its sweep fails", state.overdue);
         return Ok(Finding::new("queue", Verdict::Warning, text));
     }
     if state.waiting > 0 && waited > MAX_WAIT_MS {
         let minutes = waited / 60_000;
-        let text = format!("{text}; the first has waited for {minutes} min: no worker has its labels, or too few run");
+        let text = format!(
+            "{text}; the first has waited for {minutes} min: no worker has its labels, or too few run"
+        );
         return Ok(Finding::new("queue", Verdict::Warning, text));
     }
     Ok(Finding::new("queue", Verdict::Ok, text))
@@ -199,7 +212,10 @@ fn token(data_dir: &Path) -> Finding {
             Finding::new("token", Verdict::Ok, "the admin token is long enough")
         }
         Ok(_) => {
-            let text = format!("the admin token in {} is short: remove the file, and start the server again", path.display());
+            let text = format!(
+                "the admin token in {} is short: remove the file, and start the server again",
+                path.display()
+            );
             Finding::new("token", Verdict::Failed, text)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -9,6 +9,6 @@ mod tls;
 pub use compute::ComputeThreads;
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
-pub use tls::CertificateReloader;
 /// Backups of a data directory.
 pub use tidemill_sqlite::backup;
+pub use tls::CertificateReloader;

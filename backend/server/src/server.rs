@@ -278,9 +278,14 @@ async fn retain(services: Services, disk: Arc<dyn Disk>, stop: CancellationToken
             match services.retention.evict_caches().await {
                 Ok(0) => {}
                 Ok(caches) => {
-                    tracing::warn!(caches, "the disk is nearly full: the least recently used caches were removed");
+                    tracing::warn!(
+                        caches,
+                        "the disk is nearly full: the least recently used caches were removed"
+                    );
                 }
-                Err(error) => tracing::warn!(%error, "caches cannot be removed although the disk is nearly full"),
+                Err(error) => {
+                    tracing::warn!(%error, "caches cannot be removed although the disk is nearly full")
+                }
             }
         }
     };

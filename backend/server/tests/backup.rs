@@ -19,7 +19,7 @@ use tidemill_core::{
     pipeline::labels::Labels,
     time::Timestamp,
 };
-use tidemill_server::backup::{BackupOptions, BackupRepository, back_up, BackupReport, restore, verify};
+use tidemill_server::backup::{BackupOptions, BackupReport, BackupRepository, back_up, restore, verify};
 use tidemill_services::{Error, Services, Settings, Stores, SystemClock, ports::Clock};
 use tidemill_sqlite::open;
 use tokio::task::JoinSet;
@@ -28,7 +28,8 @@ use uuid::Uuid;
 
 const LEASE_TTL_MS: u64 = 500;
 const CALLERS: u32 = 4;
-const TWO_JOBS: &str = "name: ci\ndefaults: { image: i }\njobs: { a: { script: x }, b: { needs: [a], script: x } }\n";
+const TWO_JOBS: &str =
+    "name: ci\ndefaults: { image: i }\njobs: { a: { script: x }, b: { needs: [a], script: x } }\n";
 
 fn services(stores: Stores) -> Services {
     let settings = Settings { lease_ttl_ms: LEASE_TTL_MS, ..Settings::default() };

@@ -222,7 +222,9 @@ impl fmt::Display for RemovalReason {
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_MS, Decision, ExecutionFacts, ExpiredParts, KeepReason, NeededBy, RemovalReason, decide};
+    use super::{
+        DAY_MS, Decision, ExecutionFacts, ExpiredParts, KeepReason, NeededBy, RemovalReason, decide,
+    };
     use crate::{ids::ExecutionId, retention::settings::RetentionRule, time::Timestamp};
     use uuid::Uuid;
 
@@ -274,8 +276,17 @@ mod tests {
             for last in numbers {
                 for branch_days in numbers {
                     for keep_tags in [None, Some(true), Some(false)] {
-                        for (log_days, artifact_days) in [(None, None), (Some(7), Some(0)), (Some(60), Some(7))] {
-                            all.push(RetentionRule { days, last, branch_days, keep_tags, log_days, artifact_days });
+                        for (log_days, artifact_days) in
+                            [(None, None), (Some(7), Some(0)), (Some(60), Some(7))]
+                        {
+                            all.push(RetentionRule {
+                                days,
+                                last,
+                                branch_days,
+                                keep_tags,
+                                log_days,
+                                artifact_days,
+                            });
                         }
                     }
                 }
@@ -294,10 +305,12 @@ mod tests {
                     || facts.needed_by.is_some()
                     || (facts.is_tagged && rule.keep_tags != Some(false));
                 if is_protected {
-                    let untouched = matches!(&decision, Decision::Keep(_, parts) if *parts == ExpiredParts::default());
+                    let untouched =
+                        matches!(&decision, Decision::Keep(_, parts) if *parts == ExpiredParts::default());
                     assert!(untouched, "{rule:?} {facts:?}: {decision:?}");
                 }
-                let has_limit = rule.days != Some(0) && (rule.days.is_some() || rule.last.is_some_and(|last| last > 0));
+                let has_limit =
+                    rule.days != Some(0) && (rule.days.is_some() || rule.last.is_some_and(|last| last > 0));
                 assert!(has_limit || !matches!(decision, Decision::Remove(_)), "{rule:?} {facts:?}");
             }
         }
@@ -327,7 +340,9 @@ mod tests {
     fn each_protecting_fact_only_keeps_more() {
         let rank_of = |decision: &Decision| match decision {
             Decision::Remove(_) => 0,
-            Decision::Keep(_, parts) => 1 + u32::from(parts.logs.is_none()) + u32::from(parts.artifacts.is_none()),
+            Decision::Keep(_, parts) => {
+                1 + u32::from(parts.logs.is_none()) + u32::from(parts.artifacts.is_none())
+            }
         };
         for rule in all_rules() {
             for facts in all_facts() {
@@ -371,7 +386,11 @@ mod tests {
             artifact_days: Some(7),
             ..RetentionRule::default()
         };
-        let parts = |days| match decide(&rule, &ExecutionFacts { ended_at: Some(ago(days)), ..ExecutionFacts::default() }, NOW) {
+        let parts = |days| match decide(
+            &rule,
+            &ExecutionFacts { ended_at: Some(ago(days)), ..ExecutionFacts::default() },
+            NOW,
+        ) {
             Decision::Keep(_, parts) => Some((parts.logs, parts.artifacts)),
             Decision::Remove(_) => None,
         };

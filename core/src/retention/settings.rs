@@ -78,11 +78,8 @@ impl RetentionRule {
     /// Returns the days after which something of an execution may be removed by this rule; `None`: nothing ever is.
     #[must_use]
     pub fn first_removal_days(&self) -> Option<u32> {
-        let days = if self.days == Some(0) {
-            None
-        } else {
-            self.days.or_else(|| limit(self.last).map(|_| 0))
-        };
+        let days =
+            if self.days == Some(0) { None } else { self.days.or_else(|| limit(self.last).map(|_| 0)) };
         [days, limit(self.log_days), limit(self.artifact_days)].into_iter().flatten().min()
     }
 
@@ -227,7 +224,12 @@ mod tests {
     #[test]
     fn nearest_level_decides_each_number() {
         let server = RetentionSettings {
-            rule: RetentionRule { days: Some(90), last: Some(5), keep_tags: Some(false), ..RetentionRule::default() },
+            rule: RetentionRule {
+                days: Some(90),
+                last: Some(5),
+                keep_tags: Some(false),
+                ..RetentionRule::default()
+            },
             pipelines: [("nightly".to_owned(), days(7))].into(),
             cache_days: Some(3),
             upload_days: Some(40),

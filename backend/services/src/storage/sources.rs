@@ -218,8 +218,7 @@ impl SourceService {
         let value =
             serde_json::to_string(&stored).map_err(|error| Error::storage("recording an upload", error))?;
         // An upload that is being removed stays due until it is removed.
-        let retention_ms =
-            if stored.removing { 0 } else { self.context.upload_days().await? * DAY_MS };
+        let retention_ms = if stored.removing { 0 } else { self.context.upload_days().await? * DAY_MS };
         let due_at = Some(stored.used_at.plus_ms(retention_ms));
         let new = NewDocument { key: document_key(upload), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await

@@ -118,9 +118,7 @@ mod tests {
         let chunk = "ab".repeat(32);
         assert!(manifest(FORMAT, "logs/0/a.log", &chunk).check().is_ok());
         for path in ["", "/etc/passwd", "../token", "logs/../../token", "./token"] {
-            let checked = manifest(FORMAT, path, &chunk).check();
-            // A leading `./` is dropped by the iterator of components, and stays inside.
-            assert!(checked.is_err() || path == "./token", "{path}");
+            assert!(manifest(FORMAT, path, &chunk).check().is_err(), "{path}");
         }
         assert!(manifest(FORMAT, "token", "../x").check().is_err());
         assert!(manifest(FORMAT + 1, "token", &chunk).check().is_err());

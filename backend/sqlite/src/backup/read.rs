@@ -56,16 +56,19 @@ pub async fn restore(
     let directory = target.to_owned();
     blocking("preparing the data directory", move || prepare(&directory)).await?;
     let is_database = |file: &&ManifestFile| file.path == DATABASE_PATH;
-    let database = manifest.files.iter().find(is_database).ok_or_else(|| {
-        Error::Damaged(format!("backup {} has no records", entry.id))
-    })?;
+    let database = manifest
+        .files
+        .iter()
+        .find(is_database)
+        .ok_or_else(|| Error::Damaged(format!("backup {} has no records", entry.id)))?;
     for file in manifest.files.iter().filter(|file| !is_database(file)) {
         restore_file(repository, target, file, &file.path).await?;
     }
     // Under its name only once it is complete and checked.
     let unchecked = format!("{DATABASE_PATH}.unchecked");
     restore_file(repository, target, database, &unchecked).await?;
-    let (from, to, transactions) = (target.join(&unchecked), target.join(DATABASE_PATH), manifest.transactions);
+    let (from, to, transactions) =
+        (target.join(&unchecked), target.join(DATABASE_PATH), manifest.transactions);
     blocking("checking the restored records", move || {
         check_copy(&from, transactions)?;
         let renamed = fs::rename(&from, &to).and_then(|()| sync_directory(to.parent().unwrap_or(&to)));
@@ -92,7 +95,8 @@ async fn restore_file(
     if let Some(parent) = path.parent() {
         create_directory(parent)?;
     }
-    let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    let mut written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     let mut size = 0;
     for chunk in &file.chunks {
         let bytes = repository.chunk(chunk).await?;

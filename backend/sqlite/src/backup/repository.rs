@@ -73,8 +73,9 @@ impl BackupRepository {
         if digest(&bytes) != entry.manifest_sha256 {
             return Err(Error::Damaged(format!("the manifest of backup {} is damaged", entry.id)));
         }
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Damaged(format!("the manifest of backup {} is damaged: {error}", entry.id)))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::Damaged(format!("the manifest of backup {} is damaged: {error}", entry.id))
+        })?;
         manifest.check()?;
         Ok(manifest)
     }

@@ -65,7 +65,8 @@ impl FileObjects {
     pub fn open_shared(root: &Path) -> Result<Self> {
         let objects = Self::open(root)?;
         let [.., shard] = Uuid::new_v4().into_bytes();
-        content::tidy(root, shard).map_err(|error| Error::io(format!("cleaning {}", root.display()), error))?;
+        content::tidy(root, shard)
+            .map_err(|error| Error::io(format!("cleaning {}", root.display()), error))?;
         Ok(Self { shares_content: true, ..objects })
     }
 
@@ -419,7 +420,8 @@ mod tests {
                     directories.push(entry.path());
                 } else {
                     files.insert(metadata.ino(), metadata.len());
-                    contents += usize::from(entry.path().components().any(|part| part.as_os_str() == ".content"));
+                    contents +=
+                        usize::from(entry.path().components().any(|part| part.as_os_str() == ".content"));
                 }
             }
         }

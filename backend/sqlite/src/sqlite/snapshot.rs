@@ -64,9 +64,9 @@ fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
 /// Returns an error if the copy at `path` is damaged, or has another number of transactions.
 pub fn check_copy(path: &Path, transactions: u64) -> Result<()> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let lines = conn
-        .prepare("PRAGMA quick_check(3)")
-        .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>());
+    let lines = conn.prepare("PRAGMA quick_check(3)").and_then(|mut check| {
+        check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+    });
     let lines = lines.map_err(error_of("checking the records"))?;
     if lines != ["ok"] {
         return Err(Error::Damaged(format!("the records are damaged: {}", lines.join("; "))));

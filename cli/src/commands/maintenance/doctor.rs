@@ -59,7 +59,9 @@ const fn name(verdict: Verdict) -> &'static str {
 
 async fn engine(settings: &Settings) -> Finding {
     match local_images(settings.docker_host.as_deref()).await {
-        Ok(images) => Finding::new("engine", Verdict::Ok, format!("the engine answers, with {} image(s)", images.len())),
+        Ok(images) => {
+            Finding::new("engine", Verdict::Ok, format!("the engine answers, with {} image(s)", images.len()))
+        }
         // A server without workers of its own needs none.
         Err(error) => Finding::new("engine", Verdict::Warning, error.to_string()),
     }
@@ -83,10 +85,18 @@ async fn server(settings: &Settings) -> Vec<Finding> {
                 HealthStatus::Degraded => Verdict::Warning,
                 HealthStatus::Failing => Verdict::Failed,
             };
-            let problems: Vec<String> =
-                health.problems.iter().map(|problem| json!(problem).as_str().unwrap_or_default().to_owned()).collect();
-            let problems = if problems.is_empty() { String::new() } else { format!(": {}", problems.join(", ")) };
-            Finding::new("server", verdict, format!("{url} answers{problems}; webhooks reach it where this address does"))
+            let problems: Vec<String> = health
+                .problems
+                .iter()
+                .map(|problem| json!(problem).as_str().unwrap_or_default().to_owned())
+                .collect();
+            let problems =
+                if problems.is_empty() { String::new() } else { format!(": {}", problems.join(", ")) };
+            Finding::new(
+                "server",
+                verdict,
+                format!("{url} answers{problems}; webhooks reach it where this address does"),
+            )
         }
         Err(error) => {
             let text = format!("{url} does not answer: {error}; git providers and workers need this address");
@@ -114,8 +124,15 @@ fn tokens(list: &TokenList) -> Finding {
         .map(|token| token.name.as_str())
         .collect();
     if ending.is_empty() {
-        return Finding::new("tokens", Verdict::Ok, format!("{} token(s), none expires within a week", list.tokens.len()));
+        return Finding::new(
+            "tokens",
+            Verdict::Ok,
+            format!("{} token(s), none expires within a week", list.tokens.len()),
+        );
     }
-    let text = format!("expired, or expire within a week: {}; replace them with `tidemill token create`", ending.join(", "));
+    let text = format!(
+        "expired, or expire within a week: {}; replace them with `tidemill token create`",
+        ending.join(", ")
+    );
     Finding::new("tokens", Verdict::Warning, text)
 }

@@ -80,7 +80,11 @@ fn print(report: &GcReport) -> Outcome {
         writeln!(out, "kept {number}: {}", Printable(reason))?;
     }
     if report.failed > 0 {
-        writeln!(out, "{} could not be removed; the server's log says why, and the next run tries again", report.failed)?;
+        writeln!(
+            out,
+            "{} could not be removed; the server's log says why, and the next run tries again",
+            report.failed
+        )?;
     }
     Ok(())
 }

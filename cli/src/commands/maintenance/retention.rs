@@ -22,7 +22,9 @@ use tidemill_core::{
 pub async fn retention(settings: &Settings, args: &Retention) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let (view, format) = match &args.action {
-        RetentionAction::Show { scope, format } => (read(&deployment, repo(scope)?.as_deref()).await?, format),
+        RetentionAction::Show { scope, format } => {
+            (read(&deployment, repo(scope)?.as_deref()).await?, format)
+        }
         RetentionAction::Set { scope, pipeline, rule, cache_days, upload_days, format } => {
             let repo = repo(scope)?;
             let mut settings = read(&deployment, repo.as_deref()).await?.settings;
@@ -44,7 +46,10 @@ pub async fn retention(settings: &Settings, args: &Retention) -> Outcome {
             if let Some(name) = pipeline {
                 settings = read(&deployment, repo.as_deref()).await?.settings;
                 if settings.pipelines.remove(name).is_none() {
-                    return Err(Failure::usage(format!("pipeline {} has no rule of its own", Printable(name))));
+                    return Err(Failure::usage(format!(
+                        "pipeline {} has no rule of its own",
+                        Printable(name)
+                    )));
                 }
             }
             (write(&deployment, repo, settings).await?, format)
@@ -136,7 +141,8 @@ mod tests {
     #[test]
     fn rule_is_shown_with_its_units() {
         assert_eq!(rule_text(&RetentionRule::default()), None);
-        let rule = RetentionRule { days: Some(90), last: Some(5), log_days: Some(0), ..RetentionRule::default() };
+        let rule =
+            RetentionRule { days: Some(90), last: Some(5), log_days: Some(0), ..RetentionRule::default() };
         assert_eq!(
             rule_text(&rule).as_deref(),
             Some("executions: 90 days, the last 5 of each pipeline, logs: no limit")

@@ -59,8 +59,7 @@ impl DockerManager {
     /// Removes pulled images that no job used for long, and the least recently used ones while the disk has less free space than
     /// cached sources leave.
     pub(crate) async fn remove_unused_images(&self) {
-        let (expired, others) =
-            removal_order(list(&self.pulled_images()), self.settings.images.max_age);
+        let (expired, others) = removal_order(list(&self.pulled_images()), self.settings.images.max_age);
         for image in &expired {
             self.remove_pulled_image(image, "no job used it for long").await;
         }
@@ -113,9 +112,8 @@ mod tests {
             unused: Duration::from_secs(hours * 3_600),
         };
         let images = vec![image("used", 0), image("old", 30), image("older", 50), image("young", 2)];
-        let names = |images: &[PulledImage]| {
-            images.iter().map(|image| image.name.clone()).collect::<Vec<_>>()
-        };
+        let names =
+            |images: &[PulledImage]| images.iter().map(|image| image.name.clone()).collect::<Vec<_>>();
         let (expired, others) = removal_order(images.clone(), Some(Duration::from_secs(24 * 3_600)));
         assert_eq!(names(&expired), ["older", "old"]);
         assert_eq!(names(&others), ["young"]);

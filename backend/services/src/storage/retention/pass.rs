@@ -51,8 +51,11 @@ impl RetentionService {
         let mut after = request.after.unwrap_or_else(|| first_id(self.context.now().plus_ms(-min_age)));
         let mut facts = FactReader::new(&self.context, &policy);
         loop {
-            let filter =
-                ListFilter { cursor: Some(after.to_string()), limit: Some(PAGE_SIZE), ..ListFilter::default() };
+            let filter = ListFilter {
+                cursor: Some(after.to_string()),
+                limit: Some(PAGE_SIZE),
+                ..ListFilter::default()
+            };
             let (page, has_more) = self.context.stores.records.executions(&filter).await?;
             let last = page.last().map(|last| last.spec.id);
             let mut tasks = Vec::new();

@@ -34,11 +34,8 @@ impl RetentionService {
             if state.retention.pinned.is_some() == request.pinned {
                 return Ok(PinReply::of(id, state.retention.pinned.as_ref(), false));
             }
-            let pin = request.pinned.then(|| Pin {
-                by: by.to_owned(),
-                at: self.context.now(),
-                note: note.clone(),
-            });
+            let pin =
+                request.pinned.then(|| Pin { by: by.to_owned(), at: self.context.now(), note: note.clone() });
             state.retention.pinned.clone_from(&pin);
             let write = Write::PutExecution { id, if_version: version, state };
             if let Commit::Done(_) = self.context.stores.records.commit(vec![write]).await? {

@@ -84,6 +84,5 @@ impl Context {
 }
 
 fn parse(document: &Document) -> Result<RetentionSettings> {
-    serde_json::from_str(&document.value)
-        .map_err(|error| Error::storage("reading retention settings", error))
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading retention settings", error))
 }

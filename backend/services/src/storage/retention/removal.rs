@@ -49,9 +49,8 @@ impl RetentionService {
             for child in children {
                 // A retry carries over the child of a job, which belongs to the execution that started it.
                 let found = records.execution(child).await?;
-                let own = found.filter(|found| {
-                    found.spec.parent.as_ref().is_some_and(|link| link.execution == parent)
-                });
+                let own = found
+                    .filter(|found| found.spec.parent.as_ref().is_some_and(|link| link.execution == parent));
                 if let Some(execution) = own.filter(|_| members.len() < MAX_FAMILY) {
                     let nodes = records.all_nodes(child).await?;
                     members.push(Member { execution, nodes });
@@ -70,8 +69,7 @@ impl RetentionService {
             if member.execution.state.retention.removing {
                 continue;
             }
-            let retention =
-                RetentionState { removing: true, ..member.execution.state.retention.clone() };
+            let retention = RetentionState { removing: true, ..member.execution.state.retention.clone() };
             if !self.put_retention(&member.execution, member.execution.version, retention).await? {
                 self.unmark(&marked).await?;
                 return Ok(Removal::Changed);

@@ -21,7 +21,9 @@ fn check(caller: &Caller, repo: Option<&str>) -> Result<()> {
     match repo {
         Some(repo) => caller.check_repository(repo),
         None if caller.may_call_for_deployment(caller.accepted) => Ok(()),
-        None => Err(Error::Forbidden("the settings of the server are not for callers of one repository".into())),
+        None => {
+            Err(Error::Forbidden("the settings of the server are not for callers of one repository".into()))
+        }
     }
 }
 
