@@ -142,6 +142,8 @@ pub async fn logs_go_first_and_newest_of_branch_last(subject: &StoresUnderTest) 
     let parts: Vec<_> = report.items.iter().map(|item| item.part).collect();
     assert_eq!(parts, [RemovedPart::Logs, RemovedPart::Logs]);
     assert_eq!(log_len(&stores, newest_job).await, 0);
+    let log = services.jobs.logs(newest_job, None, 0, 10, 0).await;
+    assert!(matches!(log, Err(Error::NotFound(_))), "{log:?}");
     assert!(exists(&stores, newest).await);
     assert!(collect(&services, &repo, false).await.items.is_empty(), "they are removed once");
 }
