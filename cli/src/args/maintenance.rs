@@ -9,6 +9,9 @@ pub struct Gc {
     /// Remove nothing; only show what would go, and why
     #[arg(long)]
     pub dry_run: bool,
+    /// Only of this repository [default: all]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
     #[command(flatten)]
     pub format: FormatArgs,
     #[command(flatten)]

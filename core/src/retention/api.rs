@@ -37,11 +37,14 @@ pub struct RetentionView {
 }
 
 /// Requests to remove what the rules say, now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GcRequest {
     /// Whether to remove nothing, and only to say what would go.
     pub dry_run: bool,
+    /// Only of this repository, in any form of its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
     /// Where to go on: `next` of the report before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<ExecutionId>,

@@ -21,7 +21,7 @@ const MAX_ITEMS: usize = 10_000;
 pub async fn gc(settings: &Settings, args: &Gc) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let mut total = GcReport { dry_run: args.dry_run, ..GcReport::default() };
-    let mut request = GcRequest { dry_run: args.dry_run, after: None };
+    let mut request = GcRequest { dry_run: args.dry_run, repo: args.repo.clone(), after: None };
     loop {
         let report: GcReport = deployment.post(path::GC, &request).await?;
         let next = report.next;

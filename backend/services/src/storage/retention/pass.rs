@@ -52,6 +52,7 @@ impl RetentionService {
         let mut facts = FactReader::new(&self.context, &policy);
         loop {
             let filter = ListFilter {
+                repo: request.repo.clone(),
                 cursor: Some(after.to_string()),
                 limit: Some(PAGE_SIZE),
                 ..ListFilter::default()

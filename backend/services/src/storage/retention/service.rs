@@ -75,7 +75,8 @@ impl RetentionService {
             self.record(None);
             return Ok(0);
         }
-        let report = self.run(GcRequest { dry_run: false, after }, Some(Instant::now() + limit)).await?;
+        let report =
+            self.run(GcRequest { after, ..GcRequest::default() }, Some(Instant::now() + limit)).await?;
         self.record(report.next);
         let removed = report.executions + report.logs + report.artifacts;
         if removed > 0 {

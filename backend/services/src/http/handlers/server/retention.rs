@@ -54,7 +54,7 @@ pub async fn run(
     JsonBody(request): JsonBody<GcRequest>,
 ) -> Reply {
     let report = api.services.retention.collect(request).await?;
-    if !request.dry_run {
+    if !report.dry_run {
         let outcome = format!(
             "{} executions, {} logs and {} artifacts removed",
             report.executions, report.logs, report.artifacts
