@@ -6,7 +6,7 @@ SEED_START = 1
 BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
 # Emulator of the local deployment: ministack, localstack, or localstack-image.
 EMULATOR = $(TIDEMILL_EMULATOR)
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down test-localstack
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud faults build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ large-artifact: ## unpack an artifact of a million entries within its limits of 
 
 bench: ## benchmark against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
+
+bench-year: ## simulate a year of a build server with retention, over EXECUTIONS=200000
+	@bench/year "$(if $(filter file,$(origin EXECUTIONS)),200000,$(EXECUTIONS))"
 
 bench-cloud: ## benchmark the AWS side on an emulator; see docs/performance.md
 	@$(BUILD_AWS)

@@ -6,6 +6,7 @@ mod definition_tests;
 mod deployment;
 mod environments;
 mod execution;
+mod maintenance;
 mod people;
 mod pipeline;
 mod serving;
@@ -25,6 +26,9 @@ pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
     Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
     WatchArgs,
+};
+pub use maintenance::{
+    BackupArgs, Doctor, Gc, Pin, RestoreArgs, Retention, RetentionAction, RetentionScope, RuleArgs, Unpin,
 };
 pub use people::{Roles, RolesAction, Sessions, SessionsAction};
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
@@ -191,6 +195,36 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidemill workers\n  tidemill workers list --format json\n  \
             tidemill workers drain builder-1")]
     Workers(Workers),
+    /// Set how long executions, logs, artifacts and caches are kept
+    #[command(
+        after_help = "Examples:\n  tidemill retention show\n  tidemill retention set --everywhere --keep-days 90 --keep-last 20\n  tidemill retention set --pipeline nightly --keep-days 14 --log-days 7\n  tidemill retention clear --pipeline nightly"
+    )]
+    Retention(Retention),
+    /// Remove what no rule of retention keeps, and say why
+    #[command(
+        after_help = "Examples:\n  tidemill gc --dry-run\n  tidemill gc --server https://ci.example.org"
+    )]
+    Gc(Gc),
+    /// Keep an execution for ever
+    #[command(after_help = "Examples:\n  tidemill pin 12\n  tidemill pin 12 --note 'shipped to customers'")]
+    Pin(Pin),
+    /// Let the rules of retention decide about a pinned execution again
+    #[command(after_help = "Example:\n  tidemill unpin 12")]
+    Unpin(Unpin),
+    /// Back up a server's data directory while it runs
+    #[command(
+        after_help = "Examples:\n  tidemill backup /mnt/backup --keep 30\n  tidemill backup s3://my-bucket/tidemill --without-key\n  tidemill backup /mnt/backup --verify\n  tidemill backup /mnt/backup --list"
+    )]
+    Backup(BackupArgs),
+    /// Restore a backup into a new data directory
+    #[command(after_help = "Examples:\n  tidemill restore /mnt/backup --data-dir /var/lib/tidemill\n  \
+            tidemill restore s3://my-bucket/tidemill --backup 1788000000000-01234567")]
+    Restore(RestoreArgs),
+    /// Check the data directory, the container engine and the machine of a server
+    #[command(
+        after_help = "Examples:\n  tidemill doctor\n  tidemill doctor --quick --data-dir /var/lib/tidemill"
+    )]
+    Doctor(Doctor),
     /// Serve the API and run jobs in one process
     #[command(
         after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --jobs 4\n  tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
@@ -306,6 +340,13 @@ impl Command {
             }
             Self::Check(args) => ConnectionArgs::of(args.remote.clone()),
             Self::Plan(args) => ConnectionArgs::of(args.remote.clone()),
+            Self::Retention(args) => args.connection.clone(),
+            Self::Gc(args) => args.connection.clone(),
+            Self::Pin(args) => args.connection.clone(),
+            Self::Unpin(args) => args.connection.clone(),
+            Self::Backup(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
+            Self::Restore(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
+            Self::Doctor(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
             Self::Server(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
             Self::CleanUp(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
             Self::Init(_)

@@ -25,6 +25,7 @@ use commands::{
     execution::{
         approve, artifacts, cancel, environments, insights, logs, open, report, retry, run, status, watch,
     },
+    maintenance,
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };
@@ -157,6 +158,13 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             Command::Insights(args) => insights::insights(settings, args).await,
             Command::Badge(args) => badge::badge(settings, args).await,
             Command::Workers(args) => commands::administration::workers::workers(settings, args).await,
+            Command::Retention(args) => maintenance::retention::retention(settings, args).await,
+            Command::Gc(args) => maintenance::gc::gc(settings, args).await,
+            Command::Pin(args) => maintenance::pins::pin(settings, args).await,
+            Command::Unpin(args) => maintenance::pins::unpin(settings, args).await,
+            Command::Backup(args) => maintenance::backup::backup(settings, args).await,
+            Command::Restore(args) => maintenance::backup::restore(settings, args).await,
+            Command::Doctor(args) => maintenance::doctor::doctor(settings, args).await,
             Command::Server(args) => server::server(settings, args, logging).await,
             Command::Worker(args) => worker::worker(settings, args, logging).await,
             Command::Login(args) => login::login(settings, args).await,

@@ -20,6 +20,7 @@ mod interrupts;
 mod live_view;
 mod login;
 mod lost_replies;
+mod maintenance;
 mod messages;
 mod observability;
 mod odd_input;

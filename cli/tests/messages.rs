@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 35] = [
+const COMMANDS: [&str; 42] = [
     "run",
     "check",
     "plan",
@@ -34,6 +34,13 @@ const COMMANDS: [&str; 35] = [
     "insights",
     "badge",
     "workers",
+    "retention",
+    "gc",
+    "pin",
+    "unpin",
+    "backup",
+    "restore",
+    "doctor",
     "server",
     "worker",
     "roles",

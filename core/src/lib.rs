@@ -26,6 +26,13 @@ pub mod pipeline;
 pub mod plan;
 pub mod records;
 pub mod repository;
+pub mod retention {
+    //! What of ended executions is removed, and when.
+
+    pub mod api;
+    pub mod decision;
+    pub mod settings;
+}
 pub mod scheduler;
 pub mod summary {
     //! What a job says about itself: a summary in Markdown, and annotations, which are remarks on places in the sources. They

@@ -74,6 +74,7 @@ mod tests {
             superseded_by: None,
             timed_out: false,
             followed_by: None,
+            retention: tidemill_core::retention::decision::RetentionState::default(),
         };
         let of = |state: &ExecutionState| {
             let mut image = image(&keys::home(id), keys::EXECUTION, Some(&id.to_string()));

@@ -247,6 +247,19 @@ impl Logs for AwsLogs {
         Ok((bytes_read.freeze(), stored))
     }
 
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
+        let pk = keys::log(job, attempt);
+        let items = self
+            .query(Query { condition: "pk = :pk", projection: Some("pk, sk, o"), ..Query::default() }, &pk);
+        let items = items.await?;
+        // The items are deleted last: after a crash between the two, they are found again.
+        for object in items.iter().filter_map(|item| get_text(item, "o")) {
+            tidemill_services::ports::Objects::delete(&self.objects, object).await?;
+        }
+        let keys = items.iter().filter_map(|item| get_text(item, "sk")).map(|sk| Key::new(&pk, sk));
+        self.table.delete_all(&keys.collect::<Vec<_>>()).await
+    }
+
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
         let pk = keys::log(job, attempt);
         let items = self.query(Query { condition: "pk = :pk", ..Query::default() }, &pk).await?;

@@ -45,6 +45,15 @@ impl S3Objects {
         Self { client, bucket, meter }
     }
 
+    /// Opens a bucket for a command that has nothing else of a deployment.
+    #[must_use]
+    pub fn of_bucket(sdk: &aws_config::SdkConfig, bucket: &str) -> Self {
+        // An emulator has no host name for each bucket.
+        let s3 =
+            aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some()).build();
+        Self::new(Client::from_conf(s3), bucket.to_owned(), Meter::default())
+    }
+
     fn count_put(&self) {
         self.meter.count(Usage { object_puts: 1, ..Usage::default() });
     }

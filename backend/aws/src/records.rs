@@ -8,6 +8,7 @@ mod fold;
 mod items;
 mod list;
 mod port;
+mod removal;
 mod staging;
 mod store;
 

@@ -3,6 +3,7 @@
 mod compute;
 mod metrics;
 mod otlp;
+pub mod doctor;
 mod server;
 mod serving;
 mod tls;
@@ -14,4 +15,6 @@ pub use otlp::{
 };
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
+/// Backups of a data directory.
+pub use tidemill_sqlite::backup;
 pub use tls::CertificateReloader;

@@ -16,7 +16,7 @@ use std::{
 };
 use tidemill_core::{api::RecordsCheck, time::Timestamp};
 use tidemill_services::{
-    Notifiers, Services, Settings, SourcePolicy, SystemClock,
+    Disk, Notifiers, Services, Settings, SourcePolicy, SystemClock,
     error::{Error, Result},
     http::{DEFAULT_RATE, TokenVerifier, router},
 };
@@ -33,6 +33,11 @@ const MAX_CHECK_TIME: Duration = Duration::from_secs(120);
 const MAX_SWEEP_DELAY: Duration = Duration::from_secs(3);
 /// Minimum time without a sweep after which health reports it as overdue.
 const SWEEP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Interval at which a part of a pass of retention may begin.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(20);
+/// Time limit of a part of a pass.
+const RETENTION_LIMIT: Duration = Duration::from_secs(15);
 
 /// The configuration of an embedded server.
 #[derive(Debug, Clone)]
@@ -89,6 +94,7 @@ pub struct EmbeddedServer {
     rate_limit: u32,
     limits: ConnectionLimits,
     closing: CancellationToken,
+    disk: Arc<dyn Disk>,
 }
 
 /// The listeners of a server.
@@ -125,9 +131,10 @@ impl EmbeddedServer {
         let services = Services::new(stores, settings, closing.clone())
             .with_notifiers(notifiers)
             .with_source_policy(sources)
-            .with_disk(reserve);
+            .with_disk(reserve.clone());
         services.compute_on(Arc::new(ComputeThreads::default()));
-        Ok(Self { services, database, token, sweep_interval: sweep_every, rate_limit, limits, closing })
+        let sweep_interval = sweep_every;
+        Ok(Self { services, database, token, sweep_interval, rate_limit, limits, closing, disk: reserve })
     }
 
     /// Returns the bearer token of the API.
@@ -189,11 +196,12 @@ impl EmbeddedServer {
         shutdown: CancellationToken,
         listen: impl FnOnce(CancellationToken, &TaskTracker) -> Result<()>,
     ) -> Result<()> {
-        let Self { services, sweep_interval: sweep_every, limits, closing, .. } = self;
+        let Self { services, sweep_interval: sweep_every, limits, closing, disk, .. } = self;
         let _cancel_on_drop = closing.clone().drop_guard();
         let tasks = TaskTracker::new();
         listen(closing.clone(), &tasks)?;
         tasks.spawn(sweep(services.clone(), sweep_every, closing.clone()));
+        tasks.spawn(retain(services.clone(), disk, closing.clone()));
         // Git providers and chats may be slow, so the sweep does not wait for them.
         let (outbox, stop) = (services.outbox.clone(), closing.clone());
         tasks.spawn(async move {
@@ -252,6 +260,40 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(Box::pin(sweeping)).await;
+}
+
+/// Removes what no rule of retention keeps, and caches when the disk is nearly full, until `stop` is canceled. Beside the sweep, as a
+/// pass may take long; a pass that is cut off goes on at the next start.
+async fn retain(services: Services, disk: Arc<dyn Disk>, stop: CancellationToken) {
+    let retaining = async {
+        let mut ticks = tokio::time::interval(RETENTION_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A command that lasts for seconds does not begin a pass.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            if let Err(error) = services.retention.run_due(RETENTION_LIMIT).await {
+                tracing::warn!(%error, "retention failed; the next run retries it");
+            }
+            let state = disk.state();
+            if state.free_bytes >= state.low_bytes.saturating_mul(2) {
+                continue;
+            }
+            match services.retention.evict_caches().await {
+                Ok(0) => {}
+                Ok(caches) => {
+                    tracing::warn!(
+                        caches,
+                        "the disk is nearly full: the least recently used caches were removed"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "caches cannot be removed although the disk is nearly full")
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(Box::pin(retaining)).await;
 }
 
 /// Renews the leases that expired while this process was suspended, since `last`.

@@ -64,6 +64,7 @@ pub use storage::{
     download::Download,
     health::{Disk, DiskState, HealthService},
     insights::InsightService,
+    retention::service::RetentionService,
     scaling::{ScalingOutcome, ScalingService},
     sources::SourceService,
     summaries::SummaryService,

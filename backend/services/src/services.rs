@@ -39,6 +39,7 @@ use crate::{
         file_access::FileAccess,
         health::{Disk, HealthService},
         insights::InsightService,
+        retention::service::RetentionService,
         scaling::ScalingService,
         sources::SourceService,
         summaries::SummaryService,
@@ -114,6 +115,8 @@ pub struct Services {
     pub workers: WorkerService,
     /// The machines of workers.
     pub scaling: ScalingService,
+    /// Retention of executions and what they stored.
+    pub retention: RetentionService,
     /// The audit log.
     pub audit: AuditService,
     /// The sweep for due nodes and expired data.
@@ -194,6 +197,7 @@ impl Services {
             summaries: SummaryService::new(context.clone()),
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
+            retention: RetentionService::new(context.clone(), artifacts.clone(), caches.clone()),
             scaling: ScalingService::new(context.clone(), workers.clone()),
             workers,
             audit,

@@ -1,4 +1,4 @@
-//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, and the health of the stores.
+//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, retention, and the health of the stores.
 
 pub(crate) mod archive;
 mod artifact_files;
@@ -10,6 +10,7 @@ mod failed_discoveries;
 pub(crate) mod file_access;
 pub(crate) mod health;
 pub(crate) mod insights;
+pub(crate) mod retention;
 pub(crate) mod scaling;
 pub(crate) mod sources;
 pub(crate) mod summaries;

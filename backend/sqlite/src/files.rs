@@ -1,5 +1,6 @@
 //! The ports that are stored in files: objects, logs and keys; and the reserved disk space.
 
+mod content;
 pub mod directories;
 mod keys;
 mod logs;

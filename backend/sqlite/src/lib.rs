@@ -3,6 +3,7 @@
 //!
 //! Several processes can use the same directory at the same time.
 
+pub mod backup;
 mod blocking;
 mod files;
 mod open;
@@ -12,4 +13,4 @@ mod tables;
 pub use files::{DiskReserve, FileKeyStore, FileLogs, FileObjects};
 pub use open::{OpenedStores, open, open_all, open_at, records_path};
 pub use sqlite::{Database, move_database_away};
-pub use tables::{SqliteDocuments, SqliteQueue, SqliteRecords};
+pub use tables::{QueueState, SqliteDocuments, SqliteQueue, SqliteRecords};

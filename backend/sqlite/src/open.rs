@@ -51,7 +51,7 @@ pub fn open_all(data_dir: &Path, clock: Arc<dyn Clock>, min_free_space: Option<u
         keys: Arc::new(FileKeyStore::new(data_dir.join("secret.key"))),
         queue: Arc::new(SqliteQueue::new(database.clone(), clock.clone())),
         objects: Arc::new(DiskGuarded {
-            store: FileObjects::open(&data_dir.join("artifacts"))?,
+            store: FileObjects::open_shared(&data_dir.join("artifacts"))?,
             reserve: reserve.clone(),
         }),
         logs: Arc::new(DiskGuarded {

@@ -4,9 +4,11 @@ mod database;
 mod failure;
 mod full_check;
 mod integrity;
+mod snapshot;
 mod transaction_counter;
 mod writer;
 
 pub use database::Database;
 pub use integrity::move_database_away;
+pub use snapshot::{check_copy, snapshot};
 pub use writer::TaskOutcome;

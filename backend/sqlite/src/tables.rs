@@ -1,6 +1,7 @@
 //! The ports that are stored in tables: records, documents and the queue.
 
 mod documents;
+mod inspection;
 mod queue;
 mod record_reads;
 mod record_writes;
@@ -8,5 +9,6 @@ mod records;
 mod rows;
 
 pub use documents::SqliteDocuments;
+pub use inspection::QueueState;
 pub use queue::SqliteQueue;
 pub use records::SqliteRecords;

@@ -14,7 +14,7 @@ mod stores;
 mod suite;
 
 pub use clock::ManualClock;
-pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records};
+pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records, removal};
 pub use services::{
     access, caches, events, executions, id_tokens, insights, outside_worker, registries, repositories,
     secrets, sources, summaries, sweep, test_reports, variables, workers,

@@ -33,6 +33,8 @@ pub enum Purpose {
     Cancel,
     /// Approve it, or a job of it.
     Approve,
+    /// Pin or unpin it.
+    Pin,
     /// Retry it.
     Retry {
         /// Whether successful executions are selected too.
@@ -53,7 +55,7 @@ pub struct Selected {
 
 impl Purpose {
     const fn is_change(self) -> bool {
-        matches!(self, Self::Cancel | Self::Approve | Self::Retry { .. })
+        matches!(self, Self::Cancel | Self::Approve | Self::Pin | Self::Retry { .. })
     }
 }
 
@@ -274,7 +276,7 @@ impl Selection<'_> {
 
     async fn choose(&self, job: Option<&str>) -> Result<ExecutionView, Unselected> {
         match self.purpose {
-            Purpose::Read | Purpose::Retry { .. } => {}
+            Purpose::Read | Purpose::Pin | Purpose::Retry { .. } => {}
             Purpose::Watch => {
                 if let Some(newest) = self.candidates.live().await?.into_iter().next() {
                     return Ok(self.view(newest).await?);
@@ -301,7 +303,9 @@ impl Selection<'_> {
         }
         let newest = newest_of_each_pipeline(all);
         match self.purpose {
-            Purpose::Read | Purpose::Watch | Purpose::Retry { .. } => self.first_with_job(newest, job).await,
+            Purpose::Read | Purpose::Watch | Purpose::Pin | Purpose::Retry { .. } => {
+                self.first_with_job(newest, job).await
+            }
             Purpose::Cancel if newest.len() > 1 => {
                 let repo = Printable(self.candidates.target.address());
                 let message = format!("no execution of {repo} is running; nothing was canceled");

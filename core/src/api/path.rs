@@ -168,6 +168,14 @@ pub const WORKERS: &str = "/api/workers";
 pub const WORKER_REPORT: &str = "/api/worker/report";
 /// POST [`super::DrainWorkersRequest`]: [`super::DrainWorkersReply`].
 pub const WORKER_DRAIN: &str = "/api/worker/drain";
+/// GET, query [`RetentionQuery`](crate::retention::api::RetentionQuery), and POST
+/// [`RetentionRequest`](crate::retention::api::RetentionRequest): [`RetentionView`](crate::retention::api::RetentionView).
+pub const RETENTION: &str = "/api/retention";
+/// POST [`GcRequest`](crate::retention::api::GcRequest): [`GcReport`](crate::retention::api::GcReport).
+pub const GC: &str = "/api/retention/run";
+/// POST [`PinRequest`](crate::retention::api::PinRequest): [`PinReply`](crate::retention::api::PinReply). Query
+/// [`super::ExpectedQuery`].
+pub const PIN: &str = "/api/pipeline/pin/{executionId}";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.

@@ -8,6 +8,7 @@ use crate::execution::{
     status::ExecutionStatus,
 };
 use crate::pipeline::labels::Labels;
+use crate::retention::decision::RetentionState;
 use crate::{
     api::{ExecutionKind, ExecutionSummary, ParentView, Trigger},
     ids::{ExecutionId, JobId},
@@ -235,6 +236,9 @@ pub struct ExecutionState {
     /// The next execution of its group, and the gate there that the end of this one opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<(ExecutionId, u32)>,
+    /// What was removed of it, and whether it is pinned.
+    #[serde(default, skip_serializing_if = "RetentionState::is_empty")]
+    pub retention: RetentionState,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]

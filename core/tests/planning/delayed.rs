@@ -27,6 +27,7 @@ fn claimed_at(node: &Node, now: Timestamp) -> ClaimDecision {
         superseded_by: None,
         timed_out: false,
         followed_by: None,
+        retention: tidemill_core::retention::decision::RetentionState::default(),
     };
     let token = LeaseToken(uuid::Uuid::from_u128(1));
     let request = ClaimRequest { worker: "w", token, ttl_ms: 1_000, labels: &Labels::new(), slot_price: 0 };

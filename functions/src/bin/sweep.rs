@@ -6,12 +6,14 @@ use std::time::Duration;
 use tidemill_functions::{FunctionContext, telemetry};
 
 /// Time limit of each step; their sum is less than the function's timeout.
-const NODES_LIMIT: Duration = Duration::from_secs(18);
+const NODES_LIMIT: Duration = Duration::from_secs(12);
 const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
 const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(5);
 const FOLLOW_UPS_LIMIT: Duration = Duration::from_secs(5);
-const OUTBOX_LIMIT: Duration = Duration::from_secs(8);
+const OUTBOX_LIMIT: Duration = Duration::from_secs(6);
 const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
+/// Twice this for a part of a pass of retention, which ends once this time has passed.
+const RETENTION_LIMIT: Duration = Duration::from_secs(4);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -34,7 +36,11 @@ async fn main() -> Result<(), Error> {
             step("outbox", OUTBOX_LIMIT, wiring.meter.request(Box::pin(services.outbox.run()))).await;
         let removed =
             step("expired", EXPIRY_LIMIT, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
+        let retained = wiring.meter.request(Box::pin(services.retention.run_due(RETENTION_LIMIT)));
+        // Its parts end by themselves: one that was cut off would begin anew.
+        let retained = step("retention", RETENTION_LIMIT * 2, retained).await;
         let steps = [
+            ("retention", &retained),
             ("nodes", &overdue),
             ("schedules", &scheduled),
             ("environments", &stopped),
@@ -48,7 +54,7 @@ async fn main() -> Result<(), Error> {
         }
         let done = json!({ "overdue": overdue.as_ref().ok() });
         // The invocation fails if a step failed, which raises the function's alarm.
-        overdue.and(scheduled).and(stopped).and(followed).and(notified).and(removed)?;
+        overdue.and(scheduled).and(stopped).and(followed).and(notified).and(removed).and(retained)?;
         Ok::<Value, Error>(done)
     }))
     .await

@@ -7,6 +7,7 @@ mod credential_helper;
 mod docker_config;
 #[cfg(feature = "ecr")]
 mod ecr;
+mod eviction;
 mod known_users;
 mod logins;
 mod pull_progress;
@@ -120,7 +121,10 @@ impl DockerManager {
             let present = self.inspect_image(image).await?;
             let fits = |config: &ImageConfig| platform.is_none_or(|platform| config.is_for(platform));
             match present {
-                Some(config) if fits(&config) => return Ok(config),
+                Some(config) if fits(&config) => {
+                    self.note_image_use(image);
+                    return Ok(config);
+                }
                 other if policy == PullPolicy::Never => return Err(forbidden_pull(image, platform, other)),
                 _ => {}
             }
@@ -129,6 +133,7 @@ impl DockerManager {
             && let Some(config) = self.inspect_image(image).await?
             && platform.is_none_or(|platform| config.is_for(platform))
         {
+            self.note_pull(image);
             return Ok(config);
         }
         let search = self.registries.search(logins, image).await;
@@ -167,6 +172,7 @@ impl DockerManager {
             };
             new.into_iter().for_each(&mut progress);
         }
+        self.note_pull(image);
         let missing = |message| FailureReason::new(FailureKind::ImageUnavailable, message);
         let config = self.inspect_image(image).await?.ok_or_else(|| {
             missing(format!("the engine pulled the image `{image}`, but does not have it; check its disk"))

@@ -1,7 +1,7 @@
 //! What every job of a worker gets.
 
 use indexmap::IndexMap;
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 use tidemill_core::execution::assignment::{Assignment, PullPolicy};
 
 /// What every job gets: settings of its containers that its file does not name.
@@ -75,6 +75,8 @@ pub struct ImageSettings {
     pub mirrors: IndexMap<String, Vec<String>>,
     /// When images are pulled whose job does not say it.
     pub pull_policy: PullPolicy,
+    /// How long a pulled image is kept that no job uses; `None`: until the disk is nearly full.
+    pub max_age: Option<Duration>,
 }
 
 impl Proxies {

@@ -222,6 +222,11 @@ impl SourceCache {
         self.tasks.wait().await;
     }
 
+    /// Returns the free space of the disk below which what is unused is removed, in bytes.
+    pub fn min_free_bytes(&self) -> u64 {
+        self.settings.retention.free_bytes
+    }
+
     /// Removes cached sources that exceed the retention settings.
     pub fn prune(&self) {
         if !self.pruning.swap(true, Ordering::AcqRel) {

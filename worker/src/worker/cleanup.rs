@@ -69,6 +69,7 @@ async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) -> bool {
     engine.remove_unused_volumes().await;
     engine.remove_unused_networks().await;
     engine.remove_expired_builds().await;
+    engine.remove_unused_images().await;
     let cleaned = tokio::task::spawn_blocking(move || {
         if all_removed {
             store.remove_ended_workers();

@@ -82,6 +82,11 @@ impl Definitions {
         self.objects.get_whole(key).await
     }
 
+    /// Removes an object that [`Self::store`] created.
+    pub async fn remove(&self, key: &str) -> Result<()> {
+        tidemill_services::ports::Objects::delete(&self.objects, key).await
+    }
+
     /// Returns the spec of a node; `None`: the execution has no such node.
     pub async fn node_spec(&self, home: &str, ix: u32) -> Result<Option<NodeSpec>> {
         let chunk = self.chunk(home, ix / NODES_PER_CHUNK).await?;

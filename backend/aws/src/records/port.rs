@@ -216,6 +216,10 @@ impl Records for DynamoRecords {
         Ok((letters, more))
     }
 
+    async fn remove_execution(&self, id: ExecutionId) -> Result<()> {
+        self.remove_all(id).await
+    }
+
     async fn wait_for_change(&self, seen: u64) -> u64 {
         tokio::time::sleep(POLL_INTERVAL).await;
         seen.wrapping_add(1)

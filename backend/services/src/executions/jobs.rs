@@ -4,7 +4,7 @@ mod assign;
 mod claim;
 mod control;
 pub(crate) mod log_bytes;
-mod log_times;
+pub(crate) mod log_times;
 pub(crate) mod logs;
 mod report;
 pub(crate) mod service;

@@ -3,6 +3,7 @@
 mod descriptions;
 mod document;
 mod errors;
+mod retention;
 mod sessions;
 
 use document::{Document, Kind, QueryParameters};
@@ -338,6 +339,7 @@ pub fn document() -> Value {
     of.add(path::WORKER_REPORT, "post", "Report that a worker is there", &[], Some(body), reply);
     let (body, reply) = (of.reference::<DrainWorkersRequest>(), of.reference::<DrainWorkersReply>());
     of.add(path::WORKER_DRAIN, "post", "Drain workers", &[], Some(body), reply);
+    retention::add(&mut of);
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

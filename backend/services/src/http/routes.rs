@@ -11,7 +11,9 @@ use super::{
         insights::{self, badges},
         jobs, oidc, registries,
         repositories::{self, deliveries, schedules},
-        secrets, server, sources,
+        secrets,
+        server::{self, retention},
+        sources,
         tokens::{self, roles, sessions},
         workers,
     },
@@ -138,6 +140,10 @@ routes! {
     GET path::WORKERS => workers::list, READ_SCOPES, Forbidden;
     POST path::WORKER_REPORT => workers::report, WORKER_SCOPES, Forbidden;
     POST path::WORKER_DRAIN => workers::drain, ADMIN_SCOPES, Forbidden;
+    GET path::RETENTION => retention::settings, READ_SCOPES, Itself;
+    POST path::RETENTION => retention::set, ADMIN_SCOPES, Itself;
+    POST path::GC => retention::run, ADMIN_SCOPES, Forbidden;
+    POST path::PIN => retention::pin, RUN_SCOPES, Path;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
     GET path::OIDC_CONFIGURATION => oidc::configuration, NO_TOKEN, None;

@@ -105,6 +105,9 @@ pub trait Records: Send + Sync {
     /// Returns dead letters before `before`, newest first, and whether there are more.
     async fn dead_letters(&self, before: Option<DeadLetter>, limit: usize)
     -> Result<(Vec<DeadLetter>, bool)>;
+    /// Removes an ended execution with its nodes and the records of its artifacts; succeeds if it does not exist. Idempotency keys and
+    /// dead letters of it may stay, and then refer to nothing. Logs and objects must have been removed before.
+    async fn remove_execution(&self, id: ExecutionId) -> Result<()>;
     /// Resolves when something may have changed since `seen`, and returns the value to pass next time. It resolves after a short time in
     /// any case, so that the caller notices writes of other processes.
     async fn wait_for_change(&self, seen: u64) -> u64;

@@ -157,6 +157,8 @@ pub trait Logs: Send + Sync {
     /// Marks the log of an ended attempt as complete, so that the store can move it to cheaper storage. Its content does not change, and
     /// late bytes are still appended.
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()>;
+    /// Removes the log of an attempt; succeeds if there is none. To be called only when nothing appends to it any more.
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()>;
 }
 
 /// The clock; tests set it.

@@ -239,7 +239,8 @@ impl ArtifactService {
         Ok(number)
     }
 
-    async fn remove(&self, record: &ArtifactRecord) -> Result<()> {
+    /// Removes an artifact.
+    pub(super) async fn remove(&self, record: &ArtifactRecord) -> Result<()> {
         // The record is deleted last: after a crash between the two, the sweep finds it again.
         self.context.stores.objects.delete(&key(record.job, record.id)).await?;
         self.context.stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await.map(drop)

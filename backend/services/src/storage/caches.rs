@@ -22,8 +22,7 @@ use tidemill_core::{
 };
 
 const DOCUMENT_KIND: &str = "cache";
-/// Retention of an unused cache.
-const RETENTION_MS: i64 = 14 * 86_400_000;
+const DAY_MS: i64 = 86_400_000;
 /// Minimum time between two recorded uses.
 const TOUCH_INTERVAL_MS: u64 = 86_400_000;
 /// Maximum size of a cache, in bytes.
@@ -170,6 +169,7 @@ impl CacheService {
             )));
         }
         let now = self.context.now();
+        let due_at = Some(now.plus_ms(self.retention_ms(&self.repo(node).await?).await?));
         for _ in 0..MAX_ATTEMPTS {
             let existing = self.find(node, key).await?;
             if let Some((_, existing)) = &existing
@@ -188,7 +188,7 @@ impl CacheService {
             let new = NewDocument {
                 key: self.document(node, key).await?,
                 value: to_json(&stored)?,
-                due_at: Some(now.plus_ms(RETENTION_MS)),
+                due_at,
                 expires_at: None,
             };
             let version = existing.as_ref().map(|(document, _)| document.version);
@@ -227,6 +227,23 @@ impl CacheService {
         Ok(number)
     }
 
+    /// Removes up to `limit` caches, those first whose retention ends first, as they were not used for the longest time. Returns their
+    /// number.
+    pub(crate) async fn evict(&self, limit: usize) -> Result<usize> {
+        let end_of_time = Timestamp(i64::MAX);
+        let mut number = 0;
+        for document in self.context.stores.documents.due(DOCUMENT_KIND, end_of_time, limit).await? {
+            self.remove(&document).await?;
+            number += 1;
+        }
+        Ok(number)
+    }
+
+    /// Returns how long an unused cache of a repository is kept.
+    async fn retention_ms(&self, repo: &str) -> Result<i64> {
+        Ok(self.context.cache_days(repo).await? * DAY_MS)
+    }
+
     async fn remove(&self, document: &Document) -> Result<()> {
         let stored = read(document)?;
         let (repo, key) = document.key.name.split_once('\n').unwrap_or_default();
@@ -241,8 +258,9 @@ impl CacheService {
             return;
         }
         let used = CacheRecord { used_at: now, ..stored.clone() };
-        let Ok(value) = to_json(&used) else { return };
-        let due_at = Some(now.plus_ms(RETENTION_MS));
+        let repo = document.key.name.split_once('\n').unwrap_or_default().0;
+        let (Ok(value), Ok(retention_ms)) = (to_json(&used), self.retention_ms(repo).await) else { return };
+        let due_at = Some(now.plus_ms(retention_ms));
         let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
         // On a conflict, another job used the cache at the same time.
         if let Err(error) = self.context.stores.documents.put(new, Some(document.version)).await {

@@ -24,8 +24,7 @@ use tidemill_core::{
 
 /// Kind of the documents that record the last use of an upload.
 const DOCUMENT_KIND: &str = "upload";
-/// Retention of an unused upload; longer than an execution waits for an approval.
-const RETENTION_MS: i64 = 35 * 86_400_000;
+const DAY_MS: i64 = 86_400_000;
 /// Minimum time between two recorded uses.
 const TOUCH_INTERVAL_MS: u64 = 86_400_000;
 const MAX_ATTEMPTS: u32 = 20;
@@ -219,7 +218,7 @@ impl SourceService {
         let value =
             serde_json::to_string(&stored).map_err(|error| Error::storage("recording an upload", error))?;
         // An upload that is being removed stays due until it is removed.
-        let retention_ms = if stored.removing { 0 } else { RETENTION_MS };
+        let retention_ms = if stored.removing { 0 } else { self.context.upload_days().await? * DAY_MS };
         let due_at = Some(stored.used_at.plus_ms(retention_ms));
         let new = NewDocument { key: document_key(upload), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await

@@ -17,7 +17,7 @@ use tidemill_core::summary::{
     view::{SummaryCollector, SummaryList, SummaryReply, SummaryRequest},
 };
 
-const DOCUMENT_KIND: &str = "summary";
+pub(super) const DOCUMENT_KIND: &str = "summary";
 /// Retention of summaries, as of test reports.
 const RETENTION_MS: i64 = 365 * 86_400_000;
 /// A summary that is longer when compressed is an object: a large document costs more than an object.
@@ -214,7 +214,7 @@ fn document_key(execution: ExecutionId, (job, attempt): AttemptKey) -> DocumentK
 }
 
 /// The object of a summary is among the logs, and expires like them.
-fn object_key(execution: ExecutionId, (job, attempt): AttemptKey) -> String {
+pub(super) fn object_key(execution: ExecutionId, (job, attempt): AttemptKey) -> String {
     format!("logs/summaries/{execution}/{job}/{attempt}")
 }
 

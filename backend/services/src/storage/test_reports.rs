@@ -15,7 +15,7 @@ use tidemill_core::execution::test_report::{
 use tidemill_core::ids::{ExecutionId, JobId};
 use tidemill_core::records::MeasuredJob;
 
-const DOCUMENT_KIND: &str = "tests";
+pub(super) const DOCUMENT_KIND: &str = "tests";
 /// Retention of test reports.
 const RETENTION_MS: i64 = 365 * 86_400_000;
 /// Maximum length of the chain of retries that is followed back.

@@ -77,6 +77,9 @@ impl Records for Broken {
     async fn upcoming(&self, _: ExecutionId, _: u32, _: usize) -> Result<Vec<u32>> {
         fail()
     }
+    async fn remove_execution(&self, _: ExecutionId) -> Result<()> {
+        fail()
+    }
     async fn key(&self, _: &str) -> Result<Option<KeyRecord>> {
         fail()
     }
@@ -191,6 +194,9 @@ impl Logs for Broken {
         fail()
     }
     async fn finish(&self, _: JobId, _: u32) -> Result<()> {
+        fail()
+    }
+    async fn remove(&self, _: JobId, _: u32) -> Result<()> {
         fail()
     }
 }

@@ -35,6 +35,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
         (path::DELIVERIES, "GET"),
+        (path::RETENTION, "GET"),
     ];
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
@@ -93,6 +94,8 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             json!({ "worker": worker, "version": "1", "slots": 1 })
         }
         path::WORKER_DRAIN => json!({ "worker": "w" }),
+        path::RETENTION => json!({ "repo": repo, "settings": { "rule": { "days": 90 } } }),
+        path::PIN => json!({ "pinned": false }),
         path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),
         path::RUN_PIPELINE | path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
         _ => json!({}),

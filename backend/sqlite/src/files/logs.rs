@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -164,6 +164,18 @@ impl Logs for FileLogs {
 
     async fn finish(&self, _: JobId, _: u32) -> Result<()> {
         Ok(())
+    }
+
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).files.remove(&(job, attempt));
+        let path = path(&self.root, (job, attempt));
+        blocking("removing a log", move || match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io(format!("removing the log of job {job}"), error))
+            }
+            _ => Ok(()),
+        })
+        .await
     }
 }
 

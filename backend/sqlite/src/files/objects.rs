@@ -3,6 +3,7 @@
 //! An object is one file: its bytes, then a trailer with their number and hash. So a single rename publishes it
 //! atomically, and `info` reads only the trailer.
 
+use super::content;
 use super::directories::{create_directories, create_directory, sync_directory};
 use crate::blocking::blocking;
 use async_trait::async_trait;
@@ -45,6 +46,8 @@ const TRAILER_LEN: usize = MAGIC.len() + size_of::<u64>() + HASH_LEN;
 pub struct FileObjects {
     root: Arc<Path>,
     unfinished: PathBuf,
+    /// Whether objects of the same content are stored once.
+    shares_content: bool,
 }
 
 impl FileObjects {
@@ -55,7 +58,16 @@ impl FileObjects {
         create_directory(&unfinished)?;
         remove_stale_files(&unfinished)
             .map_err(|error| Error::io(format!("cleaning {}", unfinished.display()), error))?;
-        Ok(Self { root: root.into(), unfinished })
+        Ok(Self { root: root.into(), unfinished, shares_content: false })
+    }
+
+    /// Opens the objects in `root` as [`Self::open`] does, and stores those of the same content once.
+    pub fn open_shared(root: &Path) -> Result<Self> {
+        let objects = Self::open(root)?;
+        let [.., shard] = Uuid::new_v4().into_bytes();
+        content::tidy(root, shard)
+            .map_err(|error| Error::io(format!("cleaning {}", root.display()), error))?;
+        Ok(Self { shares_content: true, ..objects })
     }
 
     /// Returns the path of `key`. Its suffix cannot be part of a key, so `a` and `a/b` do not clash.
@@ -98,13 +110,20 @@ impl Objects for FileObjects {
         mut bytes: ByteStream,
     ) -> Result<ObjectInfo> {
         let path = self.path(key)?;
-        let root = Arc::clone(&self.root);
+        let (root, shares_content) = (Arc::clone(&self.root), self.shares_content);
         let unfinished = TemporaryFile(self.unfinished.join(Uuid::now_v7().to_string()));
         let (chunks, received_chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let operation = format!("storing object {key}");
         let expected_sha256 = expected_sha256.map(str::to_owned);
         let stored = blocking(operation.clone(), move || {
-            let stored = store(&root, &path, &unfinished, expected_sha256.as_deref(), received_chunks);
+            let publish = |sha256: &str| {
+                if shares_content {
+                    publish_shared(&root, &path, &unfinished, sha256)
+                } else {
+                    publish(&root, &path, &unfinished)
+                }
+            };
+            let stored = store(&unfinished, expected_sha256.as_deref(), received_chunks, publish);
             stored.map_err(|error| Error::io(operation, error))?
         });
         let sent = async move {
@@ -167,10 +186,17 @@ impl Objects for FileObjects {
 
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        let root = Arc::clone(&self.root);
+        let (root, shares_content) = (Arc::clone(&self.root), self.shares_content);
         let operation = format!("removing object {key}");
-        blocking(operation.clone(), move || remove(&root, &path).map_err(|error| Error::io(operation, error)))
-            .await
+        blocking(operation.clone(), move || {
+            let content = content_of(&path).filter(|_| shares_content);
+            let removed = remove(&root, &path).and_then(|()| match content {
+                Some(sha256) => content::unregister(&root, &sha256),
+                None => Ok(()),
+            });
+            removed.map_err(|error| Error::io(operation, error))
+        })
+        .await
     }
 
     async fn upload_target(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
@@ -195,14 +221,13 @@ impl Drop for TemporaryFile {
 /// A running sync.
 type SyncHandle<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
 
-/// Writes the received chunks and renames the file to `path` at the end. The inner error is returned if the bytes do not
-/// have the expected hash.
+/// Writes the received chunks and publishes the file with the hash of its bytes. The inner error is returned if they do not have the
+/// expected hash.
 fn store(
-    root: &Path,
-    path: &Path,
     unfinished: &TemporaryFile,
     expected_sha256: Option<&str>,
     mut chunks: mpsc::Receiver<PutChunk>,
+    publish: impl FnOnce(&str) -> io::Result<()>,
 ) -> io::Result<Result<ObjectInfo>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0)?;
     let mut hash = Sha256::new();
@@ -241,18 +266,40 @@ fn store(
     trailer.extend_from_slice(&hash);
     file.write_all(&trailer)?;
     file.sync_all()?;
+    publish(&sha256)?;
+    Ok(Ok(ObjectInfo { size, sha256: Some(sha256) }))
+}
+
+/// Renames a complete file to `path`, durably.
+fn publish(root: &Path, path: &Path, unfinished: &TemporaryFile) -> io::Result<()> {
     let directory = path.parent().unwrap_or(root);
     for attempt in 1.. {
         create_directories(root, directory)?;
         match fs::rename(&unfinished.0, path).and_then(|()| sync_directory(directory)) {
             Err(error) if error.kind() == ErrorKind::NotFound && attempt < MAX_ATTEMPTS => {}
-            renamed => {
-                renamed?;
-                break;
-            }
+            renamed => return renamed,
         }
     }
-    Ok(Ok(ObjectInfo { size, sha256: Some(sha256) }))
+    Ok(())
+}
+
+/// Publishes a complete file; if another object has the same content, as a link to that.
+fn publish_shared(root: &Path, path: &Path, unfinished: &TemporaryFile, sha256: &str) -> io::Result<()> {
+    let replaced = content_of(path);
+    let is_shared = content::share(root, &unfinished.0, sha256)?;
+    publish(root, path, unfinished)?;
+    if !is_shared {
+        content::register(root, path, sha256)?;
+    }
+    match replaced.filter(|replaced| replaced != sha256) {
+        Some(replaced) => content::unregister(root, &replaced),
+        None => Ok(()),
+    }
+}
+
+/// Returns the hash of an object, if it exists and is whole.
+fn content_of(path: &Path) -> Option<String> {
+    open(path, "reading an object").ok().flatten().and_then(|(_, info)| info.sha256)
 }
 
 /// Waits for a sync. Each outcome counts, since the next sync may not report the failure of an earlier one.
@@ -311,6 +358,8 @@ mod tests {
     use futures_util::{StreamExt, stream};
     use std::{
         fs::{self, File},
+        os::unix::fs::{FileExt, MetadataExt},
+        path::Path,
         time::{Duration, SystemTime},
     };
     use tidemill_services::ports::Objects;
@@ -351,5 +400,74 @@ mod tests {
         for error in [objects.info("a").await.map(drop), objects.get("a").await.map(drop)] {
             assert!(error.unwrap_err().to_string().contains("is damaged"));
         }
+    }
+
+    async fn put(objects: &FileObjects, key: &str, bytes: &[u8]) {
+        let bytes = stream::iter([Ok(Bytes::copy_from_slice(bytes))]).boxed();
+        objects.put(key, bytes).await.unwrap();
+    }
+
+    /// Returns the number of bytes of all objects on disk, and the number of contents.
+    fn stored(root: &Path) -> (u64, usize) {
+        let mut files = std::collections::BTreeMap::new();
+        let mut contents = 0;
+        let mut directories = vec![root.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                let metadata = entry.metadata().unwrap();
+                if metadata.is_dir() {
+                    directories.push(entry.path());
+                } else {
+                    files.insert(metadata.ino(), metadata.len());
+                    contents +=
+                        usize::from(entry.path().components().any(|part| part.as_os_str() == ".content"));
+                }
+            }
+        }
+        (files.values().sum(), contents)
+    }
+
+    #[tokio::test]
+    async fn identical_objects_are_stored_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let objects = FileObjects::open_shared(root).unwrap();
+        let (one, other) = (vec![1; 100_000], vec![2; 100_000]);
+        for key in ["a/1", "a/2", "b/1"] {
+            put(&objects, key, &one).await;
+        }
+        let (bytes, contents) = stored(root);
+        assert!(bytes < 110_000 && contents == 1, "{bytes} {contents}");
+        // Replaced by itself, then by another content, and removed one after another.
+        put(&objects, "a/2", &one).await;
+        put(&objects, "a/2", &other).await;
+        assert_eq!(stored(root).1, 2);
+        objects.delete("a/1").await.unwrap();
+        assert_eq!(objects.info("b/1").await.unwrap().unwrap().size, 100_000);
+        put(&objects, "a/2", &one).await;
+        assert_eq!(stored(root).1, 1, "no object has the other content");
+        for key in ["a/2", "b/1"] {
+            objects.delete(key).await.unwrap();
+        }
+        assert_eq!(stored(root), (0, 0));
+        assert_eq!(fs::read_dir(root.join(".unfinished")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn damaged_content_is_not_shared() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let objects = FileObjects::open_shared(root).unwrap();
+        let bytes = vec![1; 100_000];
+        put(&objects, "a", &bytes).await;
+        let file = File::options().write(true).open(root.join("a.object")).unwrap();
+        file.write_all_at(b"damaged", 50_000).unwrap();
+        put(&objects, "b", &bytes).await;
+        put(&objects, "c", &bytes).await;
+        let stored = |key: &str| fs::read(root.join(format!("{key}.object"))).unwrap();
+        assert_eq!(stored("b")[..100_000], bytes);
+        assert_eq!(stored("c")[..100_000], bytes);
+        assert_ne!(stored("a"), stored("b"));
     }
 }

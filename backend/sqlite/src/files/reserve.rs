@@ -196,6 +196,10 @@ impl<T: Logs> Logs for DiskGuarded<T> {
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
         self.store.finish(job, attempt).await
     }
+
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.store.remove(job, attempt).await
+    }
 }
 
 #[async_trait]

@@ -43,6 +43,12 @@ const MIGRATION_STEPS: &[M<'static>] = &[
          DROP INDEX queue_visible;
          CREATE INDEX queue_group_visible ON queue (message_group, visible_at);",
     ),
+    // What belongs to an execution is removed with it, and the newest of a branch is kept longer than others.
+    M::up(
+        "CREATE INDEX idempotency_keys_execution ON idempotency_keys (execution);
+         CREATE INDEX dead_letters_node ON dead_letters (node);
+         CREATE INDEX executions_repo_pipeline_branch ON executions (repo, pipeline, branch, id);",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
@@ -165,7 +171,7 @@ impl fmt::Debug for Database {
 }
 
 /// Returns the number of transactions in the file; `None` if the file is new.
-fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
+pub(super) fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
     let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
     if !conn.query_row(has_table, [], |row| row.get::<_, bool>(0))? {
         return Ok(None);
@@ -199,7 +205,7 @@ fn create(path: &Path) -> Result<()> {
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     // The borrow checker ensures that only one thread at a time uses a connection.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)

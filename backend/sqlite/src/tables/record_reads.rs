@@ -111,6 +111,9 @@ fn index(filter: &ListFilter) -> &'static str {
         ListFilter { pipeline: Some(_), run_number: Some(_), .. } => "executions_run",
         ListFilter { run_number: Some(_), .. } => "executions_number",
         ListFilter { status: Some(status), .. } if !status.is_terminal() => "executions_status",
+        ListFilter { repo: Some(_), pipeline: Some(_), branch: Some(_), .. } => {
+            "executions_repo_pipeline_branch"
+        }
         ListFilter { repo: Some(_), pipeline: Some(_), .. } => "executions_repo_pipeline",
         ListFilter { repo: Some(_), .. } => "executions_repo",
         ListFilter { pipeline: Some(_), .. } => "executions_pipeline",

@@ -1,9 +1,14 @@
 //! Batches of writes as SQL, in the writer's transaction.
 
-use super::rows::{ArrivalRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, find_seq, node_key};
+use super::rows::{
+    ArrivalRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, find_seq, node_ix, node_key,
+};
 use crate::sqlite::TaskOutcome;
 use rusqlite::{Connection, OptionalExtension, params};
-use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
 use tidemill_services::ports::{ArrivalOutcome, Commit, CommitResult, DeadLetter, DueNode, NodeKey};
 
 /// The executions that a batch changes, with their `seq`; mostly one.
@@ -286,6 +291,38 @@ fn touch_node(
     touched: &mut ChangedExecutions,
 ) -> rusqlite::Result<Option<i64>> {
     Ok(touch(conn, key.execution, touched)?.map(|seq| node_key(seq, key.ix)))
+}
+
+/// Removes an execution and what belongs to it.
+pub fn remove(conn: &Connection, id: ExecutionId) -> rusqlite::Result<TaskOutcome<()>> {
+    let Some(seq) = find_seq(conn, id)? else { return Ok(TaskOutcome::Commit(())) };
+    let nodes = [node_key(seq, 0), node_key(seq, u32::MAX)];
+    // The ids of jobs are in no index by node, and follow from the index of the node.
+    let jobs: Vec<i64> = conn
+        .prepare_cached("SELECT node FROM nodes WHERE node BETWEEN ?1 AND ?2 AND status IS NOT NULL")?
+        .query_map(nodes, |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut remove_job = conn.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
+    for node in jobs {
+        remove_job.execute([JobId::of(id, node_ix(node)).0])?;
+    }
+    for statement in [
+        "DELETE FROM nodes WHERE node BETWEEN ?1 AND ?2",
+        "DELETE FROM node_specs WHERE node BETWEEN ?1 AND ?2",
+        "DELETE FROM dead_letters WHERE node BETWEEN ?1 AND ?2",
+    ] {
+        conn.prepare_cached(statement)?.execute(nodes)?;
+    }
+    for statement in [
+        "DELETE FROM idempotency_keys WHERE execution = ?1",
+        "DELETE FROM artifacts WHERE execution = ?1",
+        "DELETE FROM queue WHERE execution = ?1",
+    ] {
+        conn.prepare_cached(statement)?.execute([id.0])?;
+    }
+    conn.prepare_cached("DELETE FROM execution_specs WHERE seq = ?1")?.execute([seq])?;
+    conn.prepare_cached("DELETE FROM executions WHERE seq = ?1")?.execute([seq])?;
+    Ok(TaskOutcome::Commit(()))
 }
 
 const fn key_of(letter: &DeadLetter) -> NodeKey {

@@ -179,6 +179,12 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::dead_letters(conn, before, limit))
     }
 
+    async fn remove_execution(&self, id: ExecutionId) -> Result<()> {
+        let removed =
+            self.database.write("removing an execution", move |conn| record_writes::remove(conn, id));
+        removed.await
+    }
+
     async fn wait_for_change(&self, last_seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();

@@ -8,3 +8,4 @@ pub mod objects;
 pub mod queue;
 pub mod queue_with_labels;
 pub mod records;
+pub mod removal;

@@ -85,6 +85,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         superseded_by: None,
         timed_out: false,
         followed_by: None,
+        retention: tidemill_core::retention::decision::RetentionState::default(),
     }
 }
 

@@ -12,6 +12,7 @@ mod large;
 mod other_repositories;
 mod outputs;
 mod protection;
+mod retention;
 
 pub use approvals::{
     approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
@@ -68,4 +69,8 @@ pub use protection::{
     protected_environment_requires_approvals_of_different_people,
     protected_job_waits_in_retries_and_held_executions, protections_are_listed_and_bounded,
     rule_of_environment_holds_at_once,
+};
+pub use retention::{
+    logs_go_first_and_newest_of_branch_last, retention_removes_only_what_no_rule_keeps,
+    retried_execution_stays_with_its_retry,
 };

@@ -54,6 +54,11 @@ macro_rules! conformance_suite {
                 second_handle_sees_writes_of_first
                 changed_returns_after_commit
             }
+            removal {
+                removed_execution_is_gone
+                key_of_removed_execution_can_be_replaced
+                removed_log_is_empty
+            }
             listing {
                 pages_are_newest_first_and_complete
                 all_filters_apply repository_addresses_are_normalized
@@ -176,6 +181,9 @@ macro_rules! conformance_suite {
                 large_executions_of_group_run_in_order
                 protected_job_waits_in_retries_and_held_executions
                 protections_are_listed_and_bounded
+                retention_removes_only_what_no_rule_keeps
+                retried_execution_stays_with_its_retry
+                logs_go_first_and_newest_of_branch_last
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository

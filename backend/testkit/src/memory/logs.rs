@@ -41,4 +41,9 @@ impl Logs for MemoryLogs {
     async fn finish(&self, _: JobId, _: u32) -> Result<()> {
         Ok(())
     }
+
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(job, attempt));
+        Ok(())
+    }
 }

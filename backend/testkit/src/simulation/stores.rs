@@ -250,6 +250,10 @@ impl Records for FaultyStores {
         self.read(self.0.records.dead_letters(before, limit)).await
     }
 
+    async fn remove_execution(&self, id: ExecutionId) -> Result<()> {
+        self.write(self.0.records.remove_execution(id)).await
+    }
+
     async fn wait_for_change(&self, seen: u64) -> u64 {
         self.0.world.sleep(500).await;
         seen.wrapping_add(1)
@@ -340,6 +344,10 @@ impl Logs for FaultyStores {
 
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
         self.write(self.0.logs.finish(job, attempt)).await
+    }
+
+    async fn remove(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.write(self.0.logs.remove(job, attempt)).await
     }
 }
 

@@ -302,6 +302,7 @@ impl Records {
             superseded_by: None,
             timed_out: false,
             followed_by: None,
+            retention: tidemill_core::retention::decision::RetentionState::default(),
         }
     }
 

@@ -27,6 +27,7 @@ use tidemill_server::EmbeddedConfig;
 use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
 use tidemill_server::allowed_connections;
+use tidemill_server::doctor::{Verdict, light_checks};
 use tidemill_server::raise_open_file_limit;
 use tidemill_services::ports::MailSender;
 use tidemill_services::{HttpMessenger, ProviderOptions, ProviderSettings, SourcePolicy};
@@ -153,6 +154,11 @@ impl RunningServer {
         };
         config.addresses = addresses;
         embedded.check_records();
+        for finding in light_checks(&data_dir, args.min_free_space) {
+            if finding.verdict != Verdict::Ok {
+                tracing::warn!(check = finding.check, found = finding.text, "see `tidemill doctor`");
+            }
+        }
         let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
         embedded.services().set_public_url(&url);
         embedded.services().set_issuer_url(&url);

@@ -180,11 +180,13 @@ dns = ["10.0.0.2"]
 pull_policy = "always"
 pull_policies = ["always"]
 mirrors = { "docker.io" = ["mirror:5000"] }
+max_age = "30d"
 "#;
         let WorkerFile { permissions, jobs, .. } = parse(text, &[]).unwrap();
         assert_eq!(permissions.pull_policies, [PullPolicy::Always]);
         assert_eq!(jobs.images.pull_policy, PullPolicy::Always);
         assert_eq!(jobs.images.mirrors["docker.io"], ["mirror:5000"]);
+        assert_eq!(jobs.images.max_age.map(|age| age.as_secs()), Some(30 * 86_400));
         assert_eq!(jobs.proxies.https.as_deref(), Some("http://proxy:3128"));
         let mount = |source: &str, target: &str, read_only, forks| HostMount {
             source: source.into(),

@@ -10,10 +10,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tidemill_core::{
     execution::assignment::PullPolicy,
-    pipeline::{is_capability, is_ulimit, is_variable_name},
+    pipeline::{is_capability, is_ulimit, is_variable_name, span_s},
 };
 use tidemill_worker::policy::{
     Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, SeccompProfile,
@@ -138,6 +139,7 @@ struct ImagesTable {
     mirrors: IndexMap<String, Vec<String>>,
     pull_policy: Option<PullPolicy>,
     pull_policies: Vec<PullPolicy>,
+    max_age: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -394,6 +396,8 @@ impl ImagesTable {
         if !allowed.is_empty() && !allowed.contains(&default) {
             return Err("`pull_policy` is not one of `pull_policies`, so no job could use it".to_owned());
         }
-        Ok(ImageSettings { mirrors: self.mirrors, pull_policy: default })
+        let max_age = self.max_age.as_deref().map(span_s).transpose();
+        let max_age = max_age.map_err(|error| format!("`max_age`: {error}"))?.map(Duration::from_secs);
+        Ok(ImageSettings { mirrors: self.mirrors, pull_policy: default, max_age })
     }
 }

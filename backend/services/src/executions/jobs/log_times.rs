@@ -11,7 +11,7 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-const DOCUMENT_KIND: &str = "log-times";
+pub(crate) const DOCUMENT_KIND: &str = "log-times";
 /// Retention of marks.
 const RETENTION_MS: i64 = 365 * 86_400_000;
 /// Maximum number of documents that are read of one attempt.

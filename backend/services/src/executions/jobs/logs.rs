@@ -7,7 +7,7 @@ use crate::{
     ports::Node,
 };
 use bytes::Bytes;
-use tidemill_core::ids::JobId;
+use tidemill_core::ids::{ExecutionId, JobId};
 
 /// Part of an attempt's log.
 #[derive(Debug, Clone)]
@@ -72,6 +72,11 @@ impl JobExecutionService {
             };
             let log = Self::locate_log(job, &node, attempt)?;
             let (bytes, size) = self.context.stores.logs.read(log.job, log.attempt, offset, limit).await?;
+            if size == 0 && log.has_ended && self.is_log_removed(key.execution).await? {
+                return Err(Error::NotFound(format!(
+                    "the log of job {job} was removed, as its retention has ended"
+                )));
+            }
             let next = offset + bytes.len() as u64;
             let end = log.has_ended && next >= size;
             let part = LogPart { end, next, bytes, size, complete: log.has_ended };
@@ -79,5 +84,11 @@ impl JobExecutionService {
                 return Ok(part);
             }
         }
+    }
+
+    /// Whether the logs of an execution were removed before it.
+    async fn is_log_removed(&self, id: ExecutionId) -> Result<bool> {
+        let state = self.context.stores.records.execution_state(id).await?;
+        Ok(state.is_some_and(|(state, _)| state.retention.logs_removed))
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct CreateOptions {
     pub approved: Vec<String>,
     /// Whether the job that the spec names as parent starts it.
     pub is_child: bool,
+    /// The execution whose results it reuses without being its retry.
+    pub reuses: Option<ExecutionId>,
 }
 
 impl PipelineExecutionService {
@@ -61,7 +63,7 @@ impl PipelineExecutionService {
         carried: BTreeMap<String, CarriedJob>,
         options: CreateOptions,
     ) -> Result<ExecuteReply> {
-        let CreateOptions { key, request, group, hold, approved, is_child } = options;
+        let CreateOptions { key, request, group, hold, approved, is_child, reuses } = options;
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
         spec.carried = (0..spec.jobs)
             .zip(&plan.jobs)
@@ -77,6 +79,9 @@ impl PipelineExecutionService {
         }
         let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
         let protected = self.context.protected_jobs(&repo, &plan).await?;
+        for of in [spec.retry_of, reuses].into_iter().flatten() {
+            self.context.refer(of, id).await?;
+        }
         // What a retry carries over or approves is not recorded elsewhere.
         let deferred = self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
         for _ in 0..MAX_ATTEMPTS {
@@ -220,6 +225,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Wr
         superseded_by: None,
         timed_out: false,
         followed_by: None,
+        retention: tidemill_core::retention::decision::RetentionState::default(),
     };
     let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
     if unplanned {

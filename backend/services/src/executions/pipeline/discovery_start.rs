@@ -102,6 +102,7 @@ pub(crate) async fn start_discovery_for(
         parent,
     };
     let (group, approved) = (None, Vec::new());
-    let options = CreateOptions { request, key: Some(key), group, hold: false, approved, is_child };
+    let options =
+        CreateOptions { request, key: Some(key), group, hold: false, approved, is_child, reuses: None };
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }

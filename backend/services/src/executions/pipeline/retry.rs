@@ -142,7 +142,15 @@ impl PipelineExecutionService {
         let group = group.filter(|group| !(request.alone && group.cancel_superseded));
         // A retry counts as an approval, so the execution is not held again.
         let group = self.group_of_child(group, spec.parent.as_ref()).await?;
-        let options = CreateOptions { key, request: identity, group, hold: false, approved, is_child: false };
+        let options = CreateOptions {
+            key,
+            request: identity,
+            group,
+            hold: false,
+            approved,
+            is_child: false,
+            reuses: None,
+        };
         let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
         // The jobs run again, so their dead letters need no attention.
         if let Err(error) = self.context.remove_dead_letters(id).await {

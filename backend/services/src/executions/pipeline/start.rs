@@ -166,7 +166,7 @@ impl PipelineExecutionService {
             pipeline: &request.pipeline,
             facts: own.as_ref().unwrap_or(&facts),
         };
-        let identity = identity.digest()?;
+        let (identity, reuses) = (identity.digest()?, request.reuse);
         let carried = match request.reuse {
             Some(id) => self.jobs_to_reuse(id, &request, &plan).await?,
             None => BTreeMap::new(),
@@ -220,7 +220,7 @@ impl PipelineExecutionService {
         let group = self.group_of_child(Group::of(&file, &spec)?, spec.parent.as_ref()).await?;
         let is_child = spec.parent.is_some();
         let approved = Vec::new();
-        let options = CreateOptions { key, request: identity, group, hold, approved, is_child };
+        let options = CreateOptions { key, request: identity, group, hold, approved, is_child, reuses };
         Box::pin(self.create(plan, spec, carried, options)).await
     }
 }

@@ -5,7 +5,7 @@ use tidemill_core::ids::{ExecutionId, JobId};
 
 impl Services {
     /// Records that `caller` did `action` to an execution.
-    pub(super) async fn audit_execution(
+    pub(in crate::http) async fn audit_execution(
         &self,
         caller: &Caller,
         action: &str,

@@ -12,7 +12,11 @@ use tidemill_core::{
 
 impl Services {
     /// Returns a conflict error if the execution is not of the repository that the caller expects.
-    pub(super) async fn expect_execution(&self, expected: &ExpectedQuery, id: ExecutionId) -> Result<()> {
+    pub(in crate::http) async fn expect_execution(
+        &self,
+        expected: &ExpectedQuery,
+        id: ExecutionId,
+    ) -> Result<()> {
         let Some(repo) = &expected.repo else { return Ok(()) };
         check_repository(repo, &self.pipelines.repo(id).await?, &format!("execution {id}"))
     }

@@ -1,5 +1,7 @@
 //! Health of the server, and the description of its API.
 
+pub mod retention;
+
 use crate::http::{
     client::ClientAddress,
     openapi,

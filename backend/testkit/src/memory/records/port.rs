@@ -246,6 +246,11 @@ impl Records for MemoryRecords {
         Ok((letters, more))
     }
 
+    async fn remove_execution(&self, id: ExecutionId) -> Result<()> {
+        self.lock().remove(id);
+        Ok(())
+    }
+
     async fn wait_for_change(&self, seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();

@@ -45,6 +45,18 @@ impl RecordsState {
         run_number
     }
 
+    /// Removes an execution and what belongs to it.
+    pub(super) fn remove(&mut self, id: ExecutionId) {
+        let Some(stored) = self.executions.remove(&id) else { return };
+        for (key, at) in stored.nodes.values().map(|node| (node.key, node.due_at)) {
+            at.map(|at| self.due.remove(&(at, key)));
+        }
+        self.jobs.retain(|_, key| key.execution != id);
+        self.keys.retain(|_, record| record.execution != id);
+        self.artifacts.retain(|_, record| record.execution != id);
+        self.dead_letters.retain(|letter| letter.execution != id);
+    }
+
     /// Stores nodes of an execution.
     pub(super) fn add_nodes(&mut self, id: ExecutionId, nodes: NewNodes) {
         let Some(stored) = self.executions.get_mut(&id) else { return };

@@ -1,0 +1,138 @@
+//! `doctor`: checks the data directory, the container engine and the machine of a server.
+
+use crate::{
+    args::Doctor,
+    failure::{Exit, Failure, Outcome},
+    output::{self, Printable},
+    settings::{Settings, data_dir},
+    view::format,
+};
+use serde_json::json;
+use std::io::Write;
+use tidemill_core::{
+    access::TokenList,
+    api::{Health, HealthStatus, path},
+};
+use tidemill_server::doctor::{Finding, Verdict, all_checks};
+use tidemill_worker::{client::ApiClient, engine::local_images};
+
+/// Remaining lifetime of a token below which it is remarked: a week.
+const MIN_TOKEN_LIFETIME_MS: i64 = 7 * 86_400_000;
+
+/// `tidemill doctor`.
+pub async fn doctor(settings: &Settings, args: &Doctor) -> Outcome {
+    let directory = settings.data_dir()?.to_owned();
+    let quick = args.quick;
+    let checking = tokio::task::spawn_blocking({
+        let directory = directory.clone();
+        move || all_checks(&directory, quick)
+    });
+    let mut findings = checking.await.map_err(|error| Failure::system(error.to_string()))?;
+    findings.push(engine(settings).await);
+    findings.extend(server(settings).await);
+    if args.format.is_json() {
+        let items: Vec<_> = findings
+            .iter()
+            .map(|finding| json!({ "check": finding.check, "verdict": name(finding.verdict), "text": finding.text }))
+            .collect();
+        output::print_json(&json!({ "data_dir": directory, "findings": items }))?;
+    } else {
+        let mut out = output::stdout();
+        for finding in &findings {
+            let (verdict, check) = (name(finding.verdict), finding.check);
+            writeln!(out, "{verdict:<8} {check:<16} {}", Printable(&finding.text))?;
+        }
+    }
+    if findings.iter().any(|finding| finding.verdict == Verdict::Failed) {
+        return Err(Failure::silent(Exit::System));
+    }
+    Ok(())
+}
+
+const fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Failed => "failed",
+    }
+}
+
+async fn engine(settings: &Settings) -> Finding {
+    match local_images(settings.docker_host.as_deref()).await {
+        Ok(images) => {
+            Finding::new("engine", Verdict::Ok, format!("the engine answers, with {} image(s)", images.len()))
+        }
+        // A server without workers of its own needs none.
+        Err(error) => Finding::new("engine", Verdict::Warning, error.to_string()),
+    }
+}
+
+/// Checks the server that uses the data directory, if one runs: its health, its tokens, and its address, to which git providers send
+/// webhooks.
+async fn server(settings: &Settings) -> Vec<Finding> {
+    let none = || vec![Finding::new("server", Verdict::Ok, "no server runs on this data directory")];
+    let Ok(directory) = settings.data_dir() else { return none() };
+    let Some(url) = data_dir::recorded_address(directory) else { return none() };
+    let token = std::fs::read_to_string(directory.join("token")).unwrap_or_default();
+    let client =
+        |token: &str| ApiClient::new(&url, token).with_certificate_authorities(settings.ca_cert.clone());
+    // Health needs no token, so that it does not matter who reads the request.
+    let public = client("").with_insecure_http(true);
+    let mut findings = vec![match get::<Health>(&public, path::HEALTH).await {
+        Ok(health) => {
+            let verdict = match health.status {
+                HealthStatus::Ok => Verdict::Ok,
+                HealthStatus::Degraded => Verdict::Warning,
+                HealthStatus::Failing => Verdict::Failed,
+            };
+            let problems: Vec<String> = health
+                .problems
+                .iter()
+                .map(|problem| json!(problem).as_str().unwrap_or_default().to_owned())
+                .collect();
+            let problems =
+                if problems.is_empty() { String::new() } else { format!(": {}", problems.join(", ")) };
+            Finding::new(
+                "server",
+                verdict,
+                format!("{url} answers{problems}; webhooks reach it where this address does"),
+            )
+        }
+        Err(error) => {
+            let text = format!("{url} does not answer: {error}; git providers and workers need this address");
+            Finding::new("server", Verdict::Warning, text)
+        }
+    }];
+    if let Ok(list) = get::<TokenList>(&client(token.trim()), path::TOKENS).await {
+        findings.push(tokens(&list));
+    }
+    findings
+}
+
+async fn get<T: serde::de::DeserializeOwned>(api: &ApiClient, path: &str) -> Result<T, String> {
+    let fetched = api.fetch(path, None).await.map_err(|error| error.to_string())?;
+    let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
+}
+
+fn tokens(list: &TokenList) -> Finding {
+    let soon = format::now().plus_ms(MIN_TOKEN_LIFETIME_MS);
+    let ending: Vec<&str> = list
+        .tokens
+        .iter()
+        .filter(|token| token.expires_at.is_some_and(|at| at < soon))
+        .map(|token| token.name.as_str())
+        .collect();
+    if ending.is_empty() {
+        return Finding::new(
+            "tokens",
+            Verdict::Ok,
+            format!("{} token(s), none expires within a week", list.tokens.len()),
+        );
+    }
+    let text = format!(
+        "expired, or expire within a week: {}; replace them with `tidemill token create`",
+        ending.join(", ")
+    );
+    Finding::new("tokens", Verdict::Warning, text)
+}

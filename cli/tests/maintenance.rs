@@ -1,0 +1,65 @@
+//! Retention, backups and checks of a data directory, by the commands.
+
+use crate::support::{TestEnv, json, text};
+use std::fs;
+
+const PIPELINE: &str = "name: kept\ndefaults: { image: IMAGE }\njobs:\n  a: { script: [echo hello], artifacts: { paths: [source.txt] } }\n";
+
+#[test]
+fn backup_is_restored_with_logs_and_artifacts() {
+    let mut env = TestEnv::new(PIPELINE);
+    let run = env.tidemill(&["run", "--format", "json"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let target = env.dir.path().join("backups");
+    let target = target.to_str().unwrap();
+    let made = env.json(&["backup", target, "--format", "json"]);
+    assert!(made["backup"]["files"].as_u64().unwrap() >= 4, "{made}");
+    let again = env.json(&["backup", target, "--keep", "1", "--format", "json"]);
+    assert_eq!(again["removed"].as_array().unwrap().len(), 1, "{again}");
+    let verified = env.tidemill(&["backup", target, "--verify"]);
+    assert!(text(&verified.stdout).contains("is whole"), "{}", text(&verified.stderr));
+    assert_eq!(env.json(&["backup", target, "--list", "--format", "json"]).as_array().unwrap().len(), 1);
+
+    // Restored into a new directory, whose records are the same.
+    let used = env.tidemill(&["restore", target]);
+    assert_eq!(used.status.code(), Some(2), "{}", text(&used.stderr));
+    env.wait_until_clean();
+    env.data = env.dir.path().join("restored");
+    let restored = env.tidemill(&["restore", target]);
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
+    assert_eq!(env.executions().len(), 1);
+    assert!(env.log("a").contains("hello"), "{}", env.log("a"));
+    let output = env.dir.path().join("out");
+    let fetched = env.on_latest(&["artifacts", "a", "--output", output.to_str().unwrap()]);
+    assert!(fetched.status.success(), "{}", text(&fetched.stderr));
+
+    let doctor = env.tidemill(&["doctor", "--format", "json"]);
+    let findings = json(&doctor)["findings"].clone();
+    for finding in findings.as_array().unwrap() {
+        assert_ne!(finding["verdict"], "failed", "{finding}");
+    }
+    fs::remove_file(env.data.join("tidemill.db")).unwrap();
+    let broken = env.tidemill(&["doctor", "--quick"]);
+    assert_eq!(broken.status.code(), Some(3));
+    assert!(text(&broken.stdout).contains("failed   store"), "{}", text(&broken.stdout));
+}
+
+#[test]
+fn pinned_execution_is_kept_and_gc_says_why() {
+    let env = TestEnv::new(PIPELINE);
+    assert!(env.tidemill(&["run", "--format", "json"]).status.success());
+    let set = env.json(&["retention", "set", "--keep-days", "30", "--branch-days", "0", "--format", "json"]);
+    assert_eq!(set["settings"]["rule"]["days"], 30, "{set}");
+    let everywhere = env.tidemill(&["retention", "set", "--everywhere", "--keep-last", "5"]);
+    assert!(text(&everywhere.stdout).contains("the last 5"), "{}", text(&everywhere.stderr));
+    assert_eq!(env.tidemill(&["retention", "set"]).status.code(), Some(2));
+    let pinned = env.on_latest(&["pin", "--note", "shipped"]);
+    assert!(text(&pinned.stdout).contains("pinned: it is kept"), "{}", text(&pinned.stderr));
+    let report = env.json(&["gc", "--dry-run", "--format", "json"]);
+    assert_eq!((&report["executions"], &report["dry_run"]), (&0.into(), &true.into()), "{report}");
+    assert!(text(&env.tidemill(&["gc"]).stdout).contains("removed 0 execution(s)"));
+    let unpinned = env.on_latest(&["unpin"]);
+    assert!(text(&unpinned.stdout).contains("unpinned"), "{}", text(&unpinned.stderr));
+    let cleared = env.json(&["retention", "clear", "--format", "json"]);
+    assert_eq!(cleared["settings"], serde_json::json!({}), "{cleared}");
+}
