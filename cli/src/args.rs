@@ -196,6 +196,7 @@ pub enum Command {
     /// Run jobs for a server
     #[command(
         after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server https://ci.example.org:7600\n  \
+            tidemill worker --once --max-idle 5m --server https://ci.example.org:7600\n  \
             tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
