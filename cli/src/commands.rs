@@ -6,3 +6,4 @@ pub mod deployment;
 pub mod execution;
 pub mod pipeline;
 pub mod serving;
+pub mod version;

@@ -114,6 +114,7 @@ fn dispatch(cli: &Cli) -> Outcome {
             }
             write_page(&text)
         }
+        Command::Version { format } => commands::version::version(*format),
         Command::Man(args) => write_page(&manual::page(args)?),
         _ => in_runtime(cli),
     }
@@ -182,6 +183,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             | Command::Init(_)
             | Command::Import(_)
             | Command::Completions { .. }
+            | Command::Version { .. }
             | Command::Man(_) => Ok(()),
         }
     });

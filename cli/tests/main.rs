@@ -37,3 +37,4 @@ mod upload;
 mod watch;
 mod webhooks;
 mod worker;
+mod worker_end;

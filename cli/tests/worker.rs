@@ -122,59 +122,6 @@ fn stopping_worker_finishes_running_jobs() {
 }
 
 #[test]
-fn worker_with_once_runs_one_job_and_exits_with_0() {
-    let mut env = TestEnv::new(
-        r#"
-name: two
-stages: [a]
-defaults: { image: "IMAGE" }
-jobs:
-  one: { stage: a, script: [exit 3], allow_failure: true }
-  two: { stage: a, script: ["true"] }
-"#,
-    );
-    let server = Server::start(&env);
-    let run = server.run(&env);
-    let succeeded = |view: &Value| {
-        ["one", "two"].map(|name| has_status(view, name)).iter().filter(|ended| **ended).count()
-    };
-    for ended in 1..=2 {
-        let (stdout, _) = server.worker(&env, &["--once"]).finish();
-        assert!(stdout.contains("1 concurrent job(s)"), "{stdout}");
-        let view = env.latest();
-        assert_eq!(succeeded(&view), ended, "{view:#}");
-    }
-    assert_eq!(finish(run).status.code(), Some(0));
-    let view = env.latest();
-    let attempts: Vec<_> = ["one", "two"].iter().map(|name| &job(&view, name)["attempt"]).collect();
-    assert_eq!(attempts, [1, 1], "{view:#}");
-    let workers = finish(server.command(&env, &["workers"]).spawn().unwrap());
-    assert!(text(&workers.stdout).contains("stopped") || text(&workers.stdout).is_empty(), "{workers:?}");
-    env.wait_until_clean();
-}
-
-/// Whether the job has ended.
-fn has_status(view: &Value, name: &str) -> bool {
-    ["SUCCESS", "FAILED"].iter().any(|status| job(view, name)["status"] == *status)
-}
-
-#[test]
-fn idle_worker_exits_with_0_after_its_last_job() {
-    let mut env = TestEnv::new(SHORT);
-    let server = Server::start(&env);
-    // The job takes longer than this.
-    let worker = server.worker(&env, &["--max-idle", "3s"]);
-    assert_eq!(finish(server.run(&env)).status.code(), Some(0));
-    worker.finish();
-    assert_eq!(job(&env.latest(), "j")["attempt"], 1);
-    let once = server.worker(&env, &["--once", "--max-idle", "1s"]);
-    once.finish();
-    let both = finish(server.command(&env, &["worker", "--once", "--jobs", "2"]).spawn().unwrap());
-    assert_eq!(both.status.code(), Some(2), "{both:?}");
-    env.wait_until_clean();
-}
-
-#[test]
 fn expired_grace_or_second_signal_returns_jobs_without_an_attempt() {
     let mut env = TestEnv::new(IGNORES_SIGTERM);
     let server = Server::start(&env);

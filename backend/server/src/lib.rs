@@ -8,4 +8,5 @@ mod tls;
 pub use compute::ComputeThreads;
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
+pub use tidemill_sqlite::SCHEMA_VERSION;
 pub use tls::CertificateReloader;

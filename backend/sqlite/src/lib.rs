@@ -11,5 +11,5 @@ mod tables;
 
 pub use files::{DiskReserve, FileKeyStore, FileLogs, FileObjects};
 pub use open::{OpenedStores, open, open_all, open_at, records_path};
-pub use sqlite::{Database, move_database_away};
+pub use sqlite::{Database, SCHEMA_VERSION, move_database_away};
 pub use tables::{SqliteDocuments, SqliteQueue, SqliteRecords};

@@ -7,6 +7,6 @@ mod integrity;
 mod transaction_counter;
 mod writer;
 
-pub use database::Database;
+pub use database::{Database, SCHEMA_VERSION};
 pub use integrity::move_database_away;
 pub use writer::TaskOutcome;

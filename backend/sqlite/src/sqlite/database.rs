@@ -44,6 +44,8 @@ const MIGRATION_STEPS: &[M<'static>] = &[
          CREATE INDEX queue_group_visible ON queue (message_group, visible_at);",
     ),
 ];
+/// Version of the schema, which the file records. A program rejects a file with a newer one.
+pub const SCHEMA_VERSION: usize = MIGRATION_STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
 /// Maximum number of idle read connections.
