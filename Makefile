@@ -6,7 +6,7 @@ SEED_START = 1
 BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
 # Emulator of the local deployment: ministack, localstack, or localstack-image.
 EMULATOR = $(TIDEMILL_EMULATOR)
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud faults build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud faults release release-test build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -83,6 +83,15 @@ faults: ## inject faults into real processes, then audit the results; SECONDS, E
 	@scripts/setup bench/faults run --profile release --seconds "$(SECONDS)" --executions "$(EXECUTIONS)" \
 		--only "$(ONLY)" --seed "$(SEED)"
 
+# The program that `make release-test` packages; by default a new build for this machine.
+BINARY =
+release: ## make a release in target/release-output/: packages, images, chart, SBOM; see docs/install.md
+	@scripts/release
+
+release-test: ## install, start, upgrade and remove the packages in clean systems; BINARY=PATH packages that program
+	@[ -n "$(BINARY)" ] || $(MAKE) deploy-tools
+	@binary="$(BINARY)"; scripts/setup scripts/release-test --binary "$${binary:-target/release/tidemill}"
+
 build: ## build the release binary, target/release/tidemill
 	cargo build --release -p tidemill-cli
 
@@ -110,3 +119,4 @@ clean: ## remove build output, the demo's files and the demo image
 	-@scripts/demo-image remove
 	-@scripts/self-ci remove
 	-@scripts/rootless-build-test remove
+	-@scripts/release-test remove

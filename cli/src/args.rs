@@ -233,6 +233,7 @@ pub enum Command {
     /// Run jobs for a server
     #[command(
         after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server https://ci.example.org:7600\n  \
+            tidemill worker --once --max-idle 5m --server https://ci.example.org:7600\n  \
             tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
@@ -276,6 +277,12 @@ pub enum Command {
     /// Delete a deployment from AWS; keeps its data by default
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
+    /// Show the version of this program and of the records that it writes
+    #[command(after_help = "Examples:\n  tidemill version\n  tidemill version --format json")]
+    Version {
+        #[command(flatten)]
+        format: FormatArgs,
+    },
     /// Print the manual page of a command
     #[command(after_help = "Examples:\n  tidemill man run > tidemill-run.1\n  tidemill man --output man1")]
     Man(ManualArgs),
@@ -352,6 +359,7 @@ impl Command {
             Self::Init(_)
             | Self::Import(_)
             | Self::Completions { .. }
+            | Self::Version { .. }
             | Self::Deploy(_)
             | Self::Destroy(_)
             | Self::Man(_) => ConnectionArgs::default(),

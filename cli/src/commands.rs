@@ -7,3 +7,4 @@ pub mod execution;
 pub mod maintenance;
 pub mod pipeline;
 pub mod serving;
+pub mod version;

@@ -108,6 +108,8 @@ variables! {
     QUEUE_WAIT = "TIDEMILL_QUEUE_WAIT";
     /// Grace period for running jobs when the worker stops.
     GRACE = "TIDEMILL_GRACE";
+    /// Time without a job after which the worker exits.
+    MAX_IDLE = "TIDEMILL_MAX_IDLE";
     /// When to react to EC2 interruption notices: `off`, `auto` or `on`.
     NOTICES = "TIDEMILL_NOTICES";
     /// When to block jobs from EC2 instance metadata: `off`, `auto` or `required`.

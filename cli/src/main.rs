@@ -110,6 +110,7 @@ fn dispatch(cli: &Cli, logging: Logging) -> Outcome {
             }
             write_page(&text)
         }
+        Command::Version { format } => commands::version::version(*format),
         Command::Man(args) => write_page(&manual::page(args)?),
         _ => in_runtime(cli, logging),
     }
@@ -185,6 +186,7 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             | Command::Init(_)
             | Command::Import(_)
             | Command::Completions { .. }
+            | Command::Version { .. }
             | Command::Man(_) => Ok(()),
         }
     });

@@ -17,7 +17,7 @@ use tidemill_core::{
     ids::{ExecutionId, WorkerId},
 };
 use tidemill_worker::source::SourceSettings;
-use tidemill_worker::{ServerConnection, Worker, WorkerConfig, WorkerHandle};
+use tidemill_worker::{EndCondition, ServerConnection, Worker, WorkerConfig, WorkerHandle};
 
 /// Returns the number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
 pub fn slots(requested: Option<u16>) -> usize {
@@ -58,6 +58,7 @@ pub fn config(
         jobs: file.jobs,
         registries: settings.registries.clone(),
         slot_price: file.machine_price / slot_count,
+        end: EndCondition::default(),
     })
 }
 

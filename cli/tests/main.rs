@@ -39,3 +39,4 @@ mod upload;
 mod watch;
 mod webhooks;
 mod worker;
+mod worker_end;

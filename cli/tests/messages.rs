@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 43] = [
     "run",
     "check",
     "plan",
@@ -52,6 +52,7 @@ const COMMANDS: [&str; 42] = [
     "completions",
     "deploy",
     "destroy",
+    "version",
     "man",
 ];
 
@@ -111,6 +112,14 @@ fn list_of_tested_commands_is_complete() {
     let listed: Vec<&str> =
         listed.map_while(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
     assert_eq!(listed, COMMANDS);
+}
+
+#[test]
+fn version_shows_the_schema_of_the_records() {
+    let human = tidemill(&["version"]);
+    assert!(human.contains(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\nschema ")), "{human}");
+    let json = tidemill(&["version", "--format", "json"]);
+    assert!(json.contains("\"schema\": ") && json.contains("\"aws\": "), "{json}");
 }
 
 #[test]

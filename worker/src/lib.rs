@@ -26,4 +26,6 @@ pub use error::WorkerError;
 pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};
 pub use queue::{capacity, job_source};
-pub use worker::{ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up, run};
+pub use worker::{
+    EndCondition, ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up, run,
+};

@@ -9,4 +9,4 @@ mod slot;
 
 pub use cleanup::clean_up;
 pub use handle::{WorkerHandle, WorkerStop, run};
-pub use setup::{ServerConnection, Worker, WorkerConfig};
+pub use setup::{EndCondition, ServerConnection, Worker, WorkerConfig};

@@ -8,7 +8,7 @@ mod snapshot;
 mod transaction_counter;
 mod writer;
 
-pub use database::Database;
+pub use database::{Database, SCHEMA_VERSION};
 pub use integrity::move_database_away;
 pub use snapshot::{check_copy, snapshot};
 pub use writer::TaskOutcome;

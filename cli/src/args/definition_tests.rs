@@ -159,7 +159,7 @@ fn commands_that_print_records_have_a_format() {
 fn connection_options_are_those_of_commands_that_connect() {
     // What checks a file may ask a server, and has no records.
     let of_server = ["server", "profile", "token", "ca-cert", "insecure-http"];
-    for name in ["check", "plan", "init", "import", "completions", "man", "deploy", "destroy"] {
+    for name in ["check", "plan", "init", "import", "completions", "version", "man", "deploy", "destroy"] {
         let (_, command, parents) = commands().into_iter().find(|(known, ..)| known == name).unwrap();
         for option in of_server.iter().chain(&["data-dir"]) {
             let expected = ["check", "plan"].contains(&name) && *option != "data-dir";

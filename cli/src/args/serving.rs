@@ -106,6 +106,12 @@ pub struct WorkerArgs {
     /// Name of the worker in records [default: the host name]
     #[arg(long)]
     pub name: Option<String>,
+    /// Run one job, then exit with 0, whatever its result
+    #[arg(long, conflicts_with = "jobs")]
+    pub once: bool,
+    /// Exit with 0 after this time without a job
+    #[arg(long, env = env_vars::MAX_IDLE, value_name = "TIME", value_parser = duration)]
+    pub max_idle: Option<Duration>,
     /// Receive jobs from this SQS queue instead of the server
     #[arg(long, env = env_vars::QUEUE_URL, value_name = "URL")]
     pub queue: Option<String>,

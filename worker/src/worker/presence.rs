@@ -11,6 +11,7 @@ use tidemill_core::{
     api::{WORKER_REPORT_INTERVAL_MS, WorkerJob, WorkerReport},
     ids::JobId,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long the last report of a stopping worker may take.
@@ -22,7 +23,10 @@ const MAX_NAME_LEN: usize = 300;
 
 /// The jobs that a worker runs.
 #[derive(Debug, Clone, Default)]
-pub struct RunningJobs(Arc<Mutex<BTreeMap<JobId, WorkerJob>>>);
+pub struct RunningJobs {
+    jobs: Arc<Mutex<BTreeMap<JobId, WorkerJob>>>,
+    count: watch::Sender<usize>,
+}
 
 /// An entry of [`RunningJobs`], which is removed when this is dropped.
 #[derive(Debug)]
@@ -40,24 +44,43 @@ impl RunningJobs {
             execution_id: assignment.preparation.execution_id,
             job_name: shortened(&assignment.job_name),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, job);
+        self.update(|jobs| drop(jobs.insert(id, job)));
         RunningJob { jobs: self.clone(), id }
     }
 
     /// Returns the number of jobs.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Returns once no job has run for `time`.
+    pub async fn wait_until_idle_for(&self, time: Duration) {
+        let mut count = self.count.subscribe();
+        loop {
+            // Neither fails, as `self` owns the sender.
+            let _ = count.wait_for(|count| *count == 0).await;
+            tokio::select! {
+                _ = count.changed() => {}
+                () = tokio::time::sleep(time) => return,
+            }
+        }
+    }
+
+    fn update(&self, update: impl FnOnce(&mut BTreeMap<JobId, WorkerJob>)) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        update(&mut jobs);
+        self.count.send_replace(jobs.len());
     }
 
     fn list(&self) -> Vec<WorkerJob> {
-        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.values().take(MAX_REPORTED_JOBS).cloned().collect()
     }
 }
 
 impl Drop for RunningJob {
     fn drop(&mut self) {
-        self.jobs.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.jobs.update(|jobs| drop(jobs.remove(&self.id)));
     }
 }
 
@@ -147,7 +170,7 @@ mod tests {
         let execution_id = ExecutionId(Uuid::nil());
         let id = JobId::of(execution_id, 0);
         let job = WorkerJob { job_id: id, execution_id, job_name: "unit".into() };
-        running.0.lock().unwrap().insert(id, job);
+        running.update(|jobs| drop(jobs.insert(id, job)));
         let report = WorkerReport {
             worker: WorkerInfo { id: WorkerId(Uuid::nil()), name: "w".into() },
             labels: Labels::new(),
@@ -178,6 +201,26 @@ mod tests {
             .map(|report| (report.running.len(), report.draining, report.stopped))
             .collect();
         assert_eq!(seen, [(1, false, false), (1, true, false), (0, true, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_is_idle_when_no_job_has_run_for_the_time() {
+        let running = RunningJobs::default();
+        let execution_id = ExecutionId(Uuid::nil());
+        let id = JobId::of(execution_id, 0);
+        let job = WorkerJob { job_id: id, execution_id, job_name: "unit".into() };
+        let begin = tokio::time::Instant::now();
+        let idle = async {
+            running.wait_until_idle_for(Duration::from_secs(10)).await;
+            begin.elapsed().as_secs()
+        };
+        let work = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            running.update(|jobs| drop(jobs.insert(id, job)));
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            drop(RunningJob { jobs: running.clone(), id });
+        };
+        assert_eq!(tokio::join!(idle, work).0, 119);
     }
 
     #[test]

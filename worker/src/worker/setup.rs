@@ -11,7 +11,7 @@ use crate::{
     source::{HostPolicy, SourceCache, SourceSettings},
     store::{FileLock, WorkerDirs},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidemill_core::execution::assignment::{Preparation, Resources};
 use tidemill_core::ids::{ExecutionId, WorkerId};
 use tidemill_core::pipeline::labels::Labels;
@@ -49,6 +49,17 @@ pub struct WorkerConfig {
     pub registries: RegistrySettings,
     /// What a slot costs, in millionths of a dollar for an hour; 0 if it has no price.
     pub slot_price: u64,
+    /// When the worker ends by itself.
+    pub end: EndCondition,
+}
+
+/// When a worker ends by itself. By default it never does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndCondition {
+    /// After it has run one job. A job that is too large for the worker, and is given back, does not count.
+    pub after_one_job: bool,
+    /// Once it has run no job for this time.
+    pub max_idle: Option<Duration>,
 }
 
 /// The connection of a worker to its server.

@@ -3,7 +3,7 @@
 use super::{
     metrics::{JobOutcome, WorkerMetrics},
     presence::RunningJobs,
-    setup::Worker,
+    setup::{EndCondition, Worker},
 };
 use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
@@ -25,7 +25,10 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{api::WorkerInfo, ids::JobId};
 use tokio::{sync::Semaphore, task::JoinSet};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::Instrument;
 
 /// A slot that gets no job for this time discards its standby container and network.
@@ -82,6 +85,7 @@ pub struct Slots {
     wait_counts: Arc<Mutex<HashMap<JobId, u32>>>,
     running: RunningJobs,
     metrics: WorkerMetrics,
+    end: EndCondition,
     /// Tasks that give jobs back in the background.
     give_backs: TaskTracker,
 }
@@ -107,7 +111,12 @@ impl Slots {
             request: JobRequest {
                 worker: info,
                 labels: worker.config.labels.clone(),
-                lookahead: u32::try_from(count).unwrap_or(u32::MAX),
+                // A worker that ends after its job has no use for containers of the next ones.
+                lookahead: if worker.config.end.after_one_job {
+                    0
+                } else {
+                    u32::try_from(count).unwrap_or(u32::MAX)
+                },
                 slot_price: worker.config.slot_price,
                 no_wait: false,
             },
@@ -122,12 +131,17 @@ impl Slots {
             wait_counts: Arc::default(),
             running,
             metrics,
+            end: worker.config.end,
             give_backs: TaskTracker::new(),
         }
     }
 
     /// Runs jobs until the worker is stopped or the source rejects it. All jobs have ended or are given back then.
     pub async fn serve(self) -> Result<(), WorkerError> {
+        let _idle_watch = self
+            .end
+            .max_idle
+            .map(|time| AbortOnDropHandle::new(tokio::spawn(self.clone().drain_when_idle(time))));
         let mut slots = JoinSet::new();
         for _ in 0..self.count {
             slots.spawn(self.clone().run_slot());
@@ -150,9 +164,19 @@ impl Slots {
         while let Some(offer) = self.next().await? {
             let span = job_span(&offer.assignment);
             // Boxed, as the future is large and each slot has one.
-            Box::pin(self.run_job(offer).instrument(span)).await;
+            let has_run = Box::pin(self.run_job(offer).instrument(span)).await;
+            if has_run && self.end.after_one_job {
+                self.stop.drain.cancel();
+            }
         }
         Ok(())
+    }
+
+    /// Drains the worker once it has run no job for `time`.
+    async fn drain_when_idle(self, time: Duration) {
+        self.running.wait_until_idle_for(time).await;
+        tracing::info!("no job for {} s: the worker ends", time.as_secs());
+        self.stop.drain.cancel();
     }
 
     /// Waits for the next job; `None` once the worker takes no more jobs.
@@ -221,7 +245,8 @@ impl Slots {
         }
     }
 
-    async fn run_job(&self, offer: JobOffer) {
+    /// Runs a job, or gives it back. Returns whether it ran.
+    async fn run_job(&self, offer: JobOffer) -> bool {
         let claimed = Instant::now();
         let JobOffer { mut assignment, mut upcoming, receipt } = offer;
         if let Some(credential) = assignment.extras.credential.take().map(Arc::new) {
@@ -237,7 +262,8 @@ impl Slots {
             // The job arrived while the worker began to drain, so another worker runs it.
             let message = "the worker began to stop before the job started, and gave it back";
             let reason = FailureReason::new(FailureKind::GivenBack, message);
-            return self.give_back(&assignment, receipt, reason, Duration::ZERO).await;
+            self.give_back(&assignment, receipt, reason, Duration::ZERO).await;
+            return false;
         }
         let _running = self.running.add(&assignment);
         // The name contains the values of a matrix, which may contain secrets.
@@ -248,7 +274,8 @@ impl Slots {
         let resources = self.executor.engine.limits().with_defaults(assignment.preparation.resources);
         let decision = match self.admission.request(&resources) {
             AdmissionDecision::Impossible(shortage) => {
-                return self.decline_too_large(*assignment, receipt, &shortage);
+                self.decline_too_large(*assignment, receipt, &shortage);
+                return false;
             }
             decision => decision,
         };
@@ -269,6 +296,7 @@ impl Slots {
         };
         self.metrics.job_ended(ended, claimed.elapsed());
         self.source.settle(receipt).await;
+        true
     }
 
     /// Returns how long `job` waits for capacity, given how often it waited here before.

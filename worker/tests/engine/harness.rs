@@ -205,6 +205,7 @@ impl Bench {
             permissions: Permissions::default(),
             jobs: JobSettings::default(),
             slot_price: 0,
+            end: tidemill_worker::EndCondition::default(),
         };
         change(&mut config);
         let client = ServerConnection {

@@ -50,6 +50,8 @@ const MIGRATION_STEPS: &[M<'static>] = &[
          CREATE INDEX executions_repo_pipeline_branch ON executions (repo, pipeline, branch, id);",
     ),
 ];
+/// Version of the schema, which the file records. A program rejects a file with a newer one.
+pub const SCHEMA_VERSION: usize = MIGRATION_STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
 /// Maximum number of idle read connections.

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tidemill_core::execution::assignment::Resources;
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::{
-    Worker,
+    EndCondition, Worker,
     client::ApiClient,
     job_source::{JobSource, LongPoll},
     notices as ec2,
@@ -38,11 +38,12 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
     let mut interrupts = Interrupts::listen()?;
     let parts = Observed { name: "tidemill-worker", services: None };
     let observability = Observability::start(&args.observability, parts, logging).await?;
-    let slots = workers::slots(args.slots.jobs);
+    let slots = if args.once { 1 } else { workers::slots(args.slots.jobs) };
     let name = args.name.clone().unwrap_or_else(workers::machine_name);
     let mut config =
         workers::config(settings, slots, &args.slots.labels.values, name, settings.worker_file()?)?;
     config.addresses = AddressPolicy { hosts: args.allowed.hosts.clone(), ..AddressPolicy::default() };
+    config.end = EndCondition { after_one_job: args.once, max_idle: args.max_idle };
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let metadata = async {
