@@ -28,7 +28,7 @@ use crate::{
         schedules::ScheduleService,
         webhooks::WebhookService,
     },
-    ports::{Compute, ProviderClient, WorkerGroup},
+    ports::{Compute, ProviderClient, WorkerPool},
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
@@ -46,7 +46,6 @@ use crate::{
     },
 };
 use std::sync::Arc;
-use tidemill_core::scheduler::FleetLimits;
 use tokio_util::sync::CancellationToken;
 
 /// All services of one deployment; cheap to clone.
@@ -246,10 +245,10 @@ impl Services {
         Self { health: self.health.with_disk(disk), ..self }
     }
 
-    /// Requests machines of `group` for workers when jobs are queued, and scales them with [`Self::scaling`]; only the first call has an
-    /// effect.
-    pub fn scale_on(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
-        self.pipelines.context().scale(group, limits);
+    /// Requests machines of these pools for workers when jobs are queued, and scales them with [`Self::scaling`]; only the first call
+    /// has an effect.
+    pub fn scale_on(&self, pools: Vec<WorkerPool>) {
+        self.pipelines.context().scale(pools);
     }
 
     /// Runs CPU-bound work on `compute`, for all clones of these services. Without it, the calling task runs the work.
