@@ -83,8 +83,10 @@ impl WorkerGroup for AutoScalingGroup {
     async fn state(&self) -> Result<WorkerGroupState> {
         const READING: &str = "reading the Auto Scaling groups";
         let request = self.client.describe_auto_scaling_groups().auto_scaling_group_names(&self.name);
-        let names = self.fallback.iter().cloned();
-        let request = names.fold(request, |request, name| request.auto_scaling_group_names(name));
+        let request = match &self.fallback {
+            Some(name) => request.auto_scaling_group_names(name),
+            None => request,
+        };
         let reply = request.send().await;
         let reply = reply.map_err(|error| Error::storage(READING, error.into_service_error()))?;
         let find = |name: &str| {

@@ -13,7 +13,7 @@ use tidemill_core::ids::{ExecutionId, WorkerId};
 use tidemill_core::pipeline::labels::{Labels, parse, route};
 use tidemill_core::scheduler::FleetLimits;
 use tidemill_services::ports::{
-    JobQueue, Message, MessageContext, NodeKey, QueuedJob, WorkerPool, message_group,
+    JobQueue, Message, MessageContext, NodeKey, QueuedJob, WorkerGroup, WorkerPool, message_group,
 };
 use tidemill_services::{Result, Settings};
 use tidemill_testkit::{
@@ -89,9 +89,11 @@ impl ScaledServer {
         let server = Server::start_over(stores, settings);
         let group = Arc::new(MemoryWorkerGroup::default());
         let large = Arc::new(MemoryWorkerGroup::with_fallback());
-        let pools = [group.clone(), large.clone()].into_iter().zip(QUEUES);
-        let pool = |(group, labels)| WorkerPool { labels: parse(labels).unwrap(), group, limits };
-        server.services.scale_on(pools.map(pool).collect());
+        let pool = |(group, labels): (Arc<MemoryWorkerGroup>, &str)| {
+            let group: Arc<dyn WorkerGroup> = group;
+            WorkerPool { labels: parse(labels).unwrap(), group, limits }
+        };
+        server.services.scale_on([group.clone(), large.clone()].into_iter().zip(QUEUES).map(pool).collect());
         Self { server, clock, group, large, queue }
     }
 
