@@ -134,9 +134,7 @@ class Pools(unittest.TestCase):
     def test_pools_differ_only_where_their_parameters_do(self):
         template = Template()
         for kind in ("WorkerTemplate", "WorkerGroup", "WorkerFallback"):
-            texts = {
-                json.dumps(template.raw["Resources"][kind + x], sort_keys=True, default=str) for x in "ABC"
-            }
+            texts = {json.dumps(template.raw["Resources"][kind + x], sort_keys=True, default=str) for x in "ABC"}
             same = {re.sub(r'(?<=[A-Za-z0-9])[ABC]\b|(?<=-)[abc](?=["-])', "", text) for text in texts}
             self.assertEqual(len(same), 1, kind)
 

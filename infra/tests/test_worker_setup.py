@@ -50,12 +50,14 @@ class WorkerSetup(unittest.TestCase):
             (self.root / name).mkdir(parents=True)
         (self.root / "lifecycle").write_text("InService")
 
-    def run_script(self, commands: dict, lifecycle: str = "InService", **parameters: str) -> str:
+    def run_script(
+        self, commands: dict, lifecycle: str = "InService", template: str = "WorkerTemplate", **parameters: str
+    ) -> str:
         """Runs the script, and returns its output."""
         sha256 = subprocess.run(["sha256sum"], input=BINARY, stdout=subprocess.PIPE, check=True).stdout[:64]
         parameters = {**PARAMETERS, "WorkerBinarySha256": sha256.decode(), **parameters}
-        template = Template(**parameters).resources("AWS::EC2::LaunchTemplate")["WorkerTemplate"]
-        script = template["LaunchTemplateData"]["UserData"]
+        templates = Template(**parameters).resources("AWS::EC2::LaunchTemplate")
+        script = templates[template]["LaunchTemplateData"]["UserData"]
         for path in ("/etc/", "/usr/local/", "/var/lib/", "/run/"):
             script = script.replace(path, f"{self.root}{path}")
         for name, body in {**COMMANDS, **commands}.items():
@@ -82,7 +84,9 @@ class WorkerSetup(unittest.TestCase):
     def call(self, name: str) -> subprocess.CompletedProcess:
         """Runs a script that the start-up script has written."""
         environment = {"PATH": str(self.root / "bin"), "ROOT": str(self.root)}
-        return subprocess.run([self.root / "usr/local/lib/tidemill" / name], env=environment, capture_output=True, timeout=5)
+        return subprocess.run(
+            [self.root / "usr/local/lib/tidemill" / name], env=environment, capture_output=True, timeout=5
+        )
 
     def test_image_with_an_engine_installs_nothing(self):
         output = self.run_script(WITH_ENGINE)
@@ -96,14 +100,30 @@ class WorkerSetup(unittest.TestCase):
         self.assertEqual(self.text("packages"), "install -y --setopt=install_weak_deps=False docker iptables-nft\n")
 
     def test_worker_is_the_instance_and_has_the_labels_of_its_pool(self):
-        self.run_script(WITH_ENGINE, WorkerSlots="3", WorkerUsdPerHour="0.07", DrainSeconds="600")
+        self.run_script(
+            WITH_ENGINE,
+            WorkerSlots="3",
+            WorkerConfig="allow.gpus=true limits.log=1GiB",
+            WorkerUsdPerHour="0.07",
+            DrainSeconds="600",
+        )
         environment = self.text("etc/tidemill/worker.env")
         for line in ("INSTANCE=i-0123", "TIDEMILL_TOKEN=secret-token", "TIDEMILL_GRACE=570s"):
             self.assertIn(line + "\n", environment)
         unit = self.text("etc/systemd/system/tidemill.service")
-        arguments = "worker --name i-0123 --jobs 3 --worker-config machine.usd_per_hour=0.07\n"
-        self.assertIn(f"ExecStart={self.root}/usr/local/bin/tidemill {arguments}", unit)
+        arguments = (
+            "--name i-0123 --jobs 3 --worker-config allow.gpus=true --worker-config limits.log=1GiB"
+            " --worker-config machine.usd_per_hour=0.07"
+        )
+        self.assertIn(f"ExecStart={self.root}/usr/local/bin/tidemill worker {arguments}\n", unit)
         self.assertEqual((self.root / "etc/tidemill/worker.env").stat().st_mode & 0o77, 0, "it holds the token")
+
+    def test_worker_of_a_pool_has_its_labels(self):
+        pool = {"LabelsA": "arch=arm64,gpu=true", "MaxWorkersA": "1", "WorkerConfigA": "allow.gpus=true"}
+        self.run_script(WITH_ENGINE, template="WorkerTemplateA", **pool)
+        unit = self.text("etc/systemd/system/tidemill.service")
+        self.assertIn("--jobs 2 --label arch=arm64 --label gpu=true --worker-config allow.gpus=true\n", unit)
+        self.assertIn("TIDEMILL_QUEUE_URL=<LabelledQueueA>\n", self.text("etc/tidemill/worker.env"))
 
     def test_program_is_fetched_with_the_token_only_from_the_api(self):
         self.run_script(WITH_ENGINE)

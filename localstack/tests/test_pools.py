@@ -49,7 +49,10 @@ class PoolTest(unittest.TestCase):
         request = urllib.request.Request(
             self.environment["TIDEMILL_SERVER"] + path,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": "Bearer " + self.environment["TIDEMILL_TOKEN"], "Content-Type": "application/json"},
+            headers={
+                "Authorization": "Bearer " + self.environment["TIDEMILL_TOKEN"],
+                "Content-Type": "application/json",
+            },
         )
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.loads(reply.read())
