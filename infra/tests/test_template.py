@@ -162,7 +162,7 @@ class Permissions(unittest.TestCase):
 class Network(unittest.TestCase):
     # Addresses that AWS keeps in each subnet.
     RESERVED = 5
-    MOST_WORKERS = 500
+    MAX_WORKERS = 500
 
     def test_each_zone_has_room_for_more_than_500_workers(self):
         for zones in ("2", "3", "4"):
@@ -171,7 +171,7 @@ class Network(unittest.TestCase):
             networks = [ipaddress.ip_network(subnet["CidrBlock"]) for subnet in subnets.values()]
             self.assertEqual(len(networks), int(zones))
             for network in networks:
-                self.assertGreater(network.num_addresses - self.RESERVED, self.MOST_WORKERS)
+                self.assertGreater(network.num_addresses - self.RESERVED, self.MAX_WORKERS)
             vpc = ipaddress.ip_network(template.resources()["Network"]["CidrBlock"])
             self.assertTrue(all(network.subnet_of(vpc) for network in networks))
             overlaps = [(a, b) for a in networks for b in networks if a != b and a.overlaps(b)]
