@@ -240,7 +240,7 @@ pub fn decide_fleet(
     let needed = limits.machines_for(load.waiting.saturating_add(on_serving));
     let is_fallback = |id: &str| group.present().any(|machine| machine.id == id && machine.is_fallback);
     let mut requests = Requests::of(group, &mut memory, limits, now);
-    let mut available = count(serving.len()).saturating_add(requests.coming(group));
+    let mut available = count(serving.len()).saturating_add(requests.coming);
     let mut actions = Vec::new();
 
     let lost = with(&[MachineStatus::Lost]);
@@ -302,8 +302,8 @@ struct Requests {
     fallback: Option<u32>,
     /// Whether the group's own market has no machines now.
     is_short: bool,
-    /// Machines of the own market that are there.
-    present: u32,
+    /// Number of requested machines that will come.
+    coming: u32,
 }
 
 impl Requests {
@@ -314,19 +314,15 @@ impl Requests {
         let is_missing = missing > 0 && group.fallback.is_some();
         memory.short_since = is_missing.then(|| memory.short_since.unwrap_or(now));
         memory.short_until = memory.short_until.filter(|_| memory.is_short(now));
-        let present = group.desired.saturating_sub(missing);
-        let mut desired = group.desired;
+        let (mut desired, mut coming) = (group.desired, missing);
         if memory.short_since.is_some_and(|since| now.since_ms(since) >= SHORTAGE_MS) {
             memory.short_since = None;
             memory.short_until = Some(now.plus_ms(SHORTAGE_MEMORY_MS));
-            desired = present.max(limits.min);
+            desired = (desired - missing).max(limits.min);
+            coming = 0;
         }
-        Self { desired, fallback: group.fallback, is_short: memory.is_short(now), present }
-    }
-
-    /// Returns the number of machines that will come.
-    fn coming(&self, group: &WorkerGroupState) -> u32 {
-        self.desired.saturating_sub(self.present).saturating_add(group.missing(true))
+        let coming = coming.saturating_add(group.missing(true));
+        Self { desired, fallback: group.fallback, is_short: memory.is_short(now), coming }
     }
 
     /// Whether a machine that ends is replaced by its group; otherwise the requested number becomes one less.

@@ -312,7 +312,9 @@ fn shortage_of_what_is_not_needed_any_more_requests_nothing() {
     let mut scene = on_spot(&[], 3, 0, 0);
     scene.memory.short_since = Some(earlier(SHORTAGE_MS));
     assert_eq!(scene.actions(), [FleetAction::SetDesired(0)]);
-    assert_eq!(scene.decide_within(FleetLimits { min: 2, ..LIMITS }).actions, [FleetAction::SetDesired(2)]);
+    // The minimum stays requested, and is replaced on demand.
+    let min = FleetLimits { min: 2, ..LIMITS };
+    assert_eq!(scene.decide_within(min).actions, [FleetAction::SetDesired(2), FleetAction::SetFallback(2)]);
     // A group without a fallback goes on asking.
     scene.group.fallback = None;
     assert_eq!(scene.actions(), []);
