@@ -37,8 +37,11 @@ class PoolTest(unittest.TestCase):
         self.environment = read_environment(Path(os.environ["TIDEMILL_TEST_CLOUD_ENV"]))
         if "TIDEMILL_LABELLED_QUEUE_URL_B" not in self.environment:
             self.skipTest("the deployment has no pool B")
-        self.autoscaling = boto3.client(
-            "autoscaling",
+        self.autoscaling, self.functions = self.client("autoscaling"), self.client("lambda")
+
+    def client(self, service: str):
+        return boto3.client(
+            service,
             region_name=self.environment["AWS_REGION"],
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
@@ -60,6 +63,13 @@ class PoolTest(unittest.TestCase):
     def groups(self) -> dict:
         groups = self.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         return {group["AutoScalingGroupName"]: group for group in groups}
+
+    def scale(self) -> dict:
+        """Runs the decision of the scale function, and returns what it did."""
+        reply = self.functions.invoke(FunctionName="tidemill-scale")
+        outcome = json.loads(reply["Payload"].read())
+        self.assertNotIn("FunctionError", reply, outcome)
+        return outcome
 
     def wait_for(self, what: str, check, seconds: float = 60):
         until = time.monotonic() + seconds
@@ -93,10 +103,10 @@ class PoolTest(unittest.TestCase):
         before = self.groups()
         self.assertEqual(before[GROUP]["DesiredCapacity"], 0)
         self.assertNotIn("tidemill-workers", before, "the pool without labels has no machines here")
-        times = {}
+        times: dict[str, float] = {}
         began = time.monotonic()
 
-        def note(step: str):
+        def note(step: str) -> None:
             times[step] = time.monotonic() - began
 
         image = os.environ.get("TIDEMILL_TEST_IMAGE", "tidemill-demo:1")
@@ -109,10 +119,13 @@ class PoolTest(unittest.TestCase):
         note("machines are requested")
         self.assertEqual([self.groups()[name]["DesiredCapacity"] for name in OTHERS], [0])
 
+        self.assertEqual(self.scale(), {"needed": 2, "changes": 0, "unstarted": 0})
+
         machine = group["Instances"][0]["InstanceId"]
         with tempfile.TemporaryDirectory() as data:
             worker = self.start_worker(machine, data)
             try:
+                began = time.monotonic() - times["machines are requested"]
                 note("the worker starts")
 
                 def jobs(*statuses: str) -> list:
@@ -124,6 +137,7 @@ class PoolTest(unittest.TestCase):
                 self.wait_for("a job has ended", lambda: jobs("SUCCESS"))
                 note("the first job has ended")
                 self.wait_for("both jobs have ended", lambda: len(jobs("SUCCESS")) == 2)
+                self.assertEqual(self.scale()["unstarted"], 0)
                 listed = self.call("/api/workers")["workers"]
                 self.assertIn((machine, LABELS["size"]), [(one["name"], one["labels"].get("size")) for one in listed])
             finally:
