@@ -1,9 +1,10 @@
 //! Settings: each comes from one environment variable, which the template sets.
 
+use serde::Deserialize;
 use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_aws::ResourceNames;
 use tidemill_core::access::provider::ProviderKind;
-use tidemill_core::pipeline::labels;
+use tidemill_core::pipeline::labels::{self, Labels};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_services::{ProviderOptions, ProviderSettings};
 
@@ -44,16 +45,46 @@ pub const SIGN_IN_GROUPS_CLAIM: &str = "TIDEMILL_SIGN_IN_GROUPS_CLAIM";
 pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
 /// Hosts of repositories that may have private addresses, `HOST` or `HOST:PORT`, separated by commas.
 pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
-/// The Auto Scaling group of the workers; absent: the function starts none.
-pub const GROUP: &str = "TIDEMILL_GROUP";
-/// Concurrent jobs per worker.
-pub const SLOTS: &str = "TIDEMILL_SLOTS";
-/// Minimum number of workers.
-pub const MIN_WORKERS: &str = "TIDEMILL_MIN";
-/// Maximum number of workers.
-pub const MAX_WORKERS: &str = "TIDEMILL_MAX";
+/// The Auto Scaling groups of the workers, as a JSON list: `[{"labels": "gpu=true", "group": "tidemill-workers-a", "fallback":
+/// "tidemill-workers-a-on-demand", "slots": 2, "min": 0, "max": 10}]`. Absent: the function starts none.
+pub const POOLS: &str = "TIDEMILL_POOLS";
 /// Filter of the log, as `tracing` reads it; default `info`.
 pub const LOG: &str = "TIDEMILL_LOG";
+
+/// A pool of machines for workers, as the template describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSettings {
+    /// The labels of the queue whose jobs the workers run; empty: the queue of jobs that require none.
+    pub labels: String,
+    /// The Auto Scaling group.
+    pub group: String,
+    /// The Auto Scaling group of instances that are requested on demand when there are no spot instances.
+    pub fallback: Option<String>,
+    /// Concurrent jobs per worker.
+    pub slots: u32,
+    /// Minimum number of workers.
+    pub min: u32,
+    /// Maximum number of workers.
+    pub max: u32,
+}
+
+/// Returns the pools of machines for workers.
+pub fn pools() -> Result<Vec<PoolSettings>, SettingsError> {
+    let value = env::var(POOLS).unwrap_or_default();
+    if value.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&value)
+        .map_err(|error| SettingsError { name: POOLS, what: format!("not a JSON list of pools: {error}") })
+}
+
+impl PoolSettings {
+    /// Returns the labels.
+    pub fn labels(&self) -> Result<Labels, SettingsError> {
+        labels::parse(&self.labels).map_err(|what| SettingsError { name: POOLS, what })
+    }
+}
 
 /// A setting is missing or invalid: the template and the functions are of different versions, or were changed.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +151,7 @@ fn addresses() -> Result<AddressPolicy, SettingsError> {
     })
 }
 
-fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError> {
+fn queues(name: &'static str) -> Result<BTreeMap<Labels, String>, SettingsError> {
     let value = env::var(name).unwrap_or_default();
     if value.is_empty() {
         return Ok(BTreeMap::new());
@@ -128,11 +159,7 @@ fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError>
     let invalid = |what: String| SettingsError { name, what };
     let by_labels: BTreeMap<String, String> = serde_json::from_str(&value)
         .map_err(|error| invalid(format!("not a JSON object of URLs: {error}")))?;
-    let by_queue_name = by_labels.into_iter().map(|(labels, url)| {
-        let labels = labels::parse(&labels).map_err(&invalid)?;
-        Ok((labels::queue_name(&labels), url))
-    });
-    by_queue_name.collect()
+    by_labels.into_iter().map(|(labels, url)| Ok((labels::parse(&labels).map_err(&invalid)?, url))).collect()
 }
 
 /// A required variable.

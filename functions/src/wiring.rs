@@ -2,7 +2,7 @@
 
 use crate::{
     settings::{PUBLIC_URL, Settings, SettingsError},
-    worker_group::scale_on_group,
+    worker_group::scale_on_groups,
 };
 use tidemill_aws::Meter;
 use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
@@ -45,7 +45,7 @@ impl FunctionContext {
         let services = Services::new(stores, service_settings, CancellationToken::new())
             .with_notifiers(notifiers)
             .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
-        scale_on_group(&services, &sdk)?;
+        scale_on_groups(&services, &sdk)?;
         Ok(Self { services, meter })
     }
 }

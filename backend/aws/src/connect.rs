@@ -13,6 +13,7 @@ use super::{
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::RandomIds;
 use tidemill_services::Stores;
 use tidemill_services::SystemClock;
@@ -25,8 +26,8 @@ pub struct ResourceNames {
     pub table: String,
     /// The job queue's URL.
     pub queue_url: String,
-    /// URLs of the queues for jobs with `runs_on`, by labels (`arch=arm64,gpu=true`).
-    pub labelled_queues: BTreeMap<String, String>,
+    /// URLs of the queues for jobs with `runs_on`, by labels.
+    pub labelled_queues: BTreeMap<Labels, String>,
     /// The parameter with the encryption key of secrets; `None`: the deployment has none.
     pub key_parameter: Option<String>,
     /// The S3 bucket.

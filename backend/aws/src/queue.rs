@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 use tidemill_core::execution::cost::Usage;
 use tidemill_core::ids::{ExecutionId, JobId};
-use tidemill_core::pipeline::labels::{Labels, queue_name};
+use tidemill_core::pipeline::labels::{Labels, route};
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{JobQueue, Message, MessageContext, NodeKey, QueuedJob};
 use tokio::time::Instant;
@@ -53,8 +53,8 @@ pub struct MessageBody {
 pub struct SqsQueue {
     client: Client,
     url: String,
-    /// URLs of the queues for jobs with labels, by the name of the labels.
-    labelled: BTreeMap<String, String>,
+    /// URLs of the queues for jobs with labels.
+    labelled: BTreeMap<Labels, String>,
     meter: Meter,
 }
 
@@ -62,10 +62,16 @@ impl SqsQueue {
     pub(super) const fn new(
         client: Client,
         url: String,
-        labelled: BTreeMap<String, String>,
+        labelled: BTreeMap<Labels, String>,
         meter: Meter,
     ) -> Self {
         Self { client, url, labelled, meter }
+    }
+
+    /// Returns the labels of the queue for jobs that require `labels`, and its URL.
+    fn queue_of(&self, labels: &Labels) -> Option<(&Labels, &str)> {
+        let labels = route(labels, self.labelled.keys())?;
+        self.labelled.get(labels).map(|url| (labels, url.as_str()))
     }
 
     fn count(&self, queue_requests: u64) {
@@ -155,7 +161,8 @@ impl JobQueue for SqsQueue {
         for message in messages {
             // An execution is rejected when no queue exists for its labels. If a queue is removed later, any worker may receive
             // the job's id; it does not get the job.
-            let url = self.labelled.get(&queue_name(&message.labels)).unwrap_or(&self.url);
+            let labelled = if message.labels.is_empty() { None } else { self.queue_of(&message.labels) };
+            let url = labelled.map_or(self.url.as_str(), |(_, url)| url);
             by_queue.entry(url).or_default().push(message.clone());
         }
         let batches = by_queue
@@ -167,8 +174,11 @@ impl JobQueue for SqsQueue {
         Ok(())
     }
 
-    fn serves(&self, labels: &Labels) -> bool {
-        labels.is_empty() || self.labelled.contains_key(&queue_name(labels))
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        if labels.is_empty() {
+            return Some(Labels::new());
+        }
+        self.queue_of(labels).map(|(labels, _)| labels.clone())
     }
 
     /// Receives only from the queue for jobs without labels. Workers long-poll the other queues themselves.

@@ -15,11 +15,6 @@ pub use otlp::{
 };
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
-<<<<<<< HEAD
-/// Backups of a data directory.
-pub use tidemill_sqlite::backup;
-||||||| 69cb2199
-=======
-pub use tidemill_sqlite::SCHEMA_VERSION;
->>>>>>> d87fc28184b99a8295cd0f24d8119f5ece60f574
+/// Backups of a data directory, and the version of its schema.
+pub use tidemill_sqlite::{SCHEMA_VERSION, backup};
 pub use tls::CertificateReloader;

@@ -25,4 +25,4 @@ pub use storage::{
     UploadUrl, check_object_key, message_group,
 };
 pub use tidemill_core::records::QueuedJob;
-pub use worker_group::WorkerGroup;
+pub use worker_group::{WorkerGroup, WorkerPool};

@@ -29,7 +29,7 @@ use crate::{
         schedules::ScheduleService,
         webhooks::WebhookService,
     },
-    ports::{Compute, ProviderClient, WorkerGroup},
+    ports::{Compute, ProviderClient, WorkerPool},
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
@@ -48,7 +48,7 @@ use crate::{
     },
 };
 use std::sync::Arc;
-use tidemill_core::{ids::ExecutionId, scheduler::FleetLimits};
+use tidemill_core::ids::ExecutionId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -254,10 +254,10 @@ impl Services {
         Self { health: self.health.with_disk(disk), ..self }
     }
 
-    /// Requests machines of `group` for workers when jobs are queued, and scales them with [`Self::scaling`]; only the first call has an
-    /// effect.
-    pub fn scale_on(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
-        self.pipelines.context().scale(group, limits);
+    /// Requests machines of these pools for workers when jobs are queued, and scales them with [`Self::scaling`]; only the first call
+    /// has an effect.
+    pub fn scale_on(&self, pools: Vec<WorkerPool>) {
+        self.pipelines.context().scale(pools);
     }
 
     /// Sends the id of each execution that ends here to the export of traces; only the first call has an effect. An id that does not fit

@@ -14,6 +14,13 @@ pub fn matches(demands: &Labels, has: &Labels) -> bool {
     demands.iter().all(|(name, value)| has.get(name) == Some(value))
 }
 
+/// Returns the labels of the queue to which a job goes that requires `demands`: the one with exactly these labels, or else the one with
+/// the fewest others, and of those the first by name. A job goes to no queue that lacks one of its labels.
+pub fn route<'a>(demands: &Labels, queues: impl IntoIterator<Item = &'a Labels>) -> Option<&'a Labels> {
+    let fitting = queues.into_iter().filter(|labels| matches(demands, labels));
+    fitting.min_by_key(|labels| (labels.len(), queue_name(labels)))
+}
+
 /// The name of the queue for jobs that require these labels, such as `arch=arm64,gpu=true`.
 #[must_use]
 pub fn queue_name(demands: &Labels) -> String {
@@ -47,7 +54,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{matches, parse, queue_name};
+    use super::{Labels, matches, parse, queue_name, route};
 
     #[test]
     fn worker_needs_every_runs_on_label() {
@@ -63,6 +70,27 @@ mod tests {
             assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
         assert!(matches(&of(""), &of("")) && !matches(&of("a=b"), &of("")));
+    }
+
+    #[test]
+    fn job_goes_to_the_queue_with_its_labels_and_the_fewest_others() {
+        let queues = ["arch=x86_64", "gpu=true", "gpu=true,size=large", "arch=arm64,gpu=true", "size=large"]
+            .map(|labels| parse(labels).unwrap());
+        for (demands, queue) in [
+            ("gpu=true", Some("gpu=true")),
+            ("size=large,gpu=true", Some("gpu=true,size=large")),
+            ("arch=arm64", Some("arch=arm64,gpu=true")),
+            ("arch=x86_64,gpu=true", None),
+            ("gpu=false", None),
+            ("os=linux", None),
+        ] {
+            let of = parse(demands).unwrap();
+            assert_eq!(route(&of, &queues).map(queue_name).as_deref(), queue, "{demands}");
+        }
+        let none: [Labels; 0] = [];
+        assert_eq!(route(&Labels::new(), &none), None);
+        let with_default = [Labels::new(), parse("a=b").unwrap()];
+        assert_eq!(route(&Labels::new(), &with_default), Some(&with_default[0]));
     }
 
     #[test]

@@ -12,7 +12,17 @@ const MAX_START_MS: u64 = 10 * 60_000;
 /// Milliseconds for which there must be more machines than needed before one of them drains.
 const SURPLUS_MS: u64 = 2 * 60_000;
 /// Age of a machine at which its worker drains once it is idle, so that a new one has the newest image and program.
-const MAX_AGE_MS: u64 = 6 * 86_400_000;
+const MAX_IDLE_AGE_MS: u64 = 6 * 86_400_000;
+/// Age of a machine at which its worker drains although it runs jobs: it takes no more of them, and ends with the last one.
+const MAX_AGE_MS: u64 = 7 * 86_400_000;
+/// Age until which a machine that drains delays the replacement of others.
+const MAX_RENEWAL_AGE_MS: u64 = 8 * 86_400_000;
+/// Share of the machines that drain at once because of their age.
+const RENEWED_SHARE: usize = 10;
+/// Milliseconds for which requested machines may be missing before they are requested on demand.
+const SHORTAGE_MS: u64 = 2 * 60_000;
+/// Milliseconds after a shortage in which missing machines are requested on demand at once.
+const SHORTAGE_MEMORY_MS: i64 = 15 * 60_000;
 /// Share of the machines that one decision may replace: if no worker reaches the API, not all machines end at once.
 const MAX_LOST_SHARE: usize = 10;
 /// Share of the machines that are not needed which one decision drains while there are jobs.
@@ -70,13 +80,17 @@ pub struct Machine {
     pub id: String,
     /// Whether it is about to end, or has ended.
     pub is_leaving: bool,
+    /// Whether it was requested on demand, because the group's own market had none.
+    pub is_fallback: bool,
 }
 
 /// The state of the group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerGroupState {
-    /// The requested number of machines.
+    /// The requested number of machines, without those of the fallback.
     pub desired: u32,
+    /// The number of machines that are requested on demand in place of others; `None`: the group has no such fallback.
+    pub fallback: Option<u32>,
     /// The machines.
     pub machines: Vec<Machine>,
 }
@@ -89,7 +103,20 @@ impl WorkerGroupState {
     /// Whether there are no machines and none is requested.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.desired == 0 && self.machines.is_empty()
+        self.requested() == 0 && self.machines.is_empty()
+    }
+
+    /// Returns the number of requested machines, with those of the fallback.
+    #[must_use]
+    pub fn requested(&self) -> u32 {
+        self.desired.saturating_add(self.fallback.unwrap_or(0))
+    }
+
+    /// Returns the number of requested machines that are not there yet, of the fallback or of the others.
+    fn missing(&self, of_fallback: bool) -> u32 {
+        let present = self.present().filter(|machine| machine.is_fallback == of_fallback).count();
+        let requested = if of_fallback { self.fallback.unwrap_or(0) } else { self.desired };
+        requested.saturating_sub(count(present))
     }
 }
 
@@ -118,9 +145,22 @@ pub struct FleetMemory {
     /// Since when there are more machines than needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surplus_since: Option<Timestamp>,
+    /// Since when requested machines are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_since: Option<Timestamp>,
+    /// Until when missing machines are requested on demand at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_until: Option<Timestamp>,
     /// The last machines that were removed because their worker did not start, or was silent for too long; the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unstarted: Vec<UnstartedMachine>,
+}
+
+impl FleetMemory {
+    /// Whether the group's own market had no machines a short time ago.
+    fn is_short(&self, now: Timestamp) -> bool {
+        self.short_until.is_some_and(|until| now < until)
+    }
 }
 
 /// A change of the group.
@@ -135,8 +175,11 @@ pub enum FleetAction {
         /// Whether the group starts another one.
         replace: bool,
     },
-    /// Requests this number of machines, which is not less than before: the group would choose which machine ends.
+    /// Requests this number of machines. It is not less than that of the machines which are there: the group would choose which of them
+    /// ends.
     SetDesired(u32),
+    /// Requests this number of machines on demand.
+    SetFallback(u32),
 }
 
 /// A decision about the group.
@@ -195,20 +238,18 @@ pub fn decide_fleet(
     let serving = with(&[MachineStatus::Silent, MachineStatus::Busy, MachineStatus::Idle]);
     let on_serving = serving.iter().fold(0, |jobs: u32, id| jobs.saturating_add(load.running_on(id)));
     let needed = limits.machines_for(load.waiting.saturating_add(on_serving));
-    let coming = group.desired.saturating_sub(count(statuses.len()));
-    let mut available = count(serving.len()).saturating_add(coming);
-    let mut desired = group.desired;
+    let is_fallback = |id: &str| group.present().any(|machine| machine.id == id && machine.is_fallback);
+    let mut requests = Requests::of(group, &mut memory, limits, now);
+    let mut available = count(serving.len()).saturating_add(requests.coming);
     let mut actions = Vec::new();
 
     let lost = with(&[MachineStatus::Lost]);
     let max_lost = (statuses.len() / MAX_LOST_SHARE).max(1);
     let drained = with(&[MachineStatus::Drained]);
     for id in drained.iter().chain(lost.iter().take(max_lost)) {
-        let replace = available < needed || desired <= limits.min;
+        let replace = requests.replaces(is_fallback(id), available < needed, limits);
         if replace {
             available += 1;
-        } else {
-            desired -= 1;
         }
         actions.push(FleetAction::Remove { machine: (*id).to_owned(), replace });
     }
@@ -224,28 +265,115 @@ pub fn decide_fleet(
     memory.surplus_since = surplus.then(|| memory.surplus_since.unwrap_or(now));
     let is_lasting = memory.surplus_since.is_some_and(|since| now.since_ms(since) >= SURPLUS_MS);
     let age = |id: &str| memory.seen.get(id).map_or(0, |seen| now.since_ms(*seen));
-    let mut idle = with(&[MachineStatus::Idle]);
-    idle.sort_by_key(|id| (std::cmp::Reverse(age(id)), *id));
+    let oldest_first = |mut ids: Vec<&str>| {
+        ids.sort_by_key(|id| (std::cmp::Reverse(age(id)), (*id).to_owned()));
+        ids.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
     let mut draining = 0;
     if is_lasting {
         let extra = ready.len().saturating_sub(needed as usize);
         let has_jobs = load.waiting > 0 || on_serving > 0;
         draining = if has_jobs { extra.div_ceil(DRAIN_SHARE) } else { extra };
     }
-    let is_old = |id: &&&str| age(id) >= MAX_AGE_MS;
-    let renewed = usize::from(draining == 0 && load.waiting == 0 && load.is_complete);
-    let chosen = idle.iter().take(draining).chain(idle.iter().filter(is_old).take(renewed));
-    actions.extend(chosen.filter_map(|id| newest.get(*id)).map(|worker| FleetAction::Drain(worker.id)));
+    let idle = oldest_first(with(&[MachineStatus::Idle]));
+    let mut chosen: Vec<String> = idle.iter().take(draining).cloned().collect();
+    // Those that leave because of their age, a few at a time: the oldest, idle ones some time before the others.
+    let leaving = with(&[MachineStatus::Draining]);
+    let leaving = leaving.iter().filter(|id| age(id) < MAX_RENEWAL_AGE_MS).count();
+    let renewed = (statuses.len() / RENEWED_SHARE).max(1).saturating_sub(leaving + chosen.len());
+    let is_old = |id: &&String| {
+        age(id) >= MAX_AGE_MS
+            || (age(id) >= MAX_IDLE_AGE_MS && idle.contains(id) && load.waiting == 0 && load.is_complete)
+    };
+    let kept: Vec<&str> =
+        ready.iter().copied().filter(|id| !chosen.iter().any(|other| other == *id)).collect();
+    chosen.extend(oldest_first(kept).iter().filter(is_old).take(renewed).cloned());
+    let drains = chosen.iter().filter_map(|id| newest.get(id.as_str()));
+    actions.extend(drains.map(|worker| FleetAction::Drain(worker.id)));
 
-    if available < needed {
-        desired = desired.saturating_add(needed - available).min(limits.max).max(desired);
-    }
-    let removed =
-        actions.iter().filter(|action| matches!(action, FleetAction::Remove { replace: false, .. }));
-    if desired != group.desired.saturating_sub(count(removed.count())) {
-        actions.push(FleetAction::SetDesired(desired));
-    }
+    requests.grow(needed.saturating_sub(available), limits);
+    actions.extend(requests.changes(group, &actions, is_fallback));
     FleetDecision { actions, memory, needed }
+}
+
+/// The numbers of machines to request.
+struct Requests {
+    desired: u32,
+    fallback: Option<u32>,
+    /// Whether the group's own market has no machines now.
+    is_short: bool,
+    /// Number of requested machines that will come.
+    coming: u32,
+}
+
+impl Requests {
+    /// Returns what is requested now. When machines were missing for a while, it gives their requests up; the fallback then gets those
+    /// that are still needed.
+    fn of(group: &WorkerGroupState, memory: &mut FleetMemory, limits: FleetLimits, now: Timestamp) -> Self {
+        let missing = group.missing(false);
+        let is_missing = missing > 0 && group.fallback.is_some();
+        memory.short_since = is_missing.then(|| memory.short_since.unwrap_or(now));
+        memory.short_until = memory.short_until.filter(|_| memory.is_short(now));
+        let (mut desired, mut coming) = (group.desired, missing);
+        if memory.short_since.is_some_and(|since| now.since_ms(since) >= SHORTAGE_MS) {
+            memory.short_since = None;
+            memory.short_until = Some(now.plus_ms(SHORTAGE_MEMORY_MS));
+            desired = (desired - missing).max(limits.min);
+            coming = 0;
+        }
+        let coming = coming.saturating_add(group.missing(true));
+        Self { desired, fallback: group.fallback, is_short: memory.is_short(now), coming }
+    }
+
+    /// Whether a machine that ends is replaced by its group; otherwise the requested number becomes one less.
+    fn replaces(&mut self, is_fallback: bool, is_needed: bool, limits: FleetLimits) -> bool {
+        if is_fallback {
+            if !is_needed {
+                self.fallback = self.fallback.map(|number| number.saturating_sub(1));
+            }
+            return is_needed;
+        }
+        let replace = (is_needed && !self.is_short) || self.desired <= limits.min;
+        if !replace {
+            self.desired -= 1;
+        }
+        replace
+    }
+
+    /// Requests this number of machines more, within the limits.
+    fn grow(&mut self, number: u32, limits: FleetLimits) {
+        let room = limits.max.saturating_sub(self.desired.saturating_add(self.fallback.unwrap_or(0)));
+        let number = number.min(room);
+        match &mut self.fallback {
+            Some(fallback) if self.is_short => *fallback += number,
+            _ => self.desired += number,
+        }
+    }
+
+    /// Returns the requests that differ from those of the group after `actions`.
+    fn changes(
+        &self,
+        group: &WorkerGroupState,
+        actions: &[FleetAction],
+        is_fallback: impl Fn(&str) -> bool,
+    ) -> Vec<FleetAction> {
+        let removed = |of_fallback: bool| {
+            let ended = actions.iter().filter(|action| {
+                matches!(action, FleetAction::Remove { machine, replace: false } if is_fallback(machine) == of_fallback)
+            });
+            count(ended.count())
+        };
+        let mut changes = Vec::new();
+        if self.desired != group.desired.saturating_sub(removed(false)) {
+            changes.push(FleetAction::SetDesired(self.desired));
+        }
+        if let (Some(fallback), Some(now)) = (self.fallback, group.fallback)
+            && fallback != now.saturating_sub(removed(true))
+        {
+            changes.push(FleetAction::SetFallback(fallback));
+        }
+        changes
+    }
 }
 
 /// Returns the newest worker of each machine: a worker that was started again has another id.
@@ -274,13 +402,23 @@ fn status(running: u32, worker: Option<&FleetWorker>, seen_at: Timestamp, now: T
     }
 }
 
-/// Returns the number of machines to request now that jobs were queued; `None`: enough are requested. It never lowers the number.
+/// Returns the request for machines to make now that jobs were queued; `None`: enough are requested. It never lowers a number.
 #[must_use]
-pub fn required_capacity(group: &WorkerGroupState, load: &JobLoad, limits: FleetLimits) -> Option<u32> {
+pub fn required_capacity(
+    group: &WorkerGroupState,
+    load: &JobLoad,
+    memory: &FleetMemory,
+    limits: FleetLimits,
+    now: Timestamp,
+) -> Option<FleetAction> {
     let running =
         group.present().fold(0, |jobs: u32, machine| jobs.saturating_add(load.running_on(&machine.id)));
     let needed = limits.machines_for(load.waiting.saturating_add(running));
-    (needed > group.desired).then_some(needed)
+    let more = needed.checked_sub(group.requested()).filter(|more| *more > 0)?;
+    Some(match group.fallback {
+        Some(fallback) if memory.is_short(now) => FleetAction::SetFallback(fallback + more),
+        _ => FleetAction::SetDesired(group.desired + more),
+    })
 }
 
 /// Bounds the requests for capacity of one process: a request is made for the first job, whenever the number of jobs since the last

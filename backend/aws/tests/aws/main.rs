@@ -4,4 +4,5 @@
 mod lagging;
 mod late_index;
 mod ports;
+mod queues;
 mod secrets;

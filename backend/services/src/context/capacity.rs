@@ -1,16 +1,20 @@
 //! Counts the jobs that need machines, and requests machines when jobs are queued.
 
-use super::{fleet::Fleet, service_context::Context};
+use super::{
+    fleet::{Fleet, FleetPool, parse_memory},
+    service_context::Context,
+};
 use crate::{
     error::Result,
-    ports::{NodeBody, NodeKey, QueuedJob, WorkerGroup},
+    ports::{NodeBody, NodeKey, QueuedJob, WorkerPool},
 };
 use futures_util::future::try_join_all;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     ids::ExecutionId,
-    scheduler::{FleetLimits, JobLoad, required_capacity},
+    pipeline::labels::Labels,
+    scheduler::{FleetAction, JobLoad, required_capacity},
     time::Timestamp,
 };
 
@@ -25,10 +29,19 @@ const CONCURRENT_READS: usize = 16;
 /// Maximum time of a request for capacity, which delays a reply.
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(3);
 
+/// Jobs of one execution.
+#[derive(Default)]
+struct ExecutionLoad {
+    /// Number of queued jobs by the index of their pool.
+    waiting: BTreeMap<usize, u32>,
+    /// Number of running jobs by the name of their worker.
+    running: BTreeMap<String, u32>,
+}
+
 impl Context {
-    /// Requests machines of `group` from now on; only the first call has an effect.
-    pub fn scale(&self, group: Arc<dyn WorkerGroup>, limits: FleetLimits) {
-        let _ = self.fleet.set(Fleet::new(group, limits));
+    /// Requests machines of these pools from now on; only the first call has an effect.
+    pub fn scale(&self, pools: Vec<WorkerPool>) {
+        let _ = self.fleet.set(Fleet::new(pools));
     }
 
     /// Returns the machines, if this process requests them.
@@ -36,14 +49,19 @@ impl Context {
         self.fleet.get()
     }
 
-    /// Counts the queued and running jobs that any worker may run, from the index of due nodes. It reads little more than the jobs for
-    /// which there may be machines, however many there are.
-    pub async fn job_load(&self, limits: FleetLimits) -> Result<JobLoad> {
+    /// Returns the index of the pool for jobs that require `labels`; `None`: the operator starts their workers.
+    fn pool_of(&self, fleet: &Fleet, labels: &Labels) -> Option<usize> {
+        fleet.pool_with(&self.stores.queue.route(labels)?)
+    }
+
+    /// Counts the queued and running jobs of each pool, from the index of due nodes. It reads little more than the jobs for which there
+    /// may be machines, however many there are. The running jobs are those of all pools: a worker may take jobs of several.
+    pub async fn job_loads(&self, fleet: &Fleet) -> Result<Vec<JobLoad>> {
         let now = self.now();
         let lease_ms = self.settings.lease_ttl_ms.saturating_add(60_000);
         let horizon = i64::try_from(HORIZON_MS.max(lease_ms)).unwrap_or(i64::MAX);
         let limit =
-            (limits.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
+            (fleet.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
         let due = self.stores.records.due_nodes(Timestamp(now.0.saturating_add(horizon)), limit).await?;
         let is_complete = due.len() < limit;
         let mut by_execution: BTreeMap<ExecutionId, Vec<u32>> = BTreeMap::new();
@@ -51,33 +69,47 @@ impl Context {
             by_execution.entry(execution).or_default().push(ix);
         }
         let by_execution: Vec<(ExecutionId, Vec<u32>)> = by_execution.into_iter().collect();
-        let mut load = JobLoad { is_complete, ..JobLoad::default() };
+        let mut loads = vec![JobLoad { is_complete, ..JobLoad::default() }; fleet.pools.len()];
+        let mut running: BTreeMap<String, u32> = BTreeMap::new();
         for batch in by_execution.chunks(CONCURRENT_READS) {
-            let counts = batch.iter().map(|(execution, ixs)| self.load_of(*execution, ixs, now));
+            let counts = batch.iter().map(|(execution, ixs)| self.load_of(fleet, *execution, ixs, now));
             for of in try_join_all(counts).await? {
-                load.waiting = load.waiting.saturating_add(of.waiting);
+                for (pool, jobs) in of.waiting {
+                    if let Some(load) = loads.get_mut(pool) {
+                        load.waiting = load.waiting.saturating_add(jobs);
+                    }
+                }
                 for (worker, jobs) in of.running {
-                    let known = load.running.entry(worker).or_default();
+                    let known = running.entry(worker).or_default();
                     *known = known.saturating_add(jobs);
                 }
             }
         }
-        Ok(load)
+        for load in &mut loads {
+            load.running.clone_from(&running);
+        }
+        Ok(loads)
     }
 
     /// Counts jobs of one execution among its nodes at `ixs`.
-    async fn load_of(&self, execution: ExecutionId, ixs: &[u32], now: Timestamp) -> Result<JobLoad> {
-        let mut load = JobLoad::default();
+    async fn load_of(
+        &self,
+        fleet: &Fleet,
+        execution: ExecutionId,
+        ixs: &[u32],
+        now: Timestamp,
+    ) -> Result<ExecutionLoad> {
+        let mut load = ExecutionLoad::default();
         let cached = self.cached_execution(execution).await?;
+        let no_labels = Labels::new();
         for node in self.stores.records.nodes(execution, ixs).await? {
             let NodeBody::Job(record) = &node.state.body else { continue };
-            if cached.spec.required_labels(node.key.ix).is_some_and(|labels| !labels.is_empty()) {
-                // It is for workers that the operator starts.
-                continue;
-            }
             match (record.job.status, &record.job.lease) {
                 (JobStatus::Queued, _) if record.job.not_before.is_none_or(|at| at <= now) => {
-                    load.waiting += 1;
+                    let labels = cached.spec.required_labels(node.key.ix).unwrap_or(&no_labels);
+                    if let Some(pool) = self.pool_of(fleet, labels) {
+                        *load.waiting.entry(pool).or_default() += 1;
+                    }
                 }
                 (JobStatus::Running, Some(lease)) => {
                     *load.running.entry(lease.worker.clone()).or_default() += 1;
@@ -92,12 +124,22 @@ impl Context {
     /// consequence but that.
     pub(super) async fn request_capacity(&self, queued: &[QueuedJob]) {
         let Some(fleet) = self.fleet.get() else { return };
-        let ready = queued.iter().filter(|job| job.delay_ms == 0 && job.labels.is_empty()).count();
-        let jobs = u32::try_from(ready).unwrap_or(u32::MAX);
-        if !fleet.admits_request(jobs, self.now()) {
+        let mut jobs = vec![0_u32; fleet.pools.len()];
+        for job in queued.iter().filter(|job| job.delay_ms == 0) {
+            if let Some(jobs) = self.pool_of(fleet, &job.labels).and_then(|pool| jobs.get_mut(pool)) {
+                *jobs = jobs.saturating_add(1);
+            }
+        }
+        let now = self.now();
+        let requests = fleet.pools.iter().zip(jobs).enumerate();
+        let admitted: Vec<(usize, &FleetPool, u32)> = requests
+            .filter(|(_, (pool, jobs))| pool.admits_request(*jobs, now))
+            .map(|(ix, (pool, jobs))| (ix, pool, jobs))
+            .collect();
+        if admitted.is_empty() {
             return;
         }
-        match tokio::time::timeout(MAX_REQUEST_TIME, self.request_for(fleet, jobs)).await {
+        match tokio::time::timeout(MAX_REQUEST_TIME, self.request_for(fleet, &admitted)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot request machines for queued jobs; the next decision does");
@@ -106,17 +148,38 @@ impl Context {
         }
     }
 
-    async fn request_for(&self, fleet: &Fleet, jobs: u32) -> Result<()> {
-        let state = fleet.group.state().await?;
-        if state.desired >= fleet.limits.max {
-            return Ok(());
-        }
-        let mut load = self.job_load(fleet.limits).await?;
-        // The index may not have them yet.
-        load.waiting = load.waiting.max(jobs);
-        if let Some(number) = required_capacity(&state, &load, fleet.limits) {
-            tracing::info!(number, jobs, "requesting machines for queued jobs");
-            fleet.group.set_desired(number).await?;
+    async fn request_for(&self, fleet: &Fleet, admitted: &[(usize, &FleetPool, u32)]) -> Result<()> {
+        let mut loads = None;
+        for (ix, known, jobs) in admitted.iter().copied() {
+            let pool = &known.pool;
+            let state = pool.group.state().await?;
+            if state.requested() >= pool.limits.max {
+                continue;
+            }
+            let loads = match &mut loads {
+                Some(loads) => loads,
+                none => none.insert(self.job_loads(fleet).await?),
+            };
+            let Some(load) = loads.get_mut(ix) else { continue };
+            // The index may not have them yet.
+            load.waiting = load.waiting.max(jobs);
+            let memory = match state.fallback {
+                Some(_) => self.stores.documents.get(&known.key()).await?,
+                None => None,
+            };
+            let memory =
+                memory.map(|document| parse_memory(&document.value)).transpose()?.unwrap_or_default();
+            match required_capacity(&state, load, &memory, pool.limits, self.now()) {
+                Some(FleetAction::SetDesired(number)) => {
+                    tracing::info!(number, jobs, labels = ?pool.labels, "requesting machines for queued jobs");
+                    pool.group.set_desired(number).await?;
+                }
+                Some(FleetAction::SetFallback(number)) => {
+                    tracing::info!(number, jobs, labels = ?pool.labels, "requesting machines on demand for queued jobs");
+                    pool.group.set_fallback(number).await?;
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

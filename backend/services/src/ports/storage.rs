@@ -52,8 +52,12 @@ pub trait JobQueue: Send + Sync {
     /// Adds messages of one execution, each visible after its delay. A job that is in the queue already is delivered once more, even if
     /// it was received, and not later than without this call.
     async fn send(&self, messages: &[QueuedJob], context: MessageContext<'_>) -> Result<()>;
+    /// Returns the labels of the queue to which a job goes that requires `labels`; `None`: there is none.
+    fn route(&self, labels: &Labels) -> Option<Labels>;
     /// Whether the queue accepts jobs that require these labels.
-    fn serves(&self, labels: &Labels) -> bool;
+    fn serves(&self, labels: &Labels) -> bool {
+        self.route(labels).is_some()
+    }
     /// Receives a visible message whose labels are all among `labels`, only of `execution` if given, and hides it for `hide_ms`. Waits at
     /// most `wait`.
     async fn receive(

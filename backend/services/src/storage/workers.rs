@@ -1,7 +1,10 @@
 //! The workers of a deployment: each reports that it is there, and learns whether to drain.
 
 use crate::{
-    context::service_context::Context,
+    context::{
+        fleet::{FLEET_KIND, parse_memory},
+        service_context::Context,
+    },
     error::{Error, Result},
     ports::{Document, DocumentKey, NewDocument},
 };
@@ -11,11 +14,7 @@ use tidemill_core::api::{
     DrainWorkersReply, DrainWorkersRequest, FleetView, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
     WorkerReportReply, WorkerView,
 };
-use tidemill_core::{
-    ids::WorkerId,
-    scheduler::{FleetMemory, FleetWorker},
-    time::Timestamp,
-};
+use tidemill_core::{ids::WorkerId, scheduler::FleetWorker, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "worker";
 /// A worker that has missed two reports is not there.
@@ -71,14 +70,20 @@ fn read(document: &Document) -> Result<WorkerRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a worker", error))
 }
 
-/// The name of the document with what a decision about the machines of workers remembers for the next.
-pub(super) fn fleet_key() -> DocumentKey {
-    DocumentKey::new("fleet", "workers")
-}
-
-/// Parses that document.
-pub(super) fn parse_memory(value: &str) -> Result<FleetMemory> {
-    serde_json::from_str(value).map_err(|error| Error::storage("reading the state of the machines", error))
+/// Returns the view of the machines of all pools, if there are pools.
+fn fleet_view(documents: &[Document]) -> Result<Option<FleetView>> {
+    if documents.is_empty() {
+        return Ok(None);
+    }
+    let mut view = FleetView { machines: 0, unstarted: Vec::new() };
+    for document in documents {
+        let memory = parse_memory(&document.value)?;
+        let machines = u32::try_from(memory.seen.len()).unwrap_or(u32::MAX);
+        view.machines = view.machines.saturating_add(machines);
+        view.unstarted.extend(memory.unstarted);
+    }
+    view.unstarted.sort_by(|a, b| (a.removed_at, &a.machine).cmp(&(b.removed_at, &b.machine)));
+    Ok(Some(view))
 }
 
 /// Returns a validation error if a report has more than is stored.
@@ -155,13 +160,8 @@ impl WorkerService {
         let mut workers: Vec<WorkerView> =
             self.records().await?.into_iter().map(|(record, _)| record.view(now)).collect();
         workers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
-        let document = self.context.stores.documents.get(&fleet_key()).await?;
-        let memory = document.map(|document| parse_memory(&document.value)).transpose()?;
-        let fleet = memory.map(|memory| FleetView {
-            machines: u32::try_from(memory.seen.len()).unwrap_or(u32::MAX),
-            unstarted: memory.unstarted,
-        });
-        Ok(WorkerList { workers, fleet })
+        let pools = self.context.stores.documents.all(FLEET_KIND, "").await?;
+        Ok(WorkerList { workers, fleet: fleet_view(&pools)? })
     }
 
     /// Returns the workers as the scaling of their machines sees them, with those that drained and stopped.

@@ -143,8 +143,8 @@ impl JobQueue for Broken {
     async fn send(&self, _: &[QueuedJob], _: MessageContext<'_>) -> Result<()> {
         fail()
     }
-    fn serves(&self, _: &Labels) -> bool {
-        true
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        Some(labels.clone())
     }
     async fn receive(
         &self,

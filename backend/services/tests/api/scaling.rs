@@ -10,9 +10,11 @@ use std::{
 };
 use tidemill_core::api::{WorkerInfo, WorkerReport};
 use tidemill_core::ids::{ExecutionId, WorkerId};
-use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::pipeline::labels::{Labels, parse, route};
 use tidemill_core::scheduler::FleetLimits;
-use tidemill_services::ports::{JobQueue, Message, MessageContext, NodeKey, QueuedJob, message_group};
+use tidemill_services::ports::{
+    JobQueue, Message, MessageContext, NodeKey, QueuedJob, WorkerGroup, WorkerPool, message_group,
+};
 use tidemill_services::{Result, Settings};
 use tidemill_testkit::{
     conformance::ManualClock,
@@ -21,6 +23,9 @@ use tidemill_testkit::{
 use uuid::Uuid;
 
 const MINUTE_MS: i64 = 60_000;
+
+/// The labels of the queues. The machines of the first two are the deployment's; an operator starts the workers of the last.
+const QUEUES: [&str; 3] = ["", "gpu=true,size=large", "gpu=true"];
 
 /// A queue that records what is sent to it.
 struct RecordedQueue {
@@ -36,8 +41,9 @@ impl JobQueue for RecordedQueue {
         self.queue.send(messages, context).await
     }
 
-    fn serves(&self, labels: &Labels) -> bool {
-        self.queue.serves(labels)
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        let queues: Vec<Labels> = QUEUES.iter().map(|labels| parse(labels).unwrap()).collect();
+        route(labels, &queues).cloned()
     }
 
     async fn receive(
@@ -64,6 +70,8 @@ struct ScaledServer {
     server: Server,
     clock: Arc<ManualClock>,
     group: Arc<MemoryWorkerGroup>,
+    /// The machines for jobs that require a large GPU.
+    large: Arc<MemoryWorkerGroup>,
     queue: Arc<RecordedQueue>,
 }
 
@@ -80,8 +88,13 @@ impl ScaledServer {
         stores.queue = queue.clone();
         let server = Server::start_over(stores, settings);
         let group = Arc::new(MemoryWorkerGroup::default());
-        server.services.scale_on(group.clone(), limits);
-        Self { server, clock, group, queue }
+        let large = Arc::new(MemoryWorkerGroup::with_fallback());
+        let pool = |(group, labels): (Arc<MemoryWorkerGroup>, &str)| {
+            let group: Arc<dyn WorkerGroup> = group;
+            WorkerPool { labels: parse(labels).unwrap(), group, limits }
+        };
+        server.services.scale_on([group.clone(), large.clone()].into_iter().zip(QUEUES).map(pool).collect());
+        Self { server, clock, group, large, queue }
     }
 
     async fn execute(&self, pipeline: &str) -> String {
@@ -146,6 +159,60 @@ async fn first_job_requests_a_machine_at_once() {
     assert_eq!(scaled.group.take_changes(), [GroupCall::SetDesired(4)]);
 }
 
+/// A job requests machines of the pool whose queue it goes to: that with exactly its labels, or else one with more.
+#[tokio::test(flavor = "multi_thread")]
+async fn job_requests_a_machine_of_the_pool_with_its_labels() {
+    let scaled = ScaledServer::start(limits(1));
+    let job =
+        |labels: &str| format!("name: p\njobs:\n  a: {{ image: i, script: [a], runs_on: {{ {labels} }} }}\n");
+    let requested = |group: &MemoryWorkerGroup| -> u32 {
+        group.take_changes().iter().map(|call| if let GroupCall::SetDesired(n) = call { *n } else { 0 }).sum()
+    };
+    for (labels, plain, large) in
+        [("size: large", 0, 1), ("gpu: true", 0, 0), ("gpu: true, size: large", 0, 2)]
+    {
+        scaled.execute(&job(labels)).await;
+        assert_eq!((requested(&scaled.group), requested(&scaled.large)), (plain, large), "{labels}");
+    }
+    scaled.execute(&jobs("plain", 1)).await;
+    assert_eq!((requested(&scaled.group), requested(&scaled.large)), (1, 0));
+    let (status, reply) = scaled.server.execute(&job("size: small")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
+
+    // Each pool is decided for itself, and the list of workers has the machines of both.
+    for group in [&scaled.group, &scaled.large] {
+        group.start_machines();
+    }
+    assert_eq!(scaled.scale().await, []);
+    assert_eq!(requested(&scaled.large), 0);
+    assert_eq!(scaled.server.get("/api/workers").await["fleet"]["machines"], 3);
+}
+
+/// Spot instances that do not come are requested on demand, and for a while more of them as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_spot_instances_are_requested_on_demand() {
+    let scaled = ScaledServer::start(limits(1));
+    let large = |jobs: usize| {
+        let head = format!("name: {jobs}\ndefaults: {{ runs_on: {{ size: large }} }}\njobs:\n");
+        (0..jobs).fold(head, |text, ix| text + &format!("  job-{ix}: {{ image: i, script: [a] }}\n"))
+    };
+    scaled.execute(&large(3)).await;
+    assert_eq!(scaled.large.take_changes(), [GroupCall::SetDesired(3)]);
+    for _ in 0..2 {
+        scaled.scale().await;
+        assert_eq!(scaled.large.take_changes(), []);
+        scaled.clock.advance(MINUTE_MS);
+    }
+    scaled.scale().await;
+    assert_eq!(scaled.large.take_changes(), [GroupCall::SetDesired(0), GroupCall::SetFallback(3)]);
+    scaled.execute(&large(4)).await;
+    assert_eq!(scaled.large.take_changes(), [GroupCall::SetFallback(7)]);
+    // After a quarter of an hour it tries spot instances again.
+    scaled.clock.advance(16 * MINUTE_MS);
+    scaled.execute(&large(2)).await;
+    assert_eq!(scaled.large.take_changes(), [GroupCall::SetDesired(2)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flood_of_executions_makes_few_requests() {
     let scaled = ScaledServer::start(limits(2));
@@ -182,7 +249,7 @@ async fn jobs_that_need_no_machine_request_none() {
 name: waits
 jobs:
   manual: { image: i, script: [a], when: manual }
-  labels: { image: i, script: [a], runs_on: { arch: arm64 } }
+  labels: { image: i, script: [a], runs_on: { gpu: true } }
   later: { image: i, script: [a], start_in: 1h }
 ",
         )

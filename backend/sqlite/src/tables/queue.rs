@@ -239,8 +239,8 @@ impl JobQueue for SqliteQueue {
         Ok(())
     }
 
-    fn serves(&self, _: &Labels) -> bool {
-        true
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        Some(labels.clone())
     }
 
     async fn receive(

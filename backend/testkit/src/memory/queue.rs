@@ -130,8 +130,8 @@ impl JobQueue for MemoryQueue {
         Ok(())
     }
 
-    fn serves(&self, _: &Labels) -> bool {
-        true
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        Some(labels.clone())
     }
 
     async fn receive(

@@ -13,6 +13,8 @@ pub enum GroupCall {
     State,
     /// This number of machines was requested.
     SetDesired(u32),
+    /// This number of machines was requested on demand.
+    SetFallback(u32),
     /// This machine was removed, and replaced or not.
     Remove(String, bool),
 }
@@ -33,13 +35,20 @@ impl MemoryWorkerGroup {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Creates a group whose machines may be requested on demand as well.
+    #[must_use]
+    pub fn with_fallback() -> Self {
+        let group = WorkerGroupState { fallback: Some(0), ..WorkerGroupState::default() };
+        Self(Mutex::new(GroupState { group, ..GroupState::default() }))
+    }
+
     /// Starts the machines that are requested and do not exist yet, and returns the ids of all.
     pub fn start_machines(&self) -> Vec<String> {
         let mut state = self.lock();
         while state.group.machines.len() < state.group.desired as usize {
             state.started += 1;
             let id = format!("i-{:03}", state.started);
-            state.group.machines.push(Machine { id, is_leaving: false });
+            state.group.machines.push(Machine { id, is_leaving: false, is_fallback: false });
         }
         state.group.machines.iter().map(|machine| machine.id.clone()).collect()
     }
@@ -67,6 +76,13 @@ impl WorkerGroup for MemoryWorkerGroup {
         let mut state = self.lock();
         state.calls.push(GroupCall::SetDesired(number));
         state.group.desired = number;
+        Ok(())
+    }
+
+    async fn set_fallback(&self, number: u32) -> Result<()> {
+        let mut state = self.lock();
+        state.calls.push(GroupCall::SetFallback(number));
+        state.group.fallback = Some(number);
         Ok(())
     }
 

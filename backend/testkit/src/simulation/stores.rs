@@ -309,8 +309,8 @@ impl JobQueue for FaultyStores {
         self.write(shared.queue.send(messages, context)).await
     }
 
-    fn serves(&self, _: &Labels) -> bool {
-        true
+    fn route(&self, labels: &Labels) -> Option<Labels> {
+        Some(labels.clone())
     }
 
     async fn receive(

@@ -191,7 +191,9 @@ fn worker_program(
     let value = |name: &str| {
         values.get(name).or_else(|| current_values.and_then(|current_values| current_values.get(name)))
     };
-    let has_workers = value("MaxWorkers").is_some_and(|count| count != "0");
+    // Also those of pools, which have the same binary unless a parameter names another.
+    let maximum = ["MaxWorkers", "MaxWorkersA", "MaxWorkersB", "MaxWorkersC"];
+    let has_workers = maximum.into_iter().any(|name| value(name).is_some_and(|count| count != "0"));
     if !has_workers || values.contains_key("WorkerBinaryUrl") {
         return Ok(None);
     }

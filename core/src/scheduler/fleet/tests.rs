@@ -1,7 +1,7 @@
 use super::{
     CapacityGate, FleetAction, FleetDecision, FleetLimits, FleetMemory, FleetWorker, JobLoad, MAX_AGE_MS,
-    MAX_START_MS, Machine, REQUEST_INTERVAL_MS, SURPLUS_MS, WorkerGroupState, decide_fleet,
-    required_capacity,
+    MAX_IDLE_AGE_MS, MAX_START_MS, Machine, REQUEST_INTERVAL_MS, SHORTAGE_MEMORY_MS, SHORTAGE_MS, SURPLUS_MS,
+    WorkerGroupState, decide_fleet, required_capacity,
 };
 use crate::{ids::WorkerId, time::Timestamp};
 use uuid::Uuid;
@@ -75,7 +75,7 @@ impl Scene {
             Self { load: JobLoad { waiting, is_complete: true, ..JobLoad::default() }, ..Self::default() };
         for (number, kind) in kinds.iter().enumerate() {
             let is_leaving = *kind == Kind::Leaving;
-            scene.group.machines.push(Machine { id: id(number), is_leaving });
+            scene.group.machines.push(Machine { id: id(number), is_leaving, is_fallback: false });
             scene.group.desired += u32::from(!is_leaving);
             let age = if *kind == Kind::New { 0 } else { 2 * MAX_START_MS };
             scene.memory.seen.insert(id(number), earlier(age));
@@ -116,6 +116,10 @@ impl Scene {
 
     fn actions(&self) -> Vec<FleetAction> {
         self.decide().actions
+    }
+
+    fn required(&self, limits: FleetLimits) -> Option<FleetAction> {
+        required_capacity(&self.group, &self.load, &self.memory, limits, NOW)
     }
 }
 
@@ -158,7 +162,7 @@ fn jobs_of_workers_outside_of_the_group_need_no_machine() {
     let mut scene = Scene::new(&[], 0, 0);
     scene.load.running.insert("builder".into(), 7);
     assert_eq!(scene.actions(), []);
-    assert_eq!(required_capacity(&scene.group, &scene.load, LIMITS), None);
+    assert_eq!(scene.required(LIMITS), None);
 }
 
 #[test]
@@ -236,15 +240,104 @@ fn few_machines_are_replaced_at_once_and_ten_are_remembered() {
 }
 
 #[test]
-fn old_machine_is_replaced_once_it_is_idle() {
+fn old_machine_drains_once_it_is_idle_and_after_a_week_in_any_case() {
     let mut scene = Scene::new(&[Kind::Busy, Kind::Idle], 0, 0);
     let limits = FleetLimits { min: 2, ..LIMITS };
-    for number in 0..2 {
-        scene.memory.seen.insert(id(number), earlier(MAX_AGE_MS));
-    }
+    let aged = |scene: &mut Scene, ages: [u64; 2]| {
+        for (number, age) in ages.into_iter().enumerate() {
+            scene.memory.seen.insert(id(number), earlier(age));
+        }
+    };
+    aged(&mut scene, [MAX_IDLE_AGE_MS; 2]);
     assert_eq!(scene.decide_within(limits).actions, [drain(1)]);
     scene.load.waiting = 1;
     assert_eq!(scene.decide_within(limits).actions, [], "not while jobs wait");
+    // After a week a worker that always has jobs takes no more of them, whatever waits.
+    aged(&mut scene, [MAX_AGE_MS, MAX_IDLE_AGE_MS]);
+    assert_eq!(scene.decide_within(limits).actions, [drain(0)]);
+    scene.load.waiting = 5;
+    assert_eq!(scene.decide_within(limits).actions, [drain(0), FleetAction::SetDesired(3)]);
+}
+
+/// A machine whose job takes a month drains for all of that time, and is never ended before.
+#[test]
+fn long_job_ends_on_a_machine_that_drains_and_delays_others_for_a_day() {
+    const DAY_MS: u64 = 86_400_000;
+    let limits = FleetLimits { min: 2, ..LIMITS };
+    for (days, drains) in [(7, false), (9, true), (37, true)] {
+        let mut scene = Scene::new(&[Kind::DrainingBusy, Kind::Busy], 0, 0);
+        scene.memory.seen.insert(id(0), earlier(days * DAY_MS));
+        scene.memory.seen.insert(id(1), earlier(MAX_AGE_MS));
+        let actions = scene.decide_within(limits).actions;
+        assert_eq!(actions.contains(&drain(1)), drains, "after {days} days: {actions:?}");
+        assert!(!actions.iter().any(|action| matches!(action, FleetAction::Remove { .. })), "{actions:?}");
+    }
+}
+
+/// A group with spot instances, of which `missing` more are requested than there are, and its fallback.
+fn on_spot(kinds: &[Kind], missing: u32, waiting: u32, fallback: u32) -> Scene {
+    let mut scene = Scene::new(kinds, missing, waiting);
+    scene.group.fallback = Some(fallback);
+    scene
+}
+
+#[test]
+fn missing_spot_instances_are_requested_on_demand_after_two_minutes() {
+    let mut scene = on_spot(&[Kind::Busy], 3, 7, 0);
+    let decision = scene.decide();
+    assert_eq!((decision.actions, decision.memory.short_since), (vec![], Some(NOW)));
+    scene.memory.short_since = Some(earlier(SHORTAGE_MS));
+    let decision = scene.decide();
+    assert_eq!(decision.actions, [FleetAction::SetDesired(1), FleetAction::SetFallback(3)]);
+    assert_eq!(decision.memory.short_until, Some(NOW.plus_ms(SHORTAGE_MEMORY_MS)));
+    // Then they come.
+    let mut after = on_spot(&[Kind::Busy, Kind::New, Kind::New, Kind::New], 0, 7, 3);
+    for machine in &mut after.group.machines[1..] {
+        machine.is_fallback = true;
+    }
+    after.group.desired = 1;
+    after.memory.short_until = decision.memory.short_until;
+    assert_eq!(after.actions(), []);
+    // For a while, more are requested on demand as well, also when jobs are queued.
+    after.load.waiting = 9;
+    assert_eq!(after.actions(), [FleetAction::SetFallback(4)]);
+    assert_eq!(after.required(LIMITS), Some(FleetAction::SetFallback(4)));
+    after.memory.short_until = Some(NOW);
+    assert_eq!(after.actions(), [FleetAction::SetDesired(2)]);
+    assert_eq!(after.required(LIMITS), Some(FleetAction::SetDesired(2)));
+}
+
+#[test]
+fn shortage_of_what_is_not_needed_any_more_requests_nothing() {
+    let mut scene = on_spot(&[], 3, 0, 0);
+    scene.memory.short_since = Some(earlier(SHORTAGE_MS));
+    assert_eq!(scene.actions(), [FleetAction::SetDesired(0)]);
+    // The minimum stays requested, and is replaced on demand.
+    let min = FleetLimits { min: 2, ..LIMITS };
+    assert_eq!(scene.decide_within(min).actions, [FleetAction::SetDesired(2), FleetAction::SetFallback(2)]);
+    // A group without a fallback goes on asking.
+    scene.group.fallback = None;
+    assert_eq!(scene.actions(), []);
+}
+
+#[test]
+fn machines_of_both_markets_are_at_most_the_maximum() {
+    let mut scene = on_spot(&[Kind::Busy; 4], 6, 1_000, 0);
+    scene.memory.short_since = Some(earlier(SHORTAGE_MS));
+    assert_eq!(scene.actions(), [FleetAction::SetDesired(4), FleetAction::SetFallback(6)]);
+    let mut scene = on_spot(&[Kind::Busy; 4], 0, 1_000, 6);
+    scene.memory.short_until = Some(NOW.plus_ms(1));
+    assert_eq!((scene.actions(), scene.required(LIMITS)), (vec![], None));
+}
+
+#[test]
+fn machine_on_demand_that_is_not_needed_ends_without_another_one() {
+    let mut scene = on_spot(&[Kind::Busy, Kind::Drained], 0, 0, 1);
+    scene.group.machines[1].is_fallback = true;
+    scene.group.desired = 1;
+    assert_eq!(scene.actions(), [remove(1, false)]);
+    scene.load.waiting = 3;
+    assert_eq!(scene.actions(), [remove(1, true)]);
 }
 
 /// All groups of up to three machines in all states, with all loads that matter.
@@ -305,6 +398,7 @@ fn check(kinds: &[Kind], coming: u32, scene: &Scene, limits: FleetLimits) {
                 serving += *number - desired;
                 desired = *number;
             }
+            FleetAction::SetFallback(_) => panic!("the group has no fallback: {}", shown()),
         }
     }
     let needed = decision.needed;
@@ -312,8 +406,12 @@ fn check(kinds: &[Kind], coming: u32, scene: &Scene, limits: FleetLimits) {
     // It never ends more than what is left over, and requests what is missing, up to the maximum.
     let at_max = desired >= limits.max;
     assert!(serving >= needed.min(before) && (serving >= needed || at_max), "{}", shown());
-    if let Some(required) = required_capacity(&scene.group, &scene.load, limits) {
-        assert!(required > scene.group.desired && required <= limits.max, "{}", shown());
+    match scene.required(limits) {
+        None => {}
+        Some(FleetAction::SetDesired(required)) => {
+            assert!(required > scene.group.desired && required <= limits.max, "{}", shown());
+        }
+        other => panic!("{other:?}: {}", shown()),
     }
 }
 
@@ -354,16 +452,18 @@ fn group_shrinks_while_work_goes_on() {
 
 #[test]
 fn request_for_capacity_never_lowers_the_number() {
-    let group = |desired| WorkerGroupState { desired, machines: Vec::new() };
-    let load = |waiting| JobLoad { waiting, ..JobLoad::default() };
-    assert_eq!(required_capacity(&group(0), &load(1), LIMITS), Some(1));
-    assert_eq!(required_capacity(&group(0), &load(1_000), LIMITS), Some(10));
-    assert_eq!(required_capacity(&group(5), &load(10), LIMITS), None);
-    assert_eq!(required_capacity(&group(10), &load(1_000), LIMITS), None);
-    assert_eq!(required_capacity(&group(0), &load(1), FleetLimits { max: 0, ..LIMITS }), None);
-    assert_eq!(required_capacity(&group(0), &load(3), FleetLimits { slots: 0, ..LIMITS }), Some(3));
-    let busy = Scene::new(&[Kind::Busy], 0, 2);
-    assert_eq!(required_capacity(&busy.group, &busy.load, LIMITS), Some(2));
+    let required = |desired, waiting, limits| {
+        let load = JobLoad { waiting, ..JobLoad::default() };
+        let group = WorkerGroupState { desired, ..WorkerGroupState::default() };
+        required_capacity(&group, &load, &FleetMemory::default(), limits, NOW)
+    };
+    assert_eq!(required(0, 1, LIMITS), Some(FleetAction::SetDesired(1)));
+    assert_eq!(required(0, 1_000, LIMITS), Some(FleetAction::SetDesired(10)));
+    assert_eq!(required(5, 10, LIMITS), None);
+    assert_eq!(required(10, 1_000, LIMITS), None);
+    assert_eq!(required(0, 1, FleetLimits { max: 0, ..LIMITS }), None);
+    assert_eq!(required(0, 3, FleetLimits { slots: 0, ..LIMITS }), Some(FleetAction::SetDesired(3)));
+    assert_eq!(Scene::new(&[Kind::Busy], 0, 2).required(LIMITS), Some(FleetAction::SetDesired(2)));
 }
 
 #[test]

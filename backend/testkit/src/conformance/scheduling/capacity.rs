@@ -6,7 +6,8 @@ use crate::{
     memory::{GroupCall, MemoryWorkerGroup},
 };
 use std::sync::Arc;
-use tidemill_core::scheduler::FleetLimits;
+use tidemill_core::{pipeline::labels::Labels, scheduler::FleetLimits};
+use tidemill_services::ports::WorkerPool;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -15,7 +16,8 @@ const MINUTE_MS: i64 = 60_000;
 pub async fn machines_follow_recorded_jobs(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let group = Arc::new(MemoryWorkerGroup::default());
-    services.scale_on(group.clone(), FleetLimits { slots: 1, min: 0, max: 10 });
+    let limits = FleetLimits { slots: 1, min: 0, max: 10 };
+    services.scale_on(vec![WorkerPool { labels: Labels::new(), group: group.clone(), limits }]);
     let jobs = "
         a: { stage: one }
         b: { stage: one }
