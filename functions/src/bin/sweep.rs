@@ -1,4 +1,5 @@
-//! The sweep, invoked every minute: resumes overdue work.
+//! The sweep, invoked every minute: resumes overdue work, and ends jobs whose messages moved to the dead-letter queue, since no worker
+//! could run them.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
@@ -6,8 +7,9 @@ use std::time::Duration;
 use tidemill_functions::{FunctionContext, telemetry};
 
 /// Time limit of each step; their sum is less than the function's timeout.
-const NODES_LIMIT: Duration = Duration::from_secs(18);
-const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
+const NODES_LIMIT: Duration = Duration::from_secs(15);
+const DEAD_LETTERS_LIMIT: Duration = Duration::from_secs(5);
+const SCHEDULES_LIMIT: Duration = Duration::from_secs(8);
 const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(5);
 const FOLLOW_UPS_LIMIT: Duration = Duration::from_secs(5);
 const OUTBOX_LIMIT: Duration = Duration::from_secs(8);
@@ -22,6 +24,12 @@ async fn main() -> Result<(), Error> {
         // Each step runs even if others fail; the next sweep continues steps that run out of time.
         let overdue =
             step("nodes", NODES_LIMIT, wiring.meter.request(Box::pin(services.sweep.advance_due()))).await;
+        let given_up = step(
+            "dead letters",
+            DEAD_LETTERS_LIMIT,
+            wiring.meter.request(Box::pin(end_dead_letters(&wiring))),
+        )
+        .await;
         let scheduled =
             step("schedules", SCHEDULES_LIMIT, wiring.meter.request(Box::pin(services.schedules.run())))
                 .await;
@@ -36,6 +44,7 @@ async fn main() -> Result<(), Error> {
             step("expired", EXPIRY_LIMIT, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
         let steps = [
             ("nodes", &overdue),
+            ("dead letters", &given_up),
             ("schedules", &scheduled),
             ("environments", &stopped),
             ("follow-ups", &followed),
@@ -48,10 +57,38 @@ async fn main() -> Result<(), Error> {
         }
         let done = json!({ "overdue": overdue.as_ref().ok() });
         // The invocation fails if a step failed, which raises the function's alarm.
-        overdue.and(scheduled).and(stopped).and(followed).and(notified).and(removed)?;
+        overdue.and(given_up).and(scheduled).and(stopped).and(followed).and(notified).and(removed)?;
         Ok::<Value, Error>(done)
     }))
     .await
+}
+
+/// Ends the jobs of all messages in the dead-letter queue as undeliverable, and returns their number. A message whose job cannot be ended
+/// now is received again later.
+async fn end_dead_letters(wiring: &FunctionContext) -> Result<usize, tidemill_services::Error> {
+    let Some(queue) = &wiring.dead_letters else { return Ok(0) };
+    let mut number = 0;
+    loop {
+        let messages = queue.receive().await?;
+        if messages.is_empty() {
+            return Ok(number);
+        }
+        for message in messages {
+            let Some(body) = &message.body else {
+                tracing::error!("deleting a message from the dead-letter queue that is not from Tidemill");
+                queue.delete(&message).await?;
+                continue;
+            };
+            match wiring.services.jobs.end_undeliverable(body.job_id).await {
+                Ok(ended) => {
+                    tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could run the job");
+                    queue.delete(&message).await?;
+                    number += 1;
+                }
+                Err(error) => tracing::error!(job = %body.job_id, %error, "the message is processed again"),
+            }
+        }
+    }
 }
 
 /// Runs `work` within `limit`.

@@ -18,9 +18,12 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::execution::assignment::LeaseGrant;
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, LogContent, StepView},
+    execution::{
+        assignment::LeaseGrant,
+        attempt::{EACH_SECOND_MS, heartbeat_ms},
+    },
     ids::JobId,
 };
 use tokio::{
@@ -40,11 +43,8 @@ const MAX_PENDING_LOG: usize = 12 << 20;
 const FLUSH_SIZE: usize = 1 << 20;
 /// How long the first log bytes wait for more output or the end, so that a short job needs one report.
 const FIRST_LOG_DELAY: Duration = Duration::from_millis(100);
-/// Time between reports of output, and the longest that a phase or a step waits for other changes.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time between reports, for any lease: a cancel arrives with a reply and the script is killed four seconds later,
-/// so that it is stopped within ten seconds.
-const MAX_HEARTBEAT: Duration = Duration::from_secs(4);
+/// The longest time for which a server may have output collected.
+const MAX_REPORT_INTERVAL_MS: u64 = 300_000;
 /// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
 /// lease yet.
 const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -66,20 +66,75 @@ struct Pending {
     marks: LogMarks,
 }
 
+/// When reports are due.
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
+    /// When the last report was sent.
+    last: Instant,
+    /// When the last one with log bytes, a phase or a step was sent; before that, when the attempt started.
+    last_news: Instant,
+    /// Whether any report contained log bytes.
+    sent_log: bool,
+    /// For how long log bytes, phases and steps are collected. The server sets it: where a report costs money, it is short only while
+    /// somebody reads the log.
+    interval: Duration,
+    /// The longest time between two reports.
+    heartbeat: Duration,
+}
+
+impl Schedule {
+    fn new(start: Instant, lease: &LeaseGrant) -> Self {
+        let schedule = Self {
+            last: start,
+            last_news: start,
+            sent_log: false,
+            interval: Duration::ZERO,
+            heartbeat: Duration::ZERO,
+        };
+        schedule.with_pace(lease.ttl_ms, lease.report_interval_ms)
+    }
+
+    fn with_pace(self, ttl_ms: u64, report_interval_ms: u64) -> Self {
+        let interval =
+            Duration::from_millis(report_interval_ms.clamp(EACH_SECOND_MS, MAX_REPORT_INTERVAL_MS));
+        Self { interval, heartbeat: Duration::from_millis(heartbeat_ms(ttl_ms, report_interval_ms)), ..self }
+    }
+
+    /// Whether a report costs money, so that there are few.
+    fn is_batched(&self) -> bool {
+        self.interval > Duration::from_millis(EACH_SECOND_MS)
+    }
+}
+
 impl Pending {
-    /// Returns when the next report is due; `None`: immediately. The previous report was sent at `last`; `sent_log` is whether
-    /// any report so far contained log bytes.
+    /// Returns when the next report is due; `None`: immediately.
+    fn due(&self, schedule: &Schedule) -> Option<Instant> {
+        let news = self.news_due(schedule)?;
+        news.into_iter().chain([schedule.last + schedule.heartbeat]).min()
+    }
+
+    /// Returns when a report with news is due, if there are any; `None`: immediately.
     ///
     /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps are sent with
-    /// the next bytes. The first output is sent after 100 ms, everything else within a second.
-    fn due(&self, last: Instant, sent_log: bool, heartbeat: Duration) -> Option<Instant> {
+    /// the next bytes. Where a call costs nothing, the first output is sent after 100 ms, everything else within a second.
+    fn news_due(&self, schedule: &Schedule) -> Option<Option<Instant>> {
         if self.end.is_some() || self.log.len() >= FLUSH_SIZE {
             return None;
         }
-        let next = if sent_log { last + REPORT_INTERVAL } else { last };
+        let Schedule { last, last_news, sent_log, interval, .. } = *schedule;
+        if schedule.is_batched() {
+            let since = self.log_since.into_iter().chain(self.status_since).min();
+            return Some(since.map(|since| (last_news + interval).max(since + FIRST_LOG_DELAY)));
+        }
+        let next = if sent_log { last + interval } else { last };
         let log = self.log_since.map(|since| next.max(since + FIRST_LOG_DELAY));
-        let status = self.status_since.map(|since| since + REPORT_INTERVAL);
-        [log, status].into_iter().flatten().chain([last + heartbeat]).min()
+        let status = self.status_since.map(|since| since + interval);
+        Some(log.into_iter().chain(status).min())
+    }
+
+    /// Whether the report that is sent at `now` is only a heartbeat, and what was collected waits for the next one.
+    fn is_held_back(&self, schedule: &Schedule, now: Instant) -> bool {
+        schedule.is_batched() && self.news_due(schedule).is_some_and(|due| due.is_none_or(|due| now < due))
     }
 }
 
@@ -289,12 +344,11 @@ async fn send_all(
 ) -> ReportOutcome {
     let mut ttl = Duration::from_millis(lease.ttl_ms);
     let mut renewed = Instant::now();
-    let mut last = Instant::now();
-    let mut sent_log = false;
+    let mut schedule = Schedule::new(Instant::now(), &lease);
     let mut failures = 0_u32;
     loop {
-        wait_until_due(&shared, last, sent_log, (ttl / 3).min(MAX_HEARTBEAT)).await;
-        let (report, length) = next_report(&shared, job_id, &lease);
+        wait_until_due(&shared, &schedule).await;
+        let (report, length) = next_report(&shared, job_id, &lease, &schedule);
         let is_end = report.end.is_some();
         loop {
             let sent = Instant::now();
@@ -316,7 +370,9 @@ async fn send_all(
                     failures = 0;
                     // The server extends the lease when it receives the report, possibly long before its reply arrives.
                     renewed = sent;
-                    ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
+                    let ttl_ms = reply.lease_ttl_ms.max(1000);
+                    ttl = Duration::from_millis(ttl_ms);
+                    schedule = schedule.with_pace(ttl_ms, reply.report_interval_ms);
                     if reply.cancel {
                         let _ = events.send(Event::Canceled);
                     }
@@ -347,15 +403,20 @@ async fn send_all(
             let mut pending = shared.lock();
             pending.log.drain(..length);
             pending.offset += length as u64;
-            pending.log_since = (!pending.log.is_empty()).then(Instant::now);
+            if length > 0 {
+                pending.log_since = (!pending.log.is_empty()).then(Instant::now);
+            }
         }
         shared.buffer_drained.notify_waiters();
         if is_end {
             close(&shared);
             return ReportOutcome::Acknowledged;
         }
-        last = Instant::now();
-        sent_log |= length > 0;
+        schedule.last = Instant::now();
+        schedule.sent_log |= length > 0;
+        if !report.is_heartbeat() {
+            schedule.last_news = schedule.last;
+        }
     }
 }
 
@@ -376,10 +437,10 @@ fn back_off(failures: u32, job_id: JobId) -> Duration {
     Duration::from_millis((base / 2 + jitter).min(2000))
 }
 
-async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, heartbeat: Duration) {
+async fn wait_until_due(shared: &ReporterState, schedule: &Schedule) {
     loop {
         let changed = shared.changed.notified();
-        let Some(due) = shared.lock().due(last, sent_log, heartbeat) else { return };
+        let Some(due) = shared.lock().due(schedule) else { return };
         if Instant::now() >= due {
             return;
         }
@@ -388,8 +449,18 @@ async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, h
 }
 
 /// Takes the next report from the pending data. Returns it with the number of its log bytes.
-fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
+fn next_report(
+    shared: &ReporterState,
+    job_id: JobId,
+    lease: &LeaseGrant,
+    schedule: &Schedule,
+) -> (JobReport, usize) {
     let mut pending = shared.lock();
+    if pending.is_held_back(schedule, Instant::now()) {
+        let heartbeat =
+            JobReport { job_id, lease: lease.token, log: None, phase: None, steps: Vec::new(), end: None };
+        return (heartbeat, 0);
+    }
     let length = pending.log.len().min(MAX_REPORT_LOG);
     let bytes = pending.log[..length].to_vec();
     let offset = pending.offset;
