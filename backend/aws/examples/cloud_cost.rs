@@ -2,7 +2,7 @@
 //!
 //! `TIDEMILL_TEST_AWS_ENDPOINT` is the emulator's endpoint. For each shape and size of pipeline the program prints calls and
 //! consumed capacity per job, which must not depend on the size; then the cost of 1,000 jobs of one minute that
-//! print nothing, print a line a second, or do so while somebody watches; and last what an idle sweep reads.
+//! print nothing, print a line a second, or do so while a user watches; and last what an idle sweep reads.
 #![allow(clippy::print_stdout, clippy::cast_precision_loss)]
 
 use tidemill_testkit::cloud;
@@ -48,7 +48,7 @@ struct JobWork {
     seconds: u64,
     /// Whether it prints a line a second.
     prints: bool,
-    /// Whether somebody looks at its log on the execution's page, or follows it on the command line.
+    /// Whether a user looks at its log on the execution's page, or follows it on the command line.
     is_watched: bool,
 }
 

@@ -291,7 +291,7 @@ pub struct JobReportReply {
     pub log_bytes: u64,
     /// Remaining duration of the lease in milliseconds.
     pub lease_ttl_ms: u64,
-    /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when somebody begins to
+    /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when a user begins to
     /// read the log.
     pub report_interval_ms: u64,
 }

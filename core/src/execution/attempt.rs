@@ -86,7 +86,7 @@ const MAX_BATCHED_HEARTBEAT_MS: u64 = 5_000;
 pub struct ReportPace {
     /// Milliseconds for which log bytes, phases and steps are collected.
     pub interval_ms: u64,
-    /// The same while somebody reads the log.
+    /// The same while a user reads the log.
     pub watched_interval_ms: u64,
 }
 
@@ -182,7 +182,7 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn reports_are_few_unless_somebody_reads_the_log() {
+    fn reports_are_few_unless_a_user_reads_the_log() {
         let (pace, now) = (ReportPace::BATCHED, Timestamp(1_000_000));
         assert!(pace.is_batched() && !ReportPace::EACH_SECOND.is_batched());
         assert_eq!(pace.interval_ms(None, now), pace.interval_ms);

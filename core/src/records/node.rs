@@ -128,7 +128,7 @@ pub struct JobRecord {
     /// The execution that it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub child: Option<ExecutionId>,
-    /// Until when somebody reads the log of the running job, so that its worker reports more often.
+    /// Until when the log of the running job is being read, so that its worker reports more often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watched_until: Option<Timestamp>,
 }

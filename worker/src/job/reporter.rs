@@ -76,7 +76,7 @@ struct Schedule {
     /// Whether any report contained log bytes.
     sent_log: bool,
     /// For how long log bytes, phases and steps are collected. The server sets it: where a report costs money, it is short only while
-    /// somebody reads the log.
+    /// a user reads the log.
     interval: Duration,
     /// The longest time between two reports.
     heartbeat: Duration,

@@ -99,7 +99,7 @@ fn batched_output_waits_for_its_interval_while_heartbeats_go_on() {
     let late = Schedule { last: start + ms(15_000), ..schedule };
     assert_eq!(printed.due(&late), Some(start + ms(20_000)));
     assert!(!printed.is_held_back(&late, start + ms(20_000)));
-    // Somebody begins to read the log.
+    // A user begins to read the log.
     let watched = late.with_pace(45_000, 3_000);
     assert_eq!(printed.due(&watched), Some(start + ms(3_000)), "it is sent at once");
     assert!(!printed.is_held_back(&watched, start + ms(15_000)));

@@ -88,7 +88,7 @@ impl JobExecutionService {
         }
     }
 
-    /// Notes that somebody reads the log of a job, if it runs.
+    /// Notes that a user reads the log of a job, if it runs.
     async fn watch(&self, node: &Node) {
         let Ok(item) = job_of(node) else { return };
         if item.job.status != JobStatus::Running {

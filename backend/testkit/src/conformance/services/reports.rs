@@ -128,7 +128,7 @@ pub async fn batched_reports_write_at_a_third_of_the_lease(subject: &StoresUnder
     assert_eq!(job.read_log().await, None, "no more will follow");
 }
 
-/// While somebody reads the log of a running job, its worker is to report more often; few of the reads write.
+/// While a user reads the log of a running job, its worker is to report more often; few of the reads write.
 pub async fn reader_of_a_log_makes_its_worker_report_more_often(subject: &StoresUnderTest) {
     let mut job = Running::start(subject).await;
     let pace = ReportPace::BATCHED;
