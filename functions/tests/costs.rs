@@ -16,7 +16,7 @@ const REJECTED_MS: f64 = 15.0;
 /// Read units of such a run of `sweep` and of `scale`; `cloud_cost` (`make bench-cloud`) measures the first one.
 const IDLE_READ_UNITS: [(&str, f64); 2] = [("SweepFunction", 6.0), ("ScaleFunction", 3.0)];
 /// Share of the runs of `sweep` that receive from the dead-letter queue.
-const DEAD_LETTER_RECEIVES: f64 = 1.0;
+const DEAD_LETTER_RECEIVES: f64 = 0.2;
 
 /// What an idle month may cost, without alarms and with them.
 const MAX_IDLE: f64 = 0.10;

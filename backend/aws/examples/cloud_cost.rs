@@ -33,7 +33,7 @@ type ExampleError = Box<dyn Error + Send + Sync>;
 /// Jobs that run at the same time; each beyond the first may cost another write when they contend.
 const SLOTS: usize = 1;
 /// Assumed duration of a request in a function: memory in MiB times milliseconds.
-const MIB_MS: u64 = 256 * 15;
+const MIB_MS: u64 = 512 * 10;
 const LEASE_MS: u64 = 60_000;
 
 const SECOND_MS: i64 = 1_000;

@@ -102,11 +102,13 @@ impl ReportPace {
         self.interval_ms > self.watched_interval_ms
     }
 
-    /// Returns the milliseconds between the reports of a job that is watched until then.
+    /// Returns the milliseconds between the reports of a job that is watched until then: at most a third of its lease, as each renewal
+    /// writes its record anyway.
     #[must_use]
-    pub fn interval_ms(self, watched_until: Option<Timestamp>, now: Timestamp) -> u64 {
+    pub fn interval_ms(self, lease_ttl_ms: u64, watched_until: Option<Timestamp>, now: Timestamp) -> u64 {
         let is_watched = watched_until.is_some_and(|until| until > now);
-        if is_watched { self.watched_interval_ms } else { self.interval_ms }
+        let interval_ms = if is_watched { self.watched_interval_ms } else { self.interval_ms };
+        interval_ms.min(lease_ttl_ms / 3).max(EACH_SECOND_MS)
     }
 
     /// Returns until when a job whose log is read at `now` is watched; `None`: its record says so already, or it makes no difference.
@@ -185,11 +187,15 @@ mod tests {
     fn reports_are_few_unless_a_user_reads_the_log() {
         let (pace, now) = (ReportPace::BATCHED, Timestamp(1_000_000));
         assert!(pace.is_batched() && !ReportPace::EACH_SECOND.is_batched());
-        assert_eq!(pace.interval_ms(None, now), pace.interval_ms);
+        assert_eq!(pace.interval_ms(60_000, None, now), pace.interval_ms);
         let until = pace.extended_watch(None, now);
         assert_eq!(until, Some(now.plus_ms(WATCH_MS)));
-        assert_eq!(pace.interval_ms(until, now), pace.watched_interval_ms);
-        assert_eq!(pace.interval_ms(until, now.plus_ms(WATCH_MS)), pace.interval_ms, "the reader left");
+        assert_eq!(pace.interval_ms(60_000, until, now), pace.watched_interval_ms);
+        assert_eq!(
+            pace.interval_ms(60_000, until, now.plus_ms(WATCH_MS)),
+            pace.interval_ms,
+            "the reader left"
+        );
         assert_eq!(
             pace.extended_watch(until, now.plus_ms(10_000)),
             None,

@@ -144,7 +144,8 @@ impl JobExecutionService {
 
     /// Returns the milliseconds between the reports of a running job.
     pub(super) fn report_interval_ms(&self, item: &JobRecord) -> u64 {
-        self.context.settings.report_pace.interval_ms(item.watched_until, self.context.now())
+        let settings = &self.context.settings;
+        settings.report_pace.interval_ms(settings.lease_ttl_ms, item.watched_until, self.context.now())
     }
 
     /// Returns the remaining milliseconds of a job's lease, if a report need not renew it yet.
