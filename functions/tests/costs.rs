@@ -253,6 +253,7 @@ fn only_listed_routes_are_open_to_requests_without_a_credential() {
             _ => {}
         }
     }
+    assert_eq!(template.default_of("RequireCredential"), "true");
     open.sort_unstable();
     let mut listed: Vec<&str> = PUBLIC_ROUTES.iter().map(|(route, ..)| *route).collect();
     listed.sort_unstable();
