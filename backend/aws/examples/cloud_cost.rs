@@ -24,7 +24,7 @@ use tidemill_core::{
     plan::Plan,
     time::Timestamp,
 };
-use tidemill_services::{Services, Settings};
+use tidemill_services::{Services, Settings, ports::Clock};
 use tidemill_testkit::conformance::ManualClock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -97,32 +97,9 @@ async fn main() -> Result<(), ExampleError> {
     let deployment =
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
 
-    println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
-    let no_op = JobWork::default();
-    let mut is_constant = true;
-    for shape in ["flat", "needs", "stages"] {
-        let mut first = None;
-        for jobs in [10, 100, 1_000] {
-            let used = deployment.run_execution(shape, jobs, no_op).await?;
-            let per = |count: u64| count as f64 / jobs as f64;
-            println!(
-                "{shape:6}  {jobs:4}  {:5.2}  {:6.2}  {:11.2}  {:10.2}  {:14.2}  {:15.2}",
-                per(used.api_requests),
-                per(used.table_writes),
-                per(used.table_write_halves) / 2.0,
-                per(used.table_read_halves) / 2.0,
-                per(used.queue_requests),
-                per(used.object_puts + used.object_gets),
-            );
-            let writes = per(used.table_writes);
-            is_constant &= writes <= 1.1 * *first.get_or_insert(writes);
-        }
-    }
-    println!(
-        "writes per job, largest against smallest pipeline: {}",
-        if is_constant { "within 1.1" } else { "NOT within 1.1" }
-    );
-
+    // With the argument `minutes`, only those jobs.
+    let only_minutes = std::env::args().nth(1).is_some_and(|only| only == "minutes");
+    let is_constant = only_minutes || deployment.shapes().await?;
     let is_within = deployment.minutes().await?;
     deployment.idle().await?;
     match (is_constant, is_within) {
@@ -170,6 +147,36 @@ impl Deployment {
             .into());
         }
         Ok(used)
+    }
+
+    /// Prints calls and capacity of each shape and size, and returns whether the writes do not depend on the size.
+    async fn shapes(&self) -> Result<bool, ExampleError> {
+        println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
+        let no_op = JobWork::default();
+        let mut is_constant = true;
+        for shape in ["flat", "needs", "stages"] {
+            let mut first = None;
+            for jobs in [10, 100, 1_000] {
+                let used = self.run_execution(shape, jobs, no_op).await?;
+                let per = |count: u64| count as f64 / jobs as f64;
+                println!(
+                    "{shape:6}  {jobs:4}  {:5.2}  {:6.2}  {:11.2}  {:10.2}  {:14.2}  {:15.2}",
+                    per(used.api_requests),
+                    per(used.table_writes),
+                    per(used.table_write_halves) / 2.0,
+                    per(used.table_read_halves) / 2.0,
+                    per(used.queue_requests),
+                    per(used.object_puts + used.object_gets),
+                );
+                let writes = per(used.table_writes);
+                is_constant &= writes <= 1.1 * *first.get_or_insert(writes);
+            }
+        }
+        println!(
+            "writes per job, largest against smallest pipeline: {}",
+            if is_constant { "within 1.1" } else { "NOT within 1.1" }
+        );
+        Ok(is_constant)
     }
 
     /// Prints what 1,000 jobs of one minute cost, and returns whether that is within the limits.
@@ -277,7 +284,7 @@ impl Deployment {
                 (read, next_read_ms) = (part.next, at_ms + part.poll_ms.unwrap_or_default());
             }
             if work.is_watched && second % PAGE_INTERVAL_S == 0 {
-                self.call(self.services.pipelines.view(execution, None, 0)).await?;
+                Box::pin(self.call(self.services.pipelines.view(execution, None, 0))).await?;
             }
         }
         Ok(true)

@@ -1,5 +1,8 @@
 //! Reporter of one attempt: sends log bytes, steps and heartbeats in one call, until the end is acknowledged.
 
+mod schedule;
+
+use self::schedule::{News, Schedule};
 use crate::{
     client::{ApiClient, ApiError},
     job::dispatcher::Event,
@@ -20,10 +23,7 @@ use std::{
 };
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, LogContent, StepView},
-    execution::{
-        assignment::LeaseGrant,
-        attempt::{EACH_SECOND_MS, heartbeat_ms},
-    },
+    execution::assignment::LeaseGrant,
     ids::JobId,
 };
 use tokio::{
@@ -41,10 +41,6 @@ const MAX_REPORT_LOG: usize = 4 << 20;
 const MAX_PENDING_LOG: usize = 12 << 20;
 /// Unsent log bytes from which a report is sent immediately.
 const FLUSH_SIZE: usize = 1 << 20;
-/// How long the first log bytes wait for more output or the end, so that a short job needs one report.
-const FIRST_LOG_DELAY: Duration = Duration::from_millis(100);
-/// The longest time for which a server may have output collected.
-const MAX_REPORT_INTERVAL_MS: u64 = 300_000;
 /// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
 /// lease yet.
 const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -66,75 +62,14 @@ struct Pending {
     marks: LogMarks,
 }
 
-/// When reports are due.
-#[derive(Debug, Clone, Copy)]
-struct Schedule {
-    /// When the last report was sent.
-    last: Instant,
-    /// When the last one with log bytes, a phase or a step was sent; before that, when the attempt started.
-    last_news: Instant,
-    /// Whether any report contained log bytes.
-    sent_log: bool,
-    /// For how long log bytes, phases and steps are collected. The server sets it: where a report costs money, it is short only while
-    /// a user reads the log.
-    interval: Duration,
-    /// The longest time between two reports.
-    heartbeat: Duration,
-}
-
-impl Schedule {
-    fn new(start: Instant, lease: &LeaseGrant) -> Self {
-        let schedule = Self {
-            last: start,
-            last_news: start,
-            sent_log: false,
-            interval: Duration::ZERO,
-            heartbeat: Duration::ZERO,
-        };
-        schedule.with_pace(lease.ttl_ms, lease.report_interval_ms)
-    }
-
-    fn with_pace(self, ttl_ms: u64, report_interval_ms: u64) -> Self {
-        let interval =
-            Duration::from_millis(report_interval_ms.clamp(EACH_SECOND_MS, MAX_REPORT_INTERVAL_MS));
-        Self { interval, heartbeat: Duration::from_millis(heartbeat_ms(ttl_ms, report_interval_ms)), ..self }
-    }
-
-    /// Whether a report costs money, so that there are few.
-    fn is_batched(&self) -> bool {
-        self.interval > Duration::from_millis(EACH_SECOND_MS)
-    }
-}
-
 impl Pending {
-    /// Returns when the next report is due; `None`: immediately.
-    fn due(&self, schedule: &Schedule) -> Option<Instant> {
-        let news = self.news_due(schedule)?;
-        news.into_iter().chain([schedule.last + schedule.heartbeat]).min()
-    }
-
-    /// Returns when a report with news is due, if there are any; `None`: immediately.
-    ///
-    /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps are sent with
-    /// the next bytes. Where a call costs nothing, the first output is sent after 100 ms, everything else within a second.
-    fn news_due(&self, schedule: &Schedule) -> Option<Option<Instant>> {
-        if self.end.is_some() || self.log.len() >= FLUSH_SIZE {
-            return None;
+    /// Returns what the next report may have.
+    fn news(&self) -> News {
+        News {
+            is_urgent: self.end.is_some() || self.log.len() >= FLUSH_SIZE,
+            log_since: self.log_since,
+            status_since: self.status_since,
         }
-        let Schedule { last, last_news, sent_log, interval, .. } = *schedule;
-        if schedule.is_batched() {
-            let since = self.log_since.into_iter().chain(self.status_since).min();
-            return Some(since.map(|since| (last_news + interval).max(since + FIRST_LOG_DELAY)));
-        }
-        let next = if sent_log { last + interval } else { last };
-        let log = self.log_since.map(|since| next.max(since + FIRST_LOG_DELAY));
-        let status = self.status_since.map(|since| since + interval);
-        Some(log.into_iter().chain(status).min())
-    }
-
-    /// Whether the report that is sent at `now` is only a heartbeat, and what was collected waits for the next one.
-    fn is_held_back(&self, schedule: &Schedule, now: Instant) -> bool {
-        schedule.is_batched() && self.news_due(schedule).is_some_and(|due| due.is_none_or(|due| now < due))
     }
 }
 
@@ -440,7 +375,8 @@ fn back_off(failures: u32, job_id: JobId) -> Duration {
 async fn wait_until_due(shared: &ReporterState, schedule: &Schedule) {
     loop {
         let changed = shared.changed.notified();
-        let Some(due) = shared.lock().due(schedule) else { return };
+        let news = shared.lock().news();
+        let Some(due) = schedule.due(news) else { return };
         if Instant::now() >= due {
             return;
         }
@@ -456,7 +392,7 @@ fn next_report(
     schedule: &Schedule,
 ) -> (JobReport, usize) {
     let mut pending = shared.lock();
-    if pending.is_held_back(schedule, Instant::now()) {
+    if schedule.holds_back(pending.news(), Instant::now()) {
         let heartbeat =
             JobReport { job_id, lease: lease.token, log: None, phase: None, steps: Vec::new(), end: None };
         return (heartbeat, 0);

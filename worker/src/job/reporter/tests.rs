@@ -51,22 +51,22 @@ fn first_output_is_sent_after_100_ms_then_every_second() {
         ..Default::default()
     };
     assert_eq!(
-        printed.due(&each_second(start, false, HEARTBEAT)),
+        each_second(start, false, HEARTBEAT).due(printed.news()),
         Some(start + ms(500)),
         "the end may follow by then"
     );
-    assert_eq!(printed.due(&each_second(start, true, HEARTBEAT)), Some(start + ms(1000)));
+    assert_eq!(each_second(start, true, HEARTBEAT).due(printed.news()), Some(start + ms(1000)));
     let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
-    assert_eq!(later.due(&each_second(start, true, HEARTBEAT)), Some(start + ms(5100)));
+    assert_eq!(each_second(start, true, HEARTBEAT).due(later.news()), Some(start + ms(5100)));
 }
 
 #[test]
 fn phases_and_steps_wait_up_to_a_second() {
     let start = Instant::now();
     let changes = Pending { status_since: Some(start + ms(300)), ..Default::default() };
-    assert_eq!(changes.due(&each_second(start, false, HEARTBEAT)), Some(start + ms(1300)));
+    assert_eq!(each_second(start, false, HEARTBEAT).due(changes.news()), Some(start + ms(1300)));
     assert_eq!(
-        changes.due(&each_second(start, false, ms(700))),
+        each_second(start, false, ms(700)).due(changes.news()),
         Some(start + ms(700)),
         "the heartbeat is due first"
     );
@@ -76,11 +76,11 @@ fn phases_and_steps_wait_up_to_a_second() {
 fn end_and_full_buffer_are_sent_immediately_and_silence_is_a_heartbeat() {
     let start = Instant::now();
     let empty = Pending::default();
-    assert_eq!(empty.due(&each_second(start, true, HEARTBEAT)), Some(start + HEARTBEAT));
+    assert_eq!(each_second(start, true, HEARTBEAT).due(empty.news()), Some(start + HEARTBEAT));
     let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
-    assert_eq!(Pending { end, ..Default::default() }.due(&each_second(start, true, HEARTBEAT)), None);
+    assert_eq!(each_second(start, true, HEARTBEAT).due(Pending { end, ..Default::default() }.news()), None);
     let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
-    assert_eq!(full.due(&each_second(start, true, HEARTBEAT)), None);
+    assert_eq!(each_second(start, true, HEARTBEAT).due(full.news()), None);
 }
 
 #[test]
@@ -94,21 +94,24 @@ fn batched_output_waits_for_its_interval_while_heartbeats_go_on() {
         status_since: Some(start),
         ..Default::default()
     };
-    assert_eq!(printed.due(&schedule), Some(start + ms(5_000)), "a cancel is seen in time");
-    assert!(printed.is_held_back(&schedule, start + ms(5_000)), "the heartbeat has none of the output");
+    assert_eq!(schedule.due(printed.news()), Some(start + ms(5_000)), "a cancel is seen in time");
+    assert!(schedule.holds_back(printed.news(), start + ms(5_000)), "the heartbeat has none of the output");
     let late = Schedule { last: start + ms(15_000), ..schedule };
-    assert_eq!(printed.due(&late), Some(start + ms(20_000)));
-    assert!(!printed.is_held_back(&late, start + ms(20_000)));
+    assert_eq!(late.due(printed.news()), Some(start + ms(20_000)));
+    assert!(!late.holds_back(printed.news(), start + ms(20_000)));
     // A user begins to read the log.
     let watched = late.with_pace(45_000, 3_000);
-    assert_eq!(printed.due(&watched), Some(start + ms(3_000)), "it is sent at once");
-    assert!(!printed.is_held_back(&watched, start + ms(15_000)));
+    assert_eq!(watched.due(printed.news()), Some(start + ms(3_000)), "it is sent at once");
+    assert!(!watched.holds_back(printed.news(), start + ms(15_000)));
     let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
     let ended = Pending { end, ..Default::default() };
-    assert!(ended.due(&schedule).is_none() && !ended.is_held_back(&schedule, start), "the end does not wait");
+    assert!(
+        schedule.due(ended.news()).is_none() && !schedule.holds_back(ended.news(), start),
+        "the end does not wait"
+    );
     let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
-    assert!(full.due(&schedule).is_none() && !full.is_held_back(&schedule, start));
-    assert!(Pending::default().is_held_back(&schedule, start + ms(60_000)), "silence is a heartbeat");
+    assert!(schedule.due(full.news()).is_none() && !schedule.holds_back(full.news(), start));
+    assert!(schedule.holds_back(Pending::default().news(), start + ms(60_000)), "silence is a heartbeat");
 }
 
 #[tokio::test]
