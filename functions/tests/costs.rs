@@ -290,3 +290,30 @@ fn every_operation_without_a_token_has_a_route_without_a_credential() {
         assert!(is_routed, "{method} {path}");
     }
 }
+
+/// Whether a pattern of an ARN covers a text: `*` stands for any characters.
+fn covers(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|text| {
+            (0..=text.len()).any(|at| text.is_char_boundary(at) && covers(rest, &text[at..]))
+        }),
+    }
+}
+
+#[test]
+fn gateway_may_call_the_function_by_each_route() {
+    let template = Template::load();
+    let patterns = ["HttpPermission", "HttpPagePermission"].map(|name| {
+        let Value::Tagged(source) = &template.resource(name)["SourceArn"] else { panic!("{name}") };
+        source.value.as_str().unwrap().split_once("${HttpGateway}/").unwrap().1.to_owned()
+    });
+    for (name, kind, properties) in template.resources() {
+        if kind == "AWS::ApiGatewayV2::Route" {
+            let (verb, path) = properties["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
+            let verb = if verb == "ANY" { "DELETE" } else { verb };
+            let call = format!("$default/{verb}{path}");
+            assert!(patterns.iter().any(|pattern| covers(pattern, &call)), "{name}: {call}: {patterns:?}");
+        }
+    }
+}
