@@ -43,14 +43,14 @@ def post(path, body):
 
 
 def run(assignment):
-    """Run one attempt: each second, report that it runs with what it printed; then its end."""
+    """Run one attempt: report that it runs with what it printed, as often as the server asks for it; then its end."""
     attempt = {"job_id": assignment["preparation"]["job_id"], "lease": assignment["lease"]["token"]}
     extras = set(assignment.get("extras", {})) - {"may_keep_caches"}
     needs = assignment["needs_artifacts"] or assignment.get("artifacts") or extras
     if needs or assignment["preparation"]["source"]["kind"] != "none":
         failure = {"kind": "given_back", "message": "this worker runs plain scripts only"}
         return post("/api/job/status", attempt | {"end": {"failure": failure}})
-    sent, failure, deadline = 0, None, time.monotonic() + assignment["timeout_s"]
+    sent, failure, due, deadline = 0, None, 0, time.monotonic() + assignment["timeout_s"]
     with tempfile.TemporaryDirectory() as workspace, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             ["sh", "-e", "-c", "\n".join(assignment["script"])],
@@ -66,6 +66,8 @@ def run(assignment):
                 code = process.wait(timeout=1)
             except subprocess.TimeoutExpired:
                 code = None
+            if code is None and time.monotonic() < min(due, deadline):
+                continue
             report, chunk = dict(attempt), os.pread(output.fileno(), MAX_CHUNK, sent)
             if chunk:
                 packed = base64.b64encode(gzip.compress(chunk)).decode()
@@ -78,6 +80,7 @@ def run(assignment):
             if "end" in report:
                 return reply
             sent += len(chunk)
+            due = time.monotonic() + min(reply["report_interval_ms"] / 1000, 5) if reply else 0
             if reply is None or reply["cancel"]:
                 failure = {"kind": "canceled", "message": "canceled"}
             elif time.monotonic() > deadline:

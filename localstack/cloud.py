@@ -130,6 +130,7 @@ class Cloud:
                 "Name": STACK,
                 "Architecture": architecture(),
                 "ApiKind": emulator.api_kind,
+                "RequireCredential": "true" if emulator.has_authorizers else "false",
                 "CodeBucket": CODE_BUCKET,
                 "CodePrefix": prefix,
                 "AdminTokenSha256": hashlib.sha256(token.encode()).hexdigest(),

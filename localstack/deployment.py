@@ -19,7 +19,7 @@ from processes import Failure
 
 STACK = "tidemill"
 CODE_BUCKET = "tidemill-code"
-FUNCTIONS = ("api", "sweep", "dead_letter", "scale", "notify")
+FUNCTIONS = ("api", "sweep", "authorize", "scale", "notify")
 # The outputs that are queues of jobs with labels.
 LABELLED = ("LabelledQueueUrlA", "LabelledQueueUrlB", "LabelledQueueUrlC")
 TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
@@ -133,7 +133,7 @@ class Deployment:
         self._allow_plain_http(outputs)
         # AWS asks for the right to SendMessage, MiniStack for one of the batch's own name.
         statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": self._job_queues(outputs)}
-        for role in ("ApiRole", "SweepRole", "DeadLetterRole"):
+        for role in ("ApiRole", "SweepRole"):
             found = self.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=role)
             self.client("iam").put_role_policy(
                 RoleName=found["StackResourceDetail"]["PhysicalResourceId"],

@@ -102,6 +102,7 @@ class MiniStack(Process):
     """MiniStack from PyPI. The functions are processes of this machine, too."""
 
     api_kind = "http"
+    has_authorizers = True
 
     def command(self) -> list:
         return ministack_command()
@@ -125,6 +126,7 @@ class LocalStack(Process):
     a MiniStack, holds the records behind LocalStack's own DynamoDB."""
 
     api_kind = "rest"  # its community edition has no HTTP APIs
+    has_authorizers = False  # nor authorizers
     start_seconds = 180
 
     def __init__(self, directory: Path):
@@ -188,6 +190,7 @@ class LocalStackImage:
     """The LocalStack image, through docker compose: needs the image, or access to its registry."""
 
     api_kind = "rest"  # its community edition has no HTTP APIs
+    has_authorizers = False  # nor authorizers
     max_glibc = (2, 34)  # that of Amazon Linux 2023, in whose containers it runs functions
 
     def __init__(self, directory: Path):

@@ -24,7 +24,7 @@ impl Account {
         };
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("functions")).unwrap();
-        for name in ["api", "sweep", "dead_letter", "scale", "notify"] {
+        for name in ["api", "sweep", "authorize", "scale", "notify"] {
             fs::copy("/bin/true", dir.path().join("functions").join(name)).unwrap();
         }
         let id = format!("{:012}", uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000_000_000);

@@ -34,7 +34,7 @@ pub use execution::{
     InputsReply, InputsRequest, ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
     RunPipelineError, RunPipelineRequest, VariableSource,
 };
-pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
+pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_POLL, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
     AwaitedApproval, AwaitedJob, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest,

@@ -1,5 +1,6 @@
 //! Wiring that the Lambda functions share: settings from the environment, the services over AWS, logs and metrics.
 
+pub mod authorizer;
 pub mod settings;
 pub mod telemetry;
 pub mod wiring;

@@ -15,6 +15,8 @@ pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// URLs of the queues for jobs that require labels of their worker, as a JSON object by labels:
 /// `{"arch=arm64,gpu=true": "https://..."}`; absent: none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
+/// The dead-letter queue's URL; absent: the function does not read it.
+pub const DEAD_LETTER_QUEUE_URL: &str = "TIDEMILL_DEAD_LETTER_QUEUE_URL";
 /// The name of the Parameter Store's parameter that holds the key of secrets.
 pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
 /// The bucket's name.
@@ -48,6 +50,8 @@ pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
 /// The Auto Scaling groups of the workers, as a JSON list: `[{"labels": "gpu=true", "group": "tidemill-workers-a", "fallback":
 /// "tidemill-workers-a-on-demand", "slots": 2, "min": 0, "max": 10}]`. Absent: the function starts none.
 pub const POOLS: &str = "TIDEMILL_POOLS";
+/// `true`: each request writes a line of metrics; default no.
+pub const REQUEST_METRICS: &str = "TIDEMILL_REQUEST_METRICS";
 /// Filter of the log, as `tracing` reads it; default `info`.
 pub const LOG: &str = "TIDEMILL_LOG";
 

@@ -90,8 +90,12 @@ pub fn metric_line(metrics: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -
     .to_string()
 }
 
-/// Writes the line for one request.
+/// Writes the line for one request, if the deployment wants them: the metrics and the bytes of the log are billed, and API Gateway and
+/// DynamoDB have metrics of their own.
 pub fn write_metrics(metrics: &RequestMetrics<'_>) {
+    if !env::var(settings::REQUEST_METRICS).is_ok_and(|value| value == "true") {
+        return;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let deployment = env::var(settings::TABLE).unwrap_or_default();

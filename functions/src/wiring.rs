@@ -1,10 +1,11 @@
 //! The services over AWS, created once per process.
 
 use crate::{
-    settings::{PUBLIC_URL, Settings, SettingsError},
+    settings::{DEAD_LETTER_QUEUE_URL, PUBLIC_URL, Settings, SettingsError},
     worker_group::scale_on_groups,
 };
-use tidemill_aws::Meter;
+use tidemill_aws::{DeadLetterQueue, Meter};
+use tidemill_core::execution::attempt::ReportPace;
 use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ pub struct FunctionContext {
     pub services: Services,
     /// Counts their usage.
     pub meter: Meter,
+    /// The dead-letter queue, in the function that reads it.
+    pub dead_letters: Option<DeadLetterQueue>,
 }
 
 impl FunctionContext {
@@ -31,11 +34,13 @@ impl FunctionContext {
         let (stores, meter) = tidemill_aws::open(&sdk, settings.names);
         let service_settings = ServiceSettings {
             lease_ttl_ms: settings.lease_ttl_ms,
+            report_pace: ReportPace::BATCHED,
             // Waiting is billed like computing.
             max_wait_ms: 0,
             max_log_reply_bytes: MAX_LOG_REPLY,
             max_file_reply_bytes: MAX_LOG_REPLY as u64,
             token_cache_ttl_ms: TOKEN_CACHE_MS,
+            gateway_requires_credential: true,
             // The function that reads the table's stream continues.
             continues_after_reply: false,
             ..ServiceSettings::default()
@@ -46,6 +51,8 @@ impl FunctionContext {
             .with_notifiers(notifiers)
             .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
         scale_on_groups(&services, &sdk)?;
-        Ok(Self { services, meter })
+        let url = std::env::var(DEAD_LETTER_QUEUE_URL).ok().filter(|url| !url.is_empty());
+        let dead_letters = url.map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
+        Ok(Self { services, meter, dead_letters })
     }
 }

@@ -115,7 +115,11 @@ fn assignment(job_id: JobId) -> Assignment {
         job_name: "job".into(),
         stage: "test".into(),
         attempt: 1,
-        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 30_000 },
+        lease: LeaseGrant {
+            token: LeaseToken(uuid::Uuid::now_v7()),
+            ttl_ms: 30_000,
+            report_interval_ms: 1000,
+        },
         script: Vec::new(),
         variables: indexmap::IndexMap::default(),
         timeout_s: 30,

@@ -3,6 +3,7 @@
 mod backoff;
 mod changes;
 mod connect;
+mod dead_letters;
 mod documents;
 mod failure;
 mod keys;
@@ -16,6 +17,7 @@ mod table;
 
 pub use changes::{StreamChange, parse_change};
 pub use connect::{ResourceNames, load_sdk_config, open, open_with_clock};
+pub use dead_letters::{DeadLetterQueue, DeadMessage};
 pub use documents::DynamoDocuments;
 pub use logs::AwsLogs;
 pub use meter::Meter;

@@ -16,7 +16,7 @@ mod suite;
 pub use clock::ManualClock;
 pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records, removal};
 pub use services::{
-    access, caches, events, executions, id_tokens, insights, outside_worker, registries, repositories,
-    secrets, sources, summaries, sweep, test_reports, variables, workers,
+    access, caches, events, executions, id_tokens, insights, outside_worker, registries, reports,
+    repositories, secrets, sources, summaries, sweep, test_reports, variables, workers,
 };
 pub use stores::StoresUnderTest;

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Names of the function binaries, and of the zip files without their extension.
-pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "notify"];
+pub const NAMES: [&str; 5] = ["api", "sweep", "authorize", "scale", "notify"];
 
 /// Where the functions run.
 #[derive(Debug, Clone, Copy)]
@@ -209,7 +209,7 @@ mod tests {
     fn incompatible_program_is_rejected_with_the_build_command() {
         let dir = tempfile::tempdir().unwrap();
         let message = load_from(dir.path(), PLATFORM).unwrap_err().message;
-        assert!(message.contains("lacks api, sweep, dead_letter, scale, notify"), "{message}");
+        assert!(message.contains("lacks api, sweep, authorize, scale, notify"), "{message}");
         for name in NAMES {
             fs::write(dir.path().join(name), program(0x3e, "2.39")).unwrap();
         }

@@ -11,13 +11,16 @@ use crate::{
     output::{self, LogFilter, LogOutput, LogWriter, Printable, printable},
     view::{format, test_results},
 };
-use std::{io::Write, time::Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 use tidemill_core::execution::{
     report::{JobFilter, report},
     status::JobStatus,
 };
 use tidemill_core::{
-    api::{ExecutionView, JobView, LOG_END, LOG_NEXT, path},
+    api::{ExecutionView, JobView, LOG_END, LOG_NEXT, LOG_POLL, path},
     ids::JobId,
 };
 
@@ -80,7 +83,9 @@ pub async fn print_log(
         }
         // Do not pause while there are more replies to fetch, or if not following.
         let reply = if chunk.body.is_empty() { Reply::Unchanged } else { Reply::Changed };
-        let pause = interval.pause_after(reply, took);
+        // The worker of a running job may report less often than that.
+        let poll = chunk.header(LOG_POLL).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let pause = interval.pause_after(reply, took).max(poll.unwrap_or_default().saturating_sub(took));
         if follow && chunk.body.len() < MAX_LOG_REPLY {
             tokio::time::sleep(pause).await;
         }

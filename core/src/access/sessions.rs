@@ -9,6 +9,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// The `Authorization` header of the web UI's requests that have the cookie of a session, or no credential at all, where a gateway
+/// rejects requests without one. It proves nothing.
+pub const COOKIE_CREDENTIAL: &str = "Session";
+
 /// The header that requests of the web UI carry. No other site can send it without the server's consent, which it never gives.
 pub const CSRF_HEADER: &str = "x-tidemill-request";
 

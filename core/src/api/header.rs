@@ -15,5 +15,9 @@ pub const LOG_END: &str = "x-tidemill-log-end";
 /// In a log reply: the number of bytes that are stored of the attempt's log.
 pub const LOG_SIZE: &str = "x-tidemill-log-size";
 
+/// In a log reply: the milliseconds after which there may be more bytes. Asking earlier is useless, as the worker reports no sooner.
+/// Absent if the server holds a reply until there are some, or if no more will follow.
+pub const LOG_POLL: &str = "x-tidemill-log-poll-ms";
+
 /// In a log reply: `true` if the attempt has ended, so that [`LOG_SIZE`] is the size of the whole log.
 pub const LOG_COMPLETE: &str = "x-tidemill-log-complete";

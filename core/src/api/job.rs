@@ -272,7 +272,13 @@ impl JobReport {
     /// Whether it is only a heartbeat.
     #[must_use]
     pub fn is_heartbeat(&self) -> bool {
-        self.log.is_none() && self.phase.is_none() && self.steps.is_empty() && self.end.is_none()
+        self.log.is_none() && !self.changes_state()
+    }
+
+    /// Whether it changes the job's record, beside its log.
+    #[must_use]
+    pub fn changes_state(&self) -> bool {
+        self.phase.is_some() || !self.steps.is_empty() || self.end.is_some()
     }
 }
 
@@ -281,8 +287,11 @@ impl JobReport {
 pub struct JobReportReply {
     /// Whether to stop because the job was canceled. The worker then ends the container and reports the end.
     pub cancel: bool,
-    /// Number of stored bytes of this attempt's log.
+    /// Number of stored bytes of this attempt's log, in the reply to a report that has some.
     pub log_bytes: u64,
     /// Remaining duration of the lease in milliseconds.
     pub lease_ttl_ms: u64,
+    /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when a user begins to
+    /// read the log.
+    pub report_interval_ms: u64,
 }

@@ -202,6 +202,8 @@ pub struct LeaseGrant {
     /// Duration of the lease from each accepted report, in milliseconds. A duration, not a point in time, so that the
     /// worker's clock does not matter.
     pub ttl_ms: u64,
+    /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them, unless a reply says otherwise.
+    pub report_interval_ms: u64,
 }
 
 /// An artifact to extract into a job's workspace before its script runs.

@@ -70,6 +70,63 @@ pub struct AttemptEnd {
     pub outputs: IndexMap<String, String>,
 }
 
+/// Milliseconds between two reports of a job that prints, where a report costs nothing.
+pub const EACH_SECOND_MS: u64 = 1_000;
+/// Milliseconds after which a job counts as unwatched if nobody reads its log again.
+pub const WATCH_MS: i64 = 60_000;
+/// Milliseconds that are left of a watch when a reader extends it, so that few reads of a log write.
+const MIN_WATCH_MS: u64 = 20_000;
+/// The longest time without a request, where a report costs nothing.
+const MAX_HEARTBEAT_MS: u64 = 4_000;
+/// The same where it costs something.
+const MAX_BATCHED_HEARTBEAT_MS: u64 = 5_000;
+
+/// How often the worker of a running job reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportPace {
+    /// Milliseconds for which log bytes, phases and steps are collected.
+    pub interval_ms: u64,
+    /// The same while a user reads the log.
+    pub watched_interval_ms: u64,
+}
+
+impl ReportPace {
+    /// Where a report costs nothing: each second, whether anybody watches or not.
+    pub const EACH_SECOND: Self = Self { interval_ms: EACH_SECOND_MS, watched_interval_ms: EACH_SECOND_MS };
+    /// Where a report costs money.
+    pub const BATCHED: Self = Self { interval_ms: 20_000, watched_interval_ms: 4_000 };
+
+    /// Whether reports are fewer while nobody watches.
+    #[must_use]
+    pub const fn is_batched(self) -> bool {
+        self.interval_ms > self.watched_interval_ms
+    }
+
+    /// Returns the milliseconds between the reports of a job that is watched until then: at most a third of its lease, as each renewal
+    /// writes its record anyway.
+    #[must_use]
+    pub fn interval_ms(self, lease_ttl_ms: u64, watched_until: Option<Timestamp>, now: Timestamp) -> u64 {
+        let is_watched = watched_until.is_some_and(|until| until > now);
+        let interval_ms = if is_watched { self.watched_interval_ms } else { self.interval_ms };
+        interval_ms.min(lease_ttl_ms / 3).max(EACH_SECOND_MS)
+    }
+
+    /// Returns until when a job whose log is read at `now` is watched; `None`: its record says so already, or it makes no difference.
+    #[must_use]
+    pub fn extended_watch(self, watched_until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let left_ms = watched_until.map_or(0, |until| until.since_ms(now));
+        (self.is_batched() && left_ms <= MIN_WATCH_MS).then(|| now.plus_ms(WATCH_MS))
+    }
+}
+
+/// Returns the longest time between two requests of a worker about a job, in milliseconds: a cancel arrives with a reply, and the script
+/// is killed four seconds later, so that it is stopped within ten seconds.
+#[must_use]
+pub fn heartbeat_ms(lease_ttl_ms: u64, report_interval_ms: u64) -> u64 {
+    let max = if report_interval_ms > EACH_SECOND_MS { MAX_BATCHED_HEARTBEAT_MS } else { MAX_HEARTBEAT_MS };
+    max.min(lease_ttl_ms / 3)
+}
+
 /// The right to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -118,5 +175,44 @@ impl Lease {
     #[must_use]
     pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
         self.remaining_ms(now) <= ttl_ms / 3 * 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EACH_SECOND_MS, ReportPace, WATCH_MS, heartbeat_ms};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn reports_are_few_unless_a_user_reads_the_log() {
+        let (pace, now) = (ReportPace::BATCHED, Timestamp(1_000_000));
+        assert!(pace.is_batched() && !ReportPace::EACH_SECOND.is_batched());
+        assert_eq!(pace.interval_ms(60_000, None, now), pace.interval_ms);
+        let until = pace.extended_watch(None, now);
+        assert_eq!(until, Some(now.plus_ms(WATCH_MS)));
+        assert_eq!(pace.interval_ms(60_000, until, now), pace.watched_interval_ms);
+        assert_eq!(
+            pace.interval_ms(60_000, until, now.plus_ms(WATCH_MS)),
+            pace.interval_ms,
+            "the reader left"
+        );
+        assert_eq!(
+            pace.extended_watch(until, now.plus_ms(10_000)),
+            None,
+            "one write is enough for many reads"
+        );
+        assert!(pace.extended_watch(until, now.plus_ms(50_000)).is_some());
+        assert_eq!(ReportPace::EACH_SECOND.extended_watch(None, now), None, "it makes no difference");
+    }
+
+    #[test]
+    fn cancel_is_seen_six_seconds_before_its_limit_at_the_latest() {
+        let batched = ReportPace::BATCHED;
+        let lease =
+            [(60_000, EACH_SECOND_MS), (60_000, batched.interval_ms), (60_000, batched.watched_interval_ms)];
+        for (ttl, interval) in lease {
+            assert!((4_000..=5_000).contains(&heartbeat_ms(ttl, interval)), "{ttl} {interval}");
+        }
+        assert_eq!(heartbeat_ms(3_000, batched.interval_ms), 1_000, "at least each third of the lease");
     }
 }

@@ -97,13 +97,35 @@ pub struct Prices {
     pub s3_put: f64,
     /// One GET from S3.
     pub s3_get: f64,
+    /// One GB that is written to a log group.
+    pub log_gb: f64,
+    /// One month of an alarm, for each metric that it watches.
+    pub alarm_metric_month: f64,
+    /// One month of an alarm that watches other alarms.
+    pub composite_alarm_month: f64,
+    /// One month of a dashboard.
+    pub dashboard_month: f64,
     /// One hour of a worker machine.
     pub worker_hour: f64,
+    /// One hour of its public IPv4 address.
+    pub worker_address_hour: f64,
+    /// One hour of its disk.
+    pub worker_disk_hour: f64,
     /// Number of jobs that it runs at the same time.
     pub worker_slots: u32,
 }
 
+/// Bytes that a request writes to logs, on average: a line of the API's access log, and what CloudWatch adds to it. The function writes
+/// nothing unless something is wrong.
+const LOG_BYTES_PER_REQUEST: f64 = 300.0;
+
 impl Prices {
+    /// Returns what a request to the API costs: API Gateway, its log and the invocation of the function, without the function's time.
+    #[must_use]
+    pub fn request(&self) -> f64 {
+        self.api_request + self.lambda_request + LOG_BYTES_PER_REQUEST / 1e9 * self.log_gb
+    }
+
     /// Returns the prices of us-east-1 included in this version.
     pub fn us_east_1() -> Result<Self, serde_json::Error> {
         serde_json::from_str(include_str!("../../data/prices-us-east-1.json"))
@@ -133,13 +155,14 @@ impl Cost {
 #[must_use]
 pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     let gb_seconds = number(usage.function_mib_ms) / 1024.0 / 1000.0;
-    let control_plane = number(usage.api_requests) * (prices.api_request + prices.lambda_request)
+    let control_plane = number(usage.api_requests) * prices.request()
         + gb_seconds * prices.lambda_gb_second
         + number(usage.table_write_halves) / 2.0 * prices.dynamodb_write_unit
         + number(usage.table_read_halves) / 2.0 * prices.dynamodb_read_unit
         + number(usage.queue_requests) * prices.sqs_request;
     let storage = number(usage.object_puts) * prices.s3_put + number(usage.object_gets) * prices.s3_get;
-    let slot_hour = prices.worker_hour / f64::from(prices.worker_slots.max(1));
+    let machine_hour = prices.worker_hour + prices.worker_address_hour + prices.worker_disk_hour;
+    let slot_hour = machine_hour / f64::from(prices.worker_slots.max(1));
     Cost { control_plane, storage, workers: number(worker_ms) / 3_600_000.0 * slot_hour }
 }
 
@@ -193,9 +216,9 @@ mod tests {
             ..Usage::default()
         };
         let cost = cost(&usage, 1_000 * 60_000, &prices);
-        assert!((cost.control_plane - 0.0138).abs() < 0.0005, "{cost:?}");
+        assert!((cost.control_plane - 0.0143).abs() < 0.0005, "{cost:?}");
         assert!((cost.storage - 0.005).abs() < 1e-9, "{cost:?}");
-        assert!((cost.workers - 0.6042).abs() < 0.001, "{cost:?}");
+        assert!((cost.workers - 0.6824).abs() < 0.001, "{cost:?}");
         assert!((cost.total() - cost.control_plane - cost.storage - cost.workers).abs() < 1e-12);
     }
 }

@@ -115,7 +115,8 @@ impl NodeSpec {
 pub struct JobRecord {
     /// State of the state machine.
     pub job: JobState,
-    /// Number of stored bytes of the current attempt's log.
+    /// Number of stored bytes of the current attempt's log. While it runs, there may be more: not every report with bytes writes the
+    /// record.
     #[serde(skip_serializing_if = "is_empty")]
     pub log_bytes: u64,
     /// The same job of the retried execution, if it was carried over.
@@ -127,6 +128,9 @@ pub struct JobRecord {
     /// The execution that it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub child: Option<ExecutionId>,
+    /// Until when the log of the running job is being read, so that its worker reports more often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watched_until: Option<Timestamp>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]

@@ -225,6 +225,7 @@ impl Layout<'_> {
             carried_from: carried_job.map(|carried_job| carried_job.from),
             carried_attempt: carried_job.map_or(0, |carried_job| carried_job.attempt),
             child: carried_job.and_then(|carried_job| carried_job.child),
+            watched_until: None,
         }))
     }
 

@@ -175,6 +175,7 @@ pub fn apply_event(
     event: JobEvent,
     now: Timestamp,
 ) -> Result<Transition, TransitionError> {
+    let is_renewal = matches!(event, JobEvent::Heartbeat { .. });
     let job = next_state(&item.job, rules(node), event, now)?;
     let status = job.status;
     let (due_at, send_after) = match status {
@@ -193,7 +194,10 @@ pub fn apply_event(
             // If its worker is cut off, the receiver of this message ends the canceled job.
             let canceled = job.cancel_requested && !item.job.cancel_requested;
             let expires_at = job.lease.as_ref().map(|lease| lease.expires_at);
-            (expires_at, expires_at.filter(|_| canceled).map(|at| at.since_ms(now)))
+            // A renewal leaves the node in its place of the index of due nodes, which costs more to change than the node. When it is
+            // due there, the sweep sees that the lease is valid, and moves it ([`NextStep::Wait`]).
+            let indexed = node.due_at.filter(|due| is_renewal && Some(*due) < expires_at);
+            (indexed.or(expires_at), expires_at.filter(|_| canceled).map(|at| at.since_ms(now)))
         }
         _ => (None, None),
     };

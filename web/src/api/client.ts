@@ -52,6 +52,12 @@ export class ApiError extends Error {
 
 const base = document.baseURI;
 
+/**
+ * What requests with the cookie of a session have as their credential, so that a gateway in front of the API lets them
+ * through. The server says in its document whether there is such a gateway.
+ */
+const cookieCredential = document.querySelector("base")?.dataset["authorization"];
+
 /** The address of a path of the API, which is beside the page, whatever the prefix. */
 export function apiUrl(path: string): string {
   return new URL(`.${path}`, base).href;
@@ -87,6 +93,7 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
   const { token } = session.value;
   const headers = new Headers(options.headers);
   if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  else if (cookieCredential !== undefined) headers.set("authorization", cookieCredential);
   const isRead = options.method === undefined || options.method === "GET";
   if (!isRead) headers.set(OWN_REQUEST, "1");
   const early = isRead && !headers.has("if-none-match") ? takeEarly(path, token) : undefined;

@@ -17,9 +17,11 @@ export {};
     if (place === "executions") paths.push(FIRST_LIST);
     if (execution !== undefined) paths.push(`/api/pipeline/status/${execution}`);
   }
+  const credential =
+    token === null ? document.querySelector("base")?.dataset["authorization"] : `Bearer ${token}`;
   const replies = new Map<string, Promise<Response>>();
   for (const path of paths) {
-    const headers: HeadersInit = token === null ? {} : { authorization: `Bearer ${token}` };
+    const headers: HeadersInit = credential === undefined ? {} : { authorization: credential };
     const reply = fetch(new URL(`.${path}`, href), { headers });
     // Whoever takes it sees the error.
     reply.catch(() => undefined);

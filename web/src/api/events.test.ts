@@ -4,7 +4,7 @@ import type { EventParser as Parser } from "./events";
 describe("a stream of events", () => {
   let EventParser: typeof Parser;
   beforeAll(async () => {
-    vi.stubGlobal("document", { baseURI: "http://localhost/" });
+    vi.stubGlobal("document", { baseURI: "http://localhost/", querySelector: () => null });
     const storage = { getItem: () => null, setItem: () => undefined, removeItem: () => undefined };
     vi.stubGlobal("sessionStorage", storage);
     vi.stubGlobal("localStorage", storage);

@@ -16,7 +16,7 @@ describe("the early request of the list", () => {
     const shownAt = async (place: string, storage: { getItem: (key: string) => string | null }) => {
       sent.length = 0;
       vi.stubGlobal("FIRST_LIST", FIRST_LIST);
-      vi.stubGlobal("document", { baseURI: "https://ci.example.org/ui/" });
+      vi.stubGlobal("document", { baseURI: "https://ci.example.org/ui/", querySelector: () => null });
       vi.stubGlobal("location", { href: `https://ci.example.org/ui/${place}` });
       vi.stubGlobal("sessionStorage", storage);
       vi.stubGlobal("localStorage", nothing);

@@ -48,12 +48,13 @@ function visible(signal: AbortSignal): Promise<void> {
 
 /**
  * Runs `pass` until it returns `done` or the signal aborts. A pass that was held by the server (a long poll) is
- * followed by the next one at once. A failed pass is shown and tried again.
+ * followed by the next one at once. A failed pass is shown and tried again. No pause is shorter than `minPause`.
  */
 export async function poll(
   signal: AbortSignal,
   pass: (signal: AbortSignal) => Promise<PassResult>,
   onError: (error: unknown) => void,
+  minPause: () => number = () => 0,
 ): Promise<void> {
   let wait = MIN_PAUSE_MS;
   const stopped = (): boolean => signal.aborted;
@@ -70,6 +71,6 @@ export async function poll(
       onError(error);
       wait = RETRY_MS;
     }
-    await pause(wait, signal);
+    await pause(Math.max(wait, minPause()), signal);
   }
 }

@@ -3425,9 +3425,15 @@ export interface components {
             lease_ttl_ms: number;
             /**
              * Format: uint64
-             * @description Number of stored bytes of this attempt's log.
+             * @description Number of stored bytes of this attempt's log, in the reply to a report that has some.
              */
             log_bytes: number;
+            /**
+             * Format: uint64
+             * @description Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when a user begins to
+             *     read the log.
+             */
+            report_interval_ms: number;
         };
         /** @description Status of a job. */
         JobStatus: "PENDING" | "QUEUED" | "RUNNING" | "SUCCESS" | "FAILED" | "CANCELED" | "SKIPPED";
@@ -3525,6 +3531,11 @@ export interface components {
         };
         /** @description A lease as sent to its holder. */
         LeaseGrant: {
+            /**
+             * Format: uint64
+             * @description Milliseconds for which the worker collects log bytes, phases and steps before it reports them, unless a reply says otherwise.
+             */
+            report_interval_ms: number;
             /** @description Token that every report on this attempt must contain. */
             token: components["schemas"]["LeaseToken"];
             /**

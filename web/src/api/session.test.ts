@@ -14,6 +14,8 @@ describe("who is signed in", () => {
   let ending: number;
   const sent: { path: string; method: string; headers: Headers }[] = [];
   const kept = new Map<string, string>();
+  /** The base element of the document, as the server wrote it. */
+  let base: { dataset: Record<string, string> } = { dataset: {} };
 
   beforeEach(async () => {
     kept.clear();
@@ -21,7 +23,7 @@ describe("who is signed in", () => {
     caller = null;
     ending = 200;
     vi.resetModules();
-    vi.stubGlobal("document", { baseURI: "https://ci.example.org/below/" });
+    vi.stubGlobal("document", { baseURI: "https://ci.example.org/below/", querySelector: () => base });
     const storage = {
       getItem: (key: string) => kept.get(key) ?? null,
       setItem: (key: string, value: string) => kept.set(key, value),
@@ -114,6 +116,18 @@ describe("who is signed in", () => {
       ["DELETE", "1"],
     ]);
     expect(sent.every(({ headers }) => !headers.has("authorization"))).toBe(true);
+  });
+
+  it("has a credential for requests with a cookie where a gateway asks for one", async () => {
+    base = { dataset: { authorization: "Session" } };
+    vi.resetModules();
+    client = await import("./client");
+    session = await import("./session");
+    await client.get("/api/session");
+    session.signIn("a-token", false);
+    await client.get("/api/session");
+    base = { dataset: {} };
+    expect(sent.map(({ headers }) => headers.get("authorization"))).toEqual(["Session", "Bearer a-token"]);
   });
 
   it("comes back to the page that asked for the sign-in", () => {

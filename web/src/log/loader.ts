@@ -133,6 +133,7 @@ export class LogLoader {
   private async follow(start: number): Promise<void> {
     let offset = start;
     let readMs = 0;
+    let pollMs = 0;
     /** Whether what comes was printed just now. */
     let isTimed = false;
     const pass = async (signal: AbortSignal): Promise<PassResult> => {
@@ -142,6 +143,7 @@ export class LogLoader {
         const waitMs = this.isCaughtUp ? WAIT_MS : 0;
         part = await this.source.read({ offset, limit: REQUEST, waitMs }, signal);
         readMs = this.pauses.now();
+        pollMs = part.pollMs ?? 0;
         if (isTimed) this.times.add(offset, part.next, readMs);
         this.error = null;
         const before = offset;
@@ -161,10 +163,11 @@ export class LogLoader {
       } while (!signal.aborted);
       return "done";
     };
-    await poll(this.stopped.signal, pass, (error) => {
+    const onError = (error: unknown): void => {
       isTimed = false;
       this.fail(error);
-    });
+    };
+    await poll(this.stopped.signal, pass, onError, () => pollMs);
   }
 
   private fail(error: unknown): void {

@@ -11,6 +11,8 @@ export interface LogPart {
   readonly end: boolean;
   /** Number of bytes that the log has now. */
   readonly size: number;
+  /** Milliseconds after which there may be more bytes; 0 if the server holds a reply until there are some. */
+  readonly pollMs?: number;
 }
 
 export interface LogRange {
@@ -49,6 +51,7 @@ export function apiSource(jobId: string, attempt: number): LogSource {
         next: offset + bytes.length,
         end: reply.headers.get("x-tidemill-log-end") === "true",
         size: Number(reply.headers.get("x-tidemill-log-size") ?? 0),
+        pollMs: Number(reply.headers.get("x-tidemill-log-poll-ms") ?? 0),
       };
     },
     async marks(signal) {

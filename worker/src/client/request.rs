@@ -23,6 +23,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tidemill_core::access::sessions::COOKIE_CREDENTIAL;
 
 /// Replaces URLs of the server's object store in messages, as they reveal accounts and buckets.
 const OBJECT_STORE: &str = "the server's object store";
@@ -283,6 +284,10 @@ impl ApiClient {
                 )
             })?;
             request = request.header(AUTHORIZATION, value);
+        }
+        if is_api && self.token.is_empty() {
+            // A gateway may reject requests without the header.
+            request = request.header(AUTHORIZATION, COOKIE_CREDENTIAL);
         }
         if options.compressed && !self.requests_plain.load(Ordering::Relaxed) {
             request = request.header(ACCEPT_ENCODING, "zstd");

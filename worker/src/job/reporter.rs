@@ -1,5 +1,8 @@
 //! Reporter of one attempt: sends log bytes, steps and heartbeats in one call, until the end is acknowledged.
 
+mod schedule;
+
+use self::schedule::{News, Schedule};
 use crate::{
     client::{ApiClient, ApiError},
     job::dispatcher::Event,
@@ -18,9 +21,9 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::execution::assignment::LeaseGrant;
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, LogContent, StepView},
+    execution::assignment::LeaseGrant,
     ids::JobId,
 };
 use tokio::{
@@ -38,13 +41,6 @@ const MAX_REPORT_LOG: usize = 4 << 20;
 const MAX_PENDING_LOG: usize = 12 << 20;
 /// Unsent log bytes from which a report is sent immediately.
 const FLUSH_SIZE: usize = 1 << 20;
-/// How long the first log bytes wait for more output or the end, so that a short job needs one report.
-const FIRST_LOG_DELAY: Duration = Duration::from_millis(100);
-/// Time between reports of output, and the longest that a phase or a step waits for other changes.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time between reports, for any lease: a cancel arrives with a reply and the script is killed four seconds later,
-/// so that it is stopped within ten seconds.
-const MAX_HEARTBEAT: Duration = Duration::from_secs(4);
 /// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
 /// lease yet.
 const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -67,19 +63,13 @@ struct Pending {
 }
 
 impl Pending {
-    /// Returns when the next report is due; `None`: immediately. The previous report was sent at `last`; `sent_log` is whether
-    /// any report so far contained log bytes.
-    ///
-    /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps are sent with
-    /// the next bytes. The first output is sent after 100 ms, everything else within a second.
-    fn due(&self, last: Instant, sent_log: bool, heartbeat: Duration) -> Option<Instant> {
-        if self.end.is_some() || self.log.len() >= FLUSH_SIZE {
-            return None;
+    /// Returns what the next report may have.
+    fn news(&self) -> News {
+        News {
+            is_urgent: self.end.is_some() || self.log.len() >= FLUSH_SIZE,
+            log_since: self.log_since,
+            status_since: self.status_since,
         }
-        let next = if sent_log { last + REPORT_INTERVAL } else { last };
-        let log = self.log_since.map(|since| next.max(since + FIRST_LOG_DELAY));
-        let status = self.status_since.map(|since| since + REPORT_INTERVAL);
-        [log, status].into_iter().flatten().chain([last + heartbeat]).min()
     }
 }
 
@@ -289,12 +279,11 @@ async fn send_all(
 ) -> ReportOutcome {
     let mut ttl = Duration::from_millis(lease.ttl_ms);
     let mut renewed = Instant::now();
-    let mut last = Instant::now();
-    let mut sent_log = false;
+    let mut schedule = Schedule::new(Instant::now(), &lease);
     let mut failures = 0_u32;
     loop {
-        wait_until_due(&shared, last, sent_log, (ttl / 3).min(MAX_HEARTBEAT)).await;
-        let (report, length) = next_report(&shared, job_id, &lease);
+        wait_until_due(&shared, &schedule).await;
+        let (report, length) = next_report(&shared, job_id, &lease, &schedule);
         let is_end = report.end.is_some();
         loop {
             let sent = Instant::now();
@@ -316,7 +305,9 @@ async fn send_all(
                     failures = 0;
                     // The server extends the lease when it receives the report, possibly long before its reply arrives.
                     renewed = sent;
-                    ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
+                    let ttl_ms = reply.lease_ttl_ms.max(1000);
+                    ttl = Duration::from_millis(ttl_ms);
+                    schedule = schedule.with_pace(ttl_ms, reply.report_interval_ms);
                     if reply.cancel {
                         let _ = events.send(Event::Canceled);
                     }
@@ -347,15 +338,20 @@ async fn send_all(
             let mut pending = shared.lock();
             pending.log.drain(..length);
             pending.offset += length as u64;
-            pending.log_since = (!pending.log.is_empty()).then(Instant::now);
+            if length > 0 {
+                pending.log_since = (!pending.log.is_empty()).then(Instant::now);
+            }
         }
         shared.buffer_drained.notify_waiters();
         if is_end {
             close(&shared);
             return ReportOutcome::Acknowledged;
         }
-        last = Instant::now();
-        sent_log |= length > 0;
+        schedule.last = Instant::now();
+        schedule.sent_log |= length > 0;
+        if !report.is_heartbeat() {
+            schedule.last_news = schedule.last;
+        }
     }
 }
 
@@ -376,10 +372,11 @@ fn back_off(failures: u32, job_id: JobId) -> Duration {
     Duration::from_millis((base / 2 + jitter).min(2000))
 }
 
-async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, heartbeat: Duration) {
+async fn wait_until_due(shared: &ReporterState, schedule: &Schedule) {
     loop {
         let changed = shared.changed.notified();
-        let Some(due) = shared.lock().due(last, sent_log, heartbeat) else { return };
+        let news = shared.lock().news();
+        let Some(due) = schedule.due(news) else { return };
         if Instant::now() >= due {
             return;
         }
@@ -388,8 +385,18 @@ async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, h
 }
 
 /// Takes the next report from the pending data. Returns it with the number of its log bytes.
-fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
+fn next_report(
+    shared: &ReporterState,
+    job_id: JobId,
+    lease: &LeaseGrant,
+    schedule: &Schedule,
+) -> (JobReport, usize) {
     let mut pending = shared.lock();
+    if schedule.holds_back(pending.news(), Instant::now()) {
+        let heartbeat =
+            JobReport { job_id, lease: lease.token, log: None, phase: None, steps: Vec::new(), end: None };
+        return (heartbeat, 0);
+    }
     let length = pending.log.len().min(MAX_REPORT_LOG);
     let bytes = pending.log[..length].to_vec();
     let offset = pending.offset;

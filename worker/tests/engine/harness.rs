@@ -79,7 +79,7 @@ async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>
         server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
     }
     let cancel = *server.cancel.lock().unwrap();
-    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000 })
+    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000, report_interval_ms: 1000 })
 }
 
 async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {
@@ -327,7 +327,7 @@ pub fn job(script: &[&str]) -> Assignment {
         job_name: "job".into(),
         stage: "test".into(),
         attempt: 1,
-        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 3000 },
+        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 3000, report_interval_ms: 1000 },
         script: script.iter().map(|line| (*line).to_owned()).collect(),
         variables: [("GREETING".to_owned(), "it's here".to_owned())].into_iter().collect(),
         timeout_s: 30,

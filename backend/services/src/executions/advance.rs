@@ -452,6 +452,7 @@ fn predecessor(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
 /// Returns the log of a running attempt whose lease has expired and that the next step ends.
 fn lost_log(node: &Node) -> Option<(JobId, u32)> {
     let item = job_of(node).ok()?;
-    let has_log = item.job.status == JobStatus::Running && item.log_bytes > 0;
-    Some((node.spec.job?, item.job.attempt)).filter(|_| has_log)
+    // Its log may be longer than the record says.
+    let may_have_log = item.job.status == JobStatus::Running;
+    Some((node.spec.job?, item.job.attempt)).filter(|_| may_have_log)
 }

@@ -9,12 +9,12 @@ use super::{
     problem::ApiError,
     route::{Route, Within},
     state::ApiState,
-    token_verifier::bearer,
+    token_verifier::{bearer, has_credential},
 };
 use crate::{access::caller::Caller, error::Error, services::Services};
 use axum::{
     extract::{Extension, RawPathParams, Request, State},
-    http::{HeaderMap, Uri, header::AUTHORIZATION},
+    http::{HeaderMap, Uri},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -125,8 +125,8 @@ impl Check {
     ) -> Result<Caller, ApiError> {
         let (api, route) = (&self.api, self.route);
         let is_public_path = public::is_public_path(route);
-        let (has_token, has_session) =
-            (headers.contains_key(AUTHORIZATION), api.session_cookie(headers).is_some());
+        let has_token = has_credential(headers);
+        let has_session = api.session_cookie(headers).is_some();
         if is_public_path
             && !has_token
             && !has_session

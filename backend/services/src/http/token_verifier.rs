@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, time::Instant};
 use subtle::{Choice, ConstantTimeEq};
-use tidemill_core::access::Scope;
+use tidemill_core::access::{Scope, sessions::COOKIE_CREDENTIAL};
 
 type Hash = [u8; 32];
 
@@ -79,6 +79,11 @@ impl TokenVerifier {
 /// Returns the bearer token of a request.
 pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
+}
+
+/// Whether the header of a request has a credential, valid or not.
+pub fn has_credential(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).is_some_and(|value| value != COOKIE_CREDENTIAL)
 }
 
 fn hash(text: &str) -> Result<Hash, InvalidTokenHash> {

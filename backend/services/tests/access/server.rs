@@ -50,9 +50,13 @@ impl Server {
     }
 
     pub fn with_verifier(verifier: TokenVerifier) -> Self {
+        Self::with_settings(verifier, Settings::default())
+    }
+
+    pub fn with_settings(verifier: TokenVerifier, settings: Settings) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
         let stores = open(clock.clone());
-        let services = Services::new(stores.clone(), Settings::default(), CancellationToken::new());
+        let services = Services::new(stores.clone(), settings, CancellationToken::new());
         Self { api: router(services.clone(), verifier), services, clock, stores }
     }
 

@@ -1,12 +1,16 @@
 //! The files of the web UI, their caching, and the content security policy.
 
-use super::server::Server;
+use super::server::{BOOT, Server};
 use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
 use http_body_util::BodyExt;
-use tidemill_core::api::page;
+use tidemill_core::{
+    access::sessions::COOKIE_CREDENTIAL,
+    api::{page, path},
+};
+use tidemill_services::{Settings, http::TokenVerifier};
 use tower::ServiceExt;
 
 const EXECUTION: &str = "/executions/01a21318-5bcd-75cc-a6fa-8311bb8facd8";
@@ -57,6 +61,28 @@ async fn pages_are_one_document_with_relative_base() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(headers["content-type"], "application/problem+json", "{path}");
     }
+}
+
+#[tokio::test]
+async fn credential_of_cookies_is_in_the_document_where_a_gateway_requires_one() {
+    let settings = Settings { gateway_requires_credential: true, ..Settings::default() };
+    let server = Server::with_settings(TokenVerifier::from_token(BOOT), settings);
+    let (text, _) = document(&server, EXECUTION).await;
+    assert!(text.contains("<base href=\"../\" data-authorization=\"Session\">"), "{text}");
+    let tag = |headers: &HeaderMap| headers["etag"].clone();
+    let (_, gated, _) = get(&server, EXECUTION, &[]).await;
+    let (_, plain, _) = get(&Server::start(), EXECUTION, &[]).await;
+    assert_ne!(tag(&gated), tag(&plain), "browsers keep neither for the other");
+
+    // It proves nothing: such a request is one without a credential.
+    let with_session = [("authorization", COOKIE_CREDENTIAL)];
+    for path in [path::HEALTH, path::SESSION, path::OVERVIEW, "/api/pipeline/executions?repo=a"] {
+        let (status, _, body) = get(&server, path, &[]).await;
+        let (same_status, _, same_body) = get(&server, path, &with_session).await;
+        assert_eq!((status, body), (same_status, same_body), "{path}");
+    }
+    let (status, ..) = get(&server, path::OVERVIEW, &with_session).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -98,6 +98,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
         carried_from: None,
         carried_attempt: 0,
         child: None,
+        watched_until: None,
     };
     NodeState { notified: 0, body: NodeBody::Job(Box::new(item)), approvals: Vec::new() }
 }

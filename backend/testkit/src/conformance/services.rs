@@ -8,6 +8,7 @@ pub mod id_tokens;
 pub mod insights;
 pub mod outside_worker;
 pub mod registries;
+pub mod reports;
 pub mod repositories;
 pub mod secrets;
 pub mod sources;

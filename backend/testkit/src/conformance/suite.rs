@@ -272,6 +272,11 @@ macro_rules! conformance_suite {
                 job_losing_three_workers_is_dead_letter
                 heartbeat_is_written_only_when_renewal_is_due
             }
+            reports {
+                batched_reports_write_at_a_third_of_the_lease
+                reader_of_a_log_makes_its_worker_report_more_often
+                cancel_and_lost_worker_are_seen_between_writes
+            }
             events {
                 comment_needs_rights
                 pipeline_follows_another_once

@@ -8,6 +8,7 @@ use super::{
 };
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
+use tidemill_core::execution::attempt::ReportPace;
 use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::{Services, Settings};
@@ -66,6 +67,7 @@ impl Cluster {
     fn boot(&self, ix: usize) -> Services {
         let settings = Settings {
             lease_ttl_ms: LEASE_MS,
+            report_pace: ReportPace::BATCHED,
             max_wait_ms: 0,
             max_jobs_per_request: self.stores.chances.max_jobs_per_request,
             continues_after_reply: false,

@@ -194,6 +194,7 @@ impl Cell {
                 carried_from: None,
                 carried_attempt: 0,
                 child: None,
+                watched_until: None,
             })),
         };
         let due_at = match self.due {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
+use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter, Schedule, next_report};
 use crate::{client::ApiClient, job::dispatcher::Event, log::mask::SecretMask, policy::Limits};
 use std::time::Duration;
 use tidemill_core::execution::assignment::LeaseGrant;
@@ -14,6 +14,11 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A schedule of a server where a report costs nothing, whose last report was at `last`.
+const fn each_second(last: Instant, sent_log: bool, heartbeat: Duration) -> Schedule {
+    Schedule { last, last_news: last, sent_log, interval: ms(1000), heartbeat }
+}
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -31,7 +36,7 @@ async fn start(ttl_ms: u64, settings: (SecretMask, &Limits)) -> Started {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
     let (sender, events) = mpsc::unbounded_channel();
-    let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms };
+    let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms, report_interval_ms: 1000 };
     let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, settings, sender);
     Started { _silent: silent, reporter, reporting, events }
 }
@@ -45,29 +50,85 @@ fn first_output_is_sent_after_100_ms_then_every_second() {
         status_since: Some(start),
         ..Default::default()
     };
-    assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may follow by then");
-    assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
+    assert_eq!(
+        each_second(start, false, HEARTBEAT).due(printed.news()),
+        Some(start + ms(500)),
+        "the end may follow by then"
+    );
+    assert_eq!(each_second(start, true, HEARTBEAT).due(printed.news()), Some(start + ms(1000)));
     let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
-    assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
+    assert_eq!(each_second(start, true, HEARTBEAT).due(later.news()), Some(start + ms(5100)));
 }
 
 #[test]
 fn phases_and_steps_wait_up_to_a_second() {
     let start = Instant::now();
     let changes = Pending { status_since: Some(start + ms(300)), ..Default::default() };
-    assert_eq!(changes.due(start, false, HEARTBEAT), Some(start + ms(1300)));
-    assert_eq!(changes.due(start, false, ms(700)), Some(start + ms(700)), "the heartbeat is due first");
+    assert_eq!(each_second(start, false, HEARTBEAT).due(changes.news()), Some(start + ms(1300)));
+    assert_eq!(
+        each_second(start, false, ms(700)).due(changes.news()),
+        Some(start + ms(700)),
+        "the heartbeat is due first"
+    );
 }
 
 #[test]
 fn end_and_full_buffer_are_sent_immediately_and_silence_is_a_heartbeat() {
     let start = Instant::now();
     let empty = Pending::default();
-    assert_eq!(empty.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
+    assert_eq!(each_second(start, true, HEARTBEAT).due(empty.news()), Some(start + HEARTBEAT));
     let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
-    assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
+    assert_eq!(each_second(start, true, HEARTBEAT).due(Pending { end, ..Default::default() }.news()), None);
     let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
-    assert_eq!(full.due(start, true, HEARTBEAT), None);
+    assert_eq!(each_second(start, true, HEARTBEAT).due(full.news()), None);
+}
+
+#[test]
+fn batched_output_waits_for_its_interval_while_heartbeats_go_on() {
+    let start = Instant::now();
+    let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000, report_interval_ms: 20_000 };
+    let schedule = Schedule::new(start, &lease);
+    let printed = Pending {
+        log: b"line\n".to_vec(),
+        log_since: Some(start + ms(100)),
+        status_since: Some(start),
+        ..Default::default()
+    };
+    assert_eq!(schedule.due(printed.news()), Some(start + ms(5_000)), "a cancel is seen in time");
+    assert!(schedule.holds_back(printed.news(), start + ms(5_000)), "the heartbeat has none of the output");
+    let late = Schedule { last: start + ms(15_000), ..schedule };
+    assert_eq!(late.due(printed.news()), Some(start + ms(20_000)));
+    assert!(!late.holds_back(printed.news(), start + ms(20_000)));
+    // A user begins to read the log.
+    let watched = late.with_pace(45_000, 3_000);
+    assert_eq!(watched.due(printed.news()), Some(start + ms(3_000)), "it is sent at once");
+    assert!(!watched.holds_back(printed.news(), start + ms(15_000)));
+    let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
+    let ended = Pending { end, ..Default::default() };
+    assert!(
+        schedule.due(ended.news()).is_none() && !schedule.holds_back(ended.news(), start),
+        "the end does not wait"
+    );
+    let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
+    assert!(schedule.due(full.news()).is_none() && !schedule.holds_back(full.news(), start));
+    assert!(schedule.holds_back(Pending::default().news(), start + ms(60_000)), "silence is a heartbeat");
+}
+
+#[tokio::test]
+async fn heartbeat_leaves_what_was_collected() {
+    let settings = (SecretMask::default(), &Limits::default());
+    let Started { reporter, reporting, .. } = start(60_000, settings).await;
+    reporting.abort();
+    reporter.log(b"some output\n").await;
+    reporter.phase("running");
+    let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000, report_interval_ms: 20_000 };
+    let schedule = Schedule::new(Instant::now(), &lease);
+    let (report, length) = next_report(&reporter.shared, JobId(Uuid::nil()), &lease, &schedule);
+    assert!(report.is_heartbeat() && length == 0, "{report:?}");
+    let watched = Schedule { last_news: Instant::now() - ms(4_000), ..schedule.with_pace(60_000, 3_000) };
+    tokio::time::sleep(ms(150)).await;
+    let (report, length) = next_report(&reporter.shared, JobId(Uuid::nil()), &lease, &watched);
+    assert_eq!((report.phase.as_deref(), length), (Some("running"), 12));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::service::JobExecutionService;
 use crate::{
+    context::service_context::job_of,
     error::Result,
     executions::assignment,
     ports::{ExecutionRecord, Node},
@@ -152,7 +153,8 @@ impl JobExecutionService {
         }
         self.context.check_approved(execution, &spec.planned, node.key.ix).await?;
         let deployed = spec.clone();
-        let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
+        let report_interval_ms = self.report_interval_ms(job_of(node)?);
+        let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms, report_interval_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let own_token = JobToken::new(spec.id, token);
         let ((mut secrets, id_tokens), registries, credential, discovery, child) = tokio::try_join!(

@@ -4,10 +4,13 @@ use super::service::JobExecutionService;
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
-    ports::Node,
+    ports::{JobRecord, Node, NodeBody, NodeState, Write},
 };
 use bytes::Bytes;
-use tidemill_core::ids::{ExecutionId, JobId};
+use tidemill_core::{
+    execution::status::JobStatus,
+    ids::{ExecutionId, JobId},
+};
 
 /// Part of an attempt's log.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct LogPart {
     pub size: u64,
     /// Whether no more bytes will follow.
     pub complete: bool,
+    /// Milliseconds after which there may be more; `None`: the reply would be held until then, or no more will follow.
+    pub poll_ms: Option<u64>,
 }
 
 /// Where the log of an attempt is.
@@ -50,7 +55,7 @@ impl JobExecutionService {
     }
 
     /// Returns at most `limit` log bytes of an attempt (`None`: the current one) from `offset`. Waits for at most `wait_ms` until there are
-    /// some or the log is complete.
+    /// some or the log is complete. The reader of a running job's log watches it, so that its worker reports more often.
     pub async fn logs(
         &self,
         job: JobId,
@@ -71,6 +76,9 @@ impl JobExecutionService {
                 None => self.context.node(key).await?,
             };
             let log = Self::locate_log(job, &node, attempt)?;
+            if !log.has_ended {
+                self.watch(&node).await;
+            }
             let (bytes, size) = self.context.stores.logs.read(log.job, log.attempt, offset, limit).await?;
             if size == 0 && log.has_ended && self.is_log_removed(key.execution).await? {
                 return Err(Error::NotFound(format!(
@@ -79,7 +87,9 @@ impl JobExecutionService {
             }
             let next = offset + bytes.len() as u64;
             let end = log.has_ended && next >= size;
-            let part = LogPart { end, next, bytes, size, complete: log.has_ended };
+            let pace = self.context.settings.report_pace;
+            let poll_ms = (pace.is_batched() && !log.has_ended).then_some(pace.watched_interval_ms);
+            let part = LogPart { end, next, bytes, size, complete: log.has_ended, poll_ms };
             if part.end || !part.bytes.is_empty() || !hold.changed().await {
                 return Ok(part);
             }
@@ -90,5 +100,22 @@ impl JobExecutionService {
     async fn is_log_removed(&self, id: ExecutionId) -> Result<bool> {
         let state = self.context.stores.records.execution_state(id).await?;
         Ok(state.is_some_and(|(state, _)| state.retention.logs_removed))
+    }
+
+    /// Notes that a user reads the log of a job, if it runs.
+    async fn watch(&self, node: &Node) {
+        let Ok(item) = job_of(node) else { return };
+        if item.job.status != JobStatus::Running {
+            return;
+        }
+        let pace = self.context.settings.report_pace;
+        let Some(until) = pace.extended_watch(item.watched_until, self.context.now()) else { return };
+        let watched = JobRecord { watched_until: Some(until), ..item.clone() };
+        let state = NodeState { body: NodeBody::Job(Box::new(watched)), ..node.state.clone() };
+        let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at: node.due_at };
+        // After a conflict, the next read notes it.
+        if let Err(error) = self.context.stores.records.commit(vec![put]).await {
+            tracing::debug!(execution = %node.key.execution, %error, "cannot note that a log is read");
+        }
     }
 }

@@ -65,8 +65,7 @@ impl JobExecutionService {
             if report.is_heartbeat()
                 && let Some(left_ms) = self.unrenewed_ms(&item)
             {
-                let cancel = item.job.cancel_requested;
-                return Ok(JobReportReply { cancel, log_bytes: item.log_bytes, lease_ttl_ms: left_ms });
+                return Ok(self.reply(&item, left_ms));
             }
             if let Some((offset, bytes)) = &log {
                 let max = self.context.settings.max_log_bytes;
@@ -93,7 +92,19 @@ impl JobExecutionService {
                     Err(error) => return Err(error),
                 }
             }
-            let (cancel, log_bytes) = (item.job.cancel_requested, item.log_bytes);
+            if self.context.settings.report_pace.is_batched() {
+                if !report.changes_state()
+                    && let Some(left_ms) = self.unrenewed_ms(&item)
+                {
+                    return Ok(self.reply(&item, left_ms));
+                }
+                if report.end.is_some() && log.is_none() {
+                    // Earlier reports may have added bytes without a change of the record.
+                    item.log_bytes =
+                        self.context.stores.logs.read(report.job_id, item.job.attempt, 0, 0).await?.1;
+                }
+            }
+            let log_bytes = item.log_bytes;
             let (token, steps) = (report.lease, report.steps.clone());
             let event = match report.end.clone() {
                 Some(end) => JobEvent::End { token, end, steps },
@@ -122,13 +133,28 @@ impl JobExecutionService {
                 }
                 let now = self.context.now();
                 let lease_ttl_ms = item.job.renewed_until(ttl_ms, now).since_ms(now);
-                return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });
+                return Ok(self.reply(&item, lease_ttl_ms));
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
     }
 
-    /// Returns the remaining milliseconds of a job's lease, if a heartbeat need not renew it yet.
+    fn reply(&self, item: &JobRecord, lease_ttl_ms: u64) -> JobReportReply {
+        JobReportReply {
+            cancel: item.job.cancel_requested,
+            log_bytes: item.log_bytes,
+            lease_ttl_ms,
+            report_interval_ms: self.report_interval_ms(item),
+        }
+    }
+
+    /// Returns the milliseconds between the reports of a running job.
+    pub(super) fn report_interval_ms(&self, item: &JobRecord) -> u64 {
+        let settings = &self.context.settings;
+        settings.report_pace.interval_ms(settings.lease_ttl_ms, item.watched_until, self.context.now())
+    }
+
+    /// Returns the remaining milliseconds of a job's lease, if a report need not renew it yet.
     fn unrenewed_ms(&self, item: &JobRecord) -> Option<u64> {
         let now = self.context.now();
         let lease = item.job.lease.as_ref()?;

@@ -12,14 +12,17 @@ use crate::{
 use axum::{
     Extension,
     extract::State,
-    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    http::{
+        HeaderName, HeaderValue,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
     response::IntoResponse,
 };
 use serde::Deserialize;
 use tidemill_core::{
     api::{
         DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_COMPLETE, LOG_END, LOG_NEXT,
-        LOG_SIZE,
+        LOG_POLL, LOG_SIZE,
     },
     execution::{discovery::ChildReport, test_report::TestsRequest},
     ids::JobId,
@@ -160,7 +163,11 @@ pub async fn logs(
         (LOG_SIZE, part.size.to_string()),
         (LOG_COMPLETE, part.complete.to_string()),
     ];
-    Ok((headers, part.bytes).into_response())
+    let mut response = (headers, part.bytes).into_response();
+    if let Some(poll_ms) = part.poll_ms {
+        response.headers_mut().insert(HeaderName::from_static(LOG_POLL), HeaderValue::from(poll_ms));
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]

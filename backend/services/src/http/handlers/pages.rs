@@ -8,7 +8,7 @@ use crate::http::{
 };
 use axum::{
     Router,
-    extract::Path,
+    extract::{Path, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
@@ -22,7 +22,10 @@ use axum::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, sync::LazyLock};
-use tidemill_core::api::page::{ARTIFACT_FILES, PAGES};
+use tidemill_core::{
+    access::sessions::COOKIE_CREDENTIAL,
+    api::page::{ARTIFACT_FILES, PAGES},
+};
 
 /// What a page may load and do: only files and calls of this server.
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; \
@@ -37,15 +40,24 @@ const BASE_ELEMENT: &str = "<base href=\"/\">";
 /// Maximum number of segments of a page's path. The last one, the name of a job, may have slashes if a gateway decoded them.
 const MAX_SEGMENTS: usize = 4;
 
-/// Documents by the number of segments that follow the UI's root, each with its entity tag.
-static DOCUMENTS: LazyLock<[(String, String); MAX_SEGMENTS]> = LazyLock::new(|| {
+/// A document with its entity tag.
+type Document = (String, String);
+
+/// Documents by the number of segments that follow the UI's root.
+static DOCUMENTS: LazyLock<[Document; MAX_SEGMENTS]> = LazyLock::new(|| documents(""));
+
+/// The same for servers behind a gateway that lets only requests with a credential through.
+static GATED_DOCUMENTS: LazyLock<[Document; MAX_SEGMENTS]> =
+    LazyLock::new(|| documents(&format!(" data-authorization=\"{COOKIE_CREDENTIAL}\"")));
+
+fn documents(attributes: &str) -> [Document; MAX_SEGMENTS] {
     std::array::from_fn(|depth| {
         let base = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        let text = INDEX_HTML.replacen(BASE_ELEMENT, &format!("<base href=\"{base}\">"), 1);
+        let text = INDEX_HTML.replacen(BASE_ELEMENT, &format!("<base href=\"{base}\"{attributes}>"), 1);
         let tag = format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(&text)[..16]));
         (text, tag)
     })
-});
+}
 
 /// Creates the router of the pages and their files.
 pub fn router() -> Router<ApiState> {
@@ -64,9 +76,11 @@ pub fn router() -> Router<ApiState> {
 }
 
 /// Serves the document. The reply does not reveal whether what the page shows exists.
-async fn document(uri: Uri, headers: HeaderMap) -> Response {
+async fn document(State(api): State<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
     let depth = uri.path().trim_start_matches('/').splitn(MAX_SEGMENTS, '/').count().saturating_sub(1);
-    let (text, tag) = &DOCUMENTS[depth.min(MAX_SEGMENTS - 1)];
+    let is_gated = api.services.pipelines.context().settings.gateway_requires_credential;
+    let documents = if is_gated { &GATED_DOCUMENTS } else { &DOCUMENTS };
+    let (text, tag) = &documents[depth.min(MAX_SEGMENTS - 1)];
     let page_headers: [(HeaderName, &str); 7] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, PAGE_POLICY),

@@ -7,11 +7,12 @@ use crate::http::{
     openapi,
     reply::{Reply, json_reply},
     state::ApiState,
+    token_verifier::has_credential,
 };
 use axum::{
     Extension, Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use tidemill_core::api::HealthStatus;
@@ -23,7 +24,7 @@ pub async fn health(
     headers: HeaderMap,
 ) -> Reply {
     let mut health = api.services.health.check().await;
-    if headers.contains_key(AUTHORIZATION) {
+    if has_credential(&headers) {
         let from = client.map(|Extension(ClientAddress(address))| address);
         api.caller(&headers, false, from).await?;
     } else {
