@@ -7,7 +7,9 @@ mod due;
 mod fold;
 mod items;
 mod list;
+mod plain;
 mod port;
+mod spread;
 mod staging;
 mod store;
 

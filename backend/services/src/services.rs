@@ -35,6 +35,7 @@ use crate::{
         artifacts::ArtifactService,
         badges::BadgeService,
         caches::CacheService,
+        export::ExportService,
         file_access::FileAccess,
         health::{Disk, HealthService},
         insights::InsightService,
@@ -104,6 +105,8 @@ pub struct Services {
     pub summaries: SummaryService,
     /// Statistics of ended executions.
     pub insights: InsightService,
+    /// Exports of records.
+    pub exports: ExportService,
     /// Badges of repositories.
     pub badges: BadgeService,
     /// The workers.
@@ -188,6 +191,7 @@ impl Services {
             tokens,
             test_reports: TestReportService::new(context.clone()),
             summaries: SummaryService::new(context.clone()),
+            exports: ExportService::new(context.clone(), pipelines.clone()),
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
             scaling: ScalingService::new(context.clone(), workers.clone()),

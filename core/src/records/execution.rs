@@ -63,6 +63,9 @@ pub struct ExecutionSpec {
     pub end_node: u32,
     /// Carried-over jobs: index in this execution, id in the retried one.
     pub carried: Vec<(u32, JobId)>,
+    /// Names of the manual jobs that were approved from the start, if jobs are recorded after the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<String>,
     /// Gates that an approval opens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalGate>,
@@ -226,6 +229,9 @@ pub struct ExecutionState {
     /// that they are recorded after the reply to its request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unplanned: bool,
+    /// Whether a user has approved the execution as a whole, and its jobs are to be recorded after the reply.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub approved: bool,
     /// The newer execution that requested the cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,

@@ -14,7 +14,7 @@ use crate::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan, PlannedJob},
     records::{
-        ApprovalClosing, ApprovalGate, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec,
+        ApprovalClosing, ApprovalGate, DecidedBy, JobDescription, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec,
         NodeState,
     },
     time::Timestamp,
@@ -59,8 +59,14 @@ pub fn new_execution(
         nodes = layout(&external).nodes();
         nodes.run_planned(plan, now);
     }
+    let mut new = nodes.into_new_nodes();
+    for (node, job) in new.iter_mut().zip(&plan.jobs) {
+        let description =
+            JobDescription { stage: job.stage.clone(), docker_image: job.image.clone() };
+        node.described = Some(description);
+    }
     NewExecution {
-        nodes: nodes.into_new_nodes(),
+        nodes: new,
         approvals: external.approvals,
         group_gate: external.group_gate,
     }

@@ -77,8 +77,10 @@ impl PipelineExecutionService {
         }
         let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
         let protected = self.context.protected_jobs(&repo, &plan).await?;
-        // What a retry carries over or approves is not recorded elsewhere.
-        let deferred = self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
+        let deferred = self.context.is_large(spec.jobs) && !hold;
+        if deferred {
+            spec.approved.clone_from(&approved);
+        }
         for _ in 0..MAX_ATTEMPTS {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -215,6 +217,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Wr
         end_time: None,
         cancel_requested: false,
         unplanned,
+        approved: false,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
