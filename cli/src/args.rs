@@ -179,8 +179,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --format json")]
     Audit(Audit),
     /// Write executions, jobs and artifacts as rows for other programs
-    #[command(after_help = "Examples:\n  tidemill export --since 2026-01-01 | jq -c 'select(.table == \"jobs\")'\n  \
-            tidemill export --output records --format parquet")]
+    #[command(
+        after_help = "Examples:\n  tidemill export --since 2026-01-01 | jq -c 'select(.table == \"jobs\")'\n  \
+            tidemill export --output records --format parquet"
+    )]
     Export(Export),
     /// Show how long pipelines and jobs take, how often they fail, and what they cost
     #[command(after_help = "Examples:\n  tidemill insights\n  tidemill insights --pipeline ci --days 90")]

@@ -290,7 +290,8 @@ impl Deployment {
         let mut jobs = Vec::new();
         while let Some(from) = &cursor {
             let page = self.api.fetch(&format!("{path}?cursor={}", query_encoded(from)), None).await?;
-            let page: ExecutionView = self.parse_view(path, &page.map(|page| page.body).unwrap_or_default())?;
+            let page: ExecutionView =
+                self.parse_view(path, &page.map(|page| page.body).unwrap_or_default())?;
             jobs.extend(page.jobs);
             cursor = page.next_cursor;
         }

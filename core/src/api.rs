@@ -32,8 +32,8 @@ pub use environment::{
 pub use execution::{
     ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest,
     ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue,
-    InputsReply, InputsRequest, ListQuery, MAX_JOBS_PER_REPLY, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
-    RunPipelineError, RunPipelineRequest, VariableSource,
+    InputsReply, InputsRequest, ListQuery, MAX_JOBS_PER_REPLY, ParentView, PipelineFileView, PlannedVariable,
+    RetryRequest, RunPipelineError, RunPipelineRequest, VariableSource,
 };
 pub use export::{ExportPage, ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob};
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};

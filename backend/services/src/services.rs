@@ -140,6 +140,7 @@ impl Services {
         let artifacts = ArtifactService::new(context.clone(), caches.clone(), FileAccess::new(seal.clone()));
         let sources = SourceService::new(context.clone());
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
+        let exports = ExportService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
         let tokens = TokenService::new(context.clone());
         let workers = WorkerService::new(context.clone());
@@ -191,7 +192,7 @@ impl Services {
             tokens,
             test_reports: TestReportService::new(context.clone()),
             summaries: SummaryService::new(context.clone()),
-            exports: ExportService::new(context.clone(), pipelines.clone()),
+            exports,
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
             scaling: ScalingService::new(context.clone(), workers.clone()),

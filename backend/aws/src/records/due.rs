@@ -23,9 +23,8 @@ impl DynamoRecords {
         let partitions = self.read_due_partitions().await?;
         let mut reads = limit;
         loop {
-            let parts: Vec<_> = (0..partitions)
-                .map(|part| self.due_keys(keys::due_partition_at(part), now, reads))
-                .collect();
+            let parts: Vec<_> =
+                (0..partitions).map(|part| self.due_keys(keys::due_partition_at(part), now, reads)).collect();
             let parts: Vec<Vec<(Timestamp, Key)>> =
                 stream::iter(parts).buffered(MAX_CONCURRENT_QUERIES).try_collect().await?;
             let mut due: Vec<(Timestamp, Key)> = parts.into_iter().flatten().collect();

@@ -42,7 +42,8 @@ impl Spread {
     const INITIAL: Self = Self { written: MIN_PARTITIONS, read: MIN_PARTITIONS, since: Timestamp(0) };
 
     fn parse(item: &Item) -> Self {
-        let of = |name| get_number(item, name).filter(|number| (MIN_PARTITIONS..=MAX_PARTITIONS).contains(number));
+        let of =
+            |name| get_number(item, name).filter(|number| (MIN_PARTITIONS..=MAX_PARTITIONS).contains(number));
         let written = of("w").unwrap_or(MIN_PARTITIONS);
         let read = of("r").unwrap_or(MIN_PARTITIONS).max(written);
         Self { written, read, since: Timestamp(get_number(item, "t").unwrap_or(0)) }

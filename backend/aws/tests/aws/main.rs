@@ -5,3 +5,4 @@ mod lagging;
 mod late_index;
 mod ports;
 mod secrets;
+mod table;

@@ -35,7 +35,9 @@ pub async fn export(settings: &Settings, args: &Export) -> Outcome {
     let mut sink: Box<dyn Sink> = match (&args.output, args.format) {
         (None, ExportFormat::Jsonl) => Box::new(StandardOutput),
         (None, ExportFormat::Parquet) => {
-            return Err(Failure::usage("--format parquet needs --output DIR, as each table is a file".to_owned()));
+            return Err(Failure::usage(
+                "--format parquet needs --output DIR, as each table is a file".to_owned(),
+            ));
         }
         (Some(dir), ExportFormat::Jsonl) => Box::new(Files::create(&created(dir)?)?),
         (Some(dir), ExportFormat::Parquet) => parquet_sink(dir)?,
@@ -88,9 +90,7 @@ fn address(args: &Export, cursor: Option<&str>) -> String {
     let times = [("since", args.since), ("until", args.until)];
     let times = times.map(|(name, time)| (name, time.map(|time| time.to_string())));
     let [since, until] = times;
-    for (name, value) in
-        [("repo", args.repo.clone()), since, until, ("cursor", cursor.map(str::to_owned))]
-    {
+    for (name, value) in [("repo", args.repo.clone()), since, until, ("cursor", cursor.map(str::to_owned))] {
         if let Some(value) = value {
             let _ = write!(address, "{separator}{name}={}", query_encoded(&value));
             separator = '&';
@@ -112,8 +112,9 @@ impl PendingFile {
     }
 
     fn open(&self) -> Outcome<fs::File> {
-        fs::File::create(&self.pending)
-            .map_err(|error| Failure::system(format!("{} cannot be written: {error}", self.pending.display())))
+        fs::File::create(&self.pending).map_err(|error| {
+            Failure::system(format!("{} cannot be written: {error}", self.pending.display()))
+        })
     }
 
     fn complete(&self) -> Outcome {

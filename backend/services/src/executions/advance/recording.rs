@@ -6,8 +6,8 @@ use crate::{
     error::{Error, Result},
     executions::{children::gate_key, planning::recorded_plan_of},
     ports::{
-        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, JobRecord, KeyRecord, NewNode, Node,
-        NodeBody, NodeKey, NodeState, QueuedJob, Write,
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, JobRecord, KeyRecord, NewNode,
+        Node, NodeBody, NodeKey, NodeState, QueuedJob, Write,
     },
 };
 use futures_util::future::try_join_all;
