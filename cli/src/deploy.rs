@@ -3,11 +3,13 @@
 
 pub mod account;
 pub mod addresses;
+pub mod adoption;
 pub mod code;
 pub mod data;
 pub mod functions;
 pub mod package;
 pub mod parameters;
+pub mod policy;
 pub mod preview;
 pub mod program;
 pub mod prompt;

@@ -70,6 +70,22 @@ impl Account {
         reply
     }
 
+    /// Returns the settings of a function, as its role and code would see them.
+    fn function_settings(&self, name: &str) -> String {
+        let address = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = format!(
+            "GET /2015-03-31/functions/{name}/configuration HTTP/1.1\r\nhost: {address}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/lambda/aws4_request, \
+             SignedHeaders=host, Signature=0\r\nconnection: close\r\n\r\n",
+            self.id
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
     fn deploy(&self, extra: &[&str]) -> Output {
         // The emulator does not support the expressions of the alarms.
         let off = ["--parameter", "Alarms=off", "--parameter", "Dashboard=off"];
@@ -165,4 +181,49 @@ fn invalid_deployment_is_rejected_before_any_change() {
     assert!(stderr(&output).contains("lacks scale"), "{}", stderr(&output));
     let output = account.deploy(&["--yes", "--parameter", "NoSuch=1"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn deployment_adopts_the_table_and_bucket_that_an_earlier_one_left() {
+    let Some(account) = Account::new() else { return };
+    let nothing = account.deploy(&["--yes", "--adopt"]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", stdout(&nothing));
+    assert!(stderr(&nothing).contains("no table of an earlier deployment"), "{}", stderr(&nothing));
+    assert_eq!(account.deploy(&["--yes"]).status.code(), Some(0));
+    let live = account.deploy(&["--yes", "--adopt"]);
+    assert_eq!(live.status.code(), Some(2), "{}", stdout(&live));
+    assert!(stderr(&live).contains("tidemill exists"), "{}", stderr(&live));
+    let destroyed = account.run(&["destroy", "--yes"]);
+    let kept = stdout(&destroyed).split("; kept: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let kept: Vec<&str> = kept.split(", ").collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+
+    let adopted = account.deploy(&["--yes", "--adopt"]);
+    assert_eq!(adopted.status.code(), Some(0), "{}", stderr(&adopted));
+    let settings = account.function_settings("tidemill-api");
+    for name in kept {
+        assert!(stderr(&adopted).contains(name), "{}", stderr(&adopted));
+        assert!(settings.contains(&format!("\"{name}\"")), "{name}: {settings}");
+    }
+}
+
+#[test]
+fn policy_is_printed_without_an_account() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args([
+            "deploy",
+            "--print-policy",
+            "--name",
+            "ci",
+            "--permissions-boundary",
+            "arn:aws:iam::1:policy/b",
+        ])
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let policy: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(policy["Version"], "2012-10-17");
+    assert!(stdout(&output).contains("role/ci-*") && stdout(&output).contains("policy/b"), "{policy}");
 }

@@ -67,6 +67,24 @@ pub struct Deploy {
     /// Email address for alarms
     #[arg(long, value_name = "ADDRESS")]
     pub alarm_email: Option<String>,
+    /// Domain of the API; needs --certificate
+    #[arg(long, value_name = "NAME", requires = "certificate")]
+    pub domain: Option<String>,
+    /// Certificate for the domain, of the Certificate Manager in the region
+    #[arg(long, value_name = "ARN", requires = "domain")]
+    pub certificate: Option<String>,
+    /// Endpoint of a VPC through which alone the API is reached; needs --api rest
+    #[arg(long, value_name = "ID", conflicts_with = "domain")]
+    pub vpc_endpoint: Option<String>,
+    /// Policy that limits every role of the deployment
+    #[arg(long, value_name = "ARN")]
+    pub permissions_boundary: Option<String>,
+    /// Use the table and the bucket that an earlier deployment of this name has left
+    #[arg(long)]
+    pub adopt: bool,
+    /// Print the policy that the credentials need, and change nothing
+    #[arg(long)]
+    pub print_policy: bool,
     /// Set another template parameter
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub parameters: Vec<(String, String)>,
