@@ -85,6 +85,9 @@ pub struct Deploy {
     /// Print the policy that the credentials need, and change nothing
     #[arg(long)]
     pub print_policy: bool,
+    /// Deploy without checking permissions and quotas first
+    #[arg(long)]
+    pub skip_checks: bool,
     /// Set another template parameter
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub parameters: Vec<(String, String)>,

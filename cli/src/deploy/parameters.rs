@@ -177,6 +177,21 @@ mod tests {
     }
 
     #[test]
+    fn terraform_module_sets_parameters_of_the_template_and_has_every_function() {
+        let module = include_str!("../../../infra/terraform/main.tf");
+        let set = module.split("parameters = merge(").nth(1).unwrap().split('}').next().unwrap();
+        let set: Vec<&str> =
+            set.lines().filter_map(|line| line.split_once(" = ").map(|(name, _)| name.trim())).collect();
+        assert!(set.len() > 5, "{set:?}");
+        let names = names();
+        assert!(set.iter().all(|name| names.contains(name)), "{set:?}");
+        for function in crate::deploy::functions::NAMES {
+            assert!(module.contains(&format!("\"{function}\"")), "{function}");
+        }
+        assert!(super::TEMPLATE.contains("\n  Endpoint:\n"), "an output of the module");
+    }
+
+    #[test]
     fn unknown_parameter_is_rejected() {
         let message = from_arguments(&args("--parameter Tracingg=on")).unwrap_err().message;
         assert!(message.contains("Tracingg") && message.contains("Tracing"), "{message}");

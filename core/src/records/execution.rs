@@ -229,9 +229,9 @@ pub struct ExecutionState {
     /// that they are recorded after the reply to its request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unplanned: bool,
-    /// Whether a user has approved the execution as a whole, and its jobs are to be recorded after the reply.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub approved: bool,
+    /// When a user approved the execution as a whole, if its jobs are recorded after the reply to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<Timestamp>,
     /// The newer execution that requested the cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,

@@ -83,7 +83,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         end_time: status.is_terminal().then_some(START),
         cancel_requested: false,
         unplanned: false,
-        approved: false,
+        approved_at: None,
         superseded_by: None,
         timed_out: false,
         followed_by: None,

@@ -300,7 +300,7 @@ impl Records {
             end_time: None,
             cancel_requested: self.cancel,
             unplanned: false,
-            approved: false,
+            approved_at: None,
             superseded_by: None,
             timed_out: false,
             followed_by: None,

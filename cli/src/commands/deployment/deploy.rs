@@ -9,7 +9,7 @@ use crate::{
         code,
         functions::{self, PackagedFunctions, Platform, cross_build},
         parameters::{self, NewTokens, ParameterSetting, ParameterValues, TEMPLATE},
-        policy, preview,
+        policy, preflight, preview,
         program::Requirements,
         prompt::confirm,
         stack::{self, ChangeSet, Stack, StackState},
@@ -82,6 +82,9 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     if let Some((_, sha256)) = &program {
         values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
         values.insert("WorkerBinarySha256".into(), sha256.clone());
+    }
+    if !args.skip_checks {
+        preflight::check(&account, name, &values).await?;
     }
     let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 

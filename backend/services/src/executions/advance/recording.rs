@@ -107,7 +107,7 @@ impl Context {
     pub(super) async fn record_deferred(&self, execution: ExecutionId, due: &mut Vec<u32>) -> Result<()> {
         let Some(state) = self.unplanned_state(execution).await? else { return Ok(()) };
         let cached = self.cached_execution(execution).await?;
-        if cached.spec.held && !state.approved {
+        if cached.spec.held && state.approved_at.is_none() {
             return Ok(());
         }
         let Recording::Recorded(nodes) = self.record_nodes(execution).await? else { return Ok(()) };
@@ -143,7 +143,7 @@ impl Context {
             if self.stores.records.key(&key).await?.is_some() {
                 return Ok(false);
             }
-            let approved = ExecutionState { approved: true, ..state.clone() };
+            let approved = ExecutionState { approved_at: Some(self.now()), ..state.clone() };
             let record = KeyRecord { execution: id, request: String::new() };
             let writes = vec![
                 Write::PutExecution { id, if_version: *version, state: approved },

@@ -12,7 +12,8 @@ impl PipelineExecutionService {
         };
         let execution = self.context.cached_execution(id).await?;
         let is_large = self.context.is_large(execution.spec.jobs);
-        let is_left = state.cancel_requested || (state.unplanned && (!execution.spec.held || state.approved));
+        let is_left = state.cancel_requested
+            || (state.unplanned && (!execution.spec.held || state.approved_at.is_some()));
         if is_large && is_left && !state.status.is_terminal() {
             Box::pin(self.context.advance(id, vec![execution.spec.end_node])).await?;
         }

@@ -217,7 +217,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Wr
         end_time: None,
         cancel_requested: false,
         unplanned,
-        approved: false,
+        approved_at: None,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
