@@ -4,6 +4,7 @@ mod artifacts;
 mod commit;
 mod definition;
 mod due;
+mod due_partitions;
 mod fold;
 mod items;
 mod list;

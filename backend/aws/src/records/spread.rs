@@ -3,25 +3,20 @@
 //!
 //! The numbers are in one item. Each process that writes nodes reads it at most once a minute.
 
-use super::store::DynamoRecords;
-use crate::{
-    keys,
-    table::{Change, Item, Query, get_number, number, text},
-};
+use crate::table::{Item, get_number};
 use std::sync::{Mutex, PoisonError};
 use tidemill_core::time::Timestamp;
-use tidemill_services::error::Result;
 
 /// Number of partitions while there are few nodes.
 const MIN_PARTITIONS: u32 = 4;
 /// Maximum number of partitions.
 const MAX_PARTITIONS: u32 = 256;
 /// Nodes that are due soon in one partition from which on their number doubles.
-const MANY_NODES: usize = 500;
+pub(super) const MANY_NODES: usize = 500;
 /// Nodes that are due soon in one partition below which their number halves.
 const FEW_NODES: usize = 20;
 /// How far ahead nodes count: each queued or running job is due within this time.
-const HORIZON_MS: i64 = 16 * 60_000;
+pub(super) const HORIZON_MS: i64 = 16 * 60_000;
 /// How long a process uses a number that it has read.
 const CACHE_MS: i64 = 60_000;
 /// How long partitions are read after the last write to them, at least: longer than any function runs.
@@ -29,19 +24,21 @@ const SETTLE_MS: i64 = 16 * 60_000;
 
 /// The number of partitions of the due index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Spread {
+pub(super) struct Spread {
     /// Nodes are written to this many.
-    written: u32,
+    pub written: u32,
     /// Nodes may be in this many.
-    read: u32,
+    pub read: u32,
     /// When `written` changed.
-    since: Timestamp,
+    pub since: Timestamp,
 }
 
 impl Spread {
-    const INITIAL: Self = Self { written: MIN_PARTITIONS, read: MIN_PARTITIONS, since: Timestamp(0) };
+    /// While nothing is stored.
+    pub const INITIAL: Self = Self { written: MIN_PARTITIONS, read: MIN_PARTITIONS, since: Timestamp(0) };
 
-    fn parse(item: &Item) -> Self {
+    /// Returns the stored numbers of an item.
+    pub fn parse(item: &Item) -> Self {
         let of =
             |name| get_number(item, name).filter(|number| (MIN_PARTITIONS..=MAX_PARTITIONS).contains(number));
         let written = of("w").unwrap_or(MIN_PARTITIONS);
@@ -50,7 +47,7 @@ impl Spread {
     }
 
     /// Returns the next numbers, given how many nodes are due soon in the last partition that is written.
-    fn adapted(self, nodes: usize, now: Timestamp) -> Self {
+    pub fn adapted(self, nodes: usize, now: Timestamp) -> Self {
         if nodes >= MANY_NODES && self.written < MAX_PARTITIONS {
             let written = self.written * 2;
             return Self { written, read: self.read.max(written), since: now };
@@ -62,7 +59,7 @@ impl Spread {
     }
 
     /// Whether no process writes to more than [`Self::written`] partitions any more.
-    fn is_settled(self, now: Timestamp) -> bool {
+    pub fn is_settled(self, now: Timestamp) -> bool {
         now.0.saturating_sub(self.since.0) > SETTLE_MS
     }
 }
@@ -81,89 +78,26 @@ fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
     (0..CACHE_MS).contains(&now.0.saturating_sub(at.0))
 }
 
-impl DynamoRecords {
-    /// Returns the number of partitions of the due index over which written nodes are spread.
-    pub(super) async fn due_partitions(&self) -> Result<u32> {
-        let now = self.clock.now();
-        let known = *self.spread.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, written)) = known.filter(|(at, _)| is_fresh(*at, now)) {
-            return Ok(written);
-        }
-        Ok(self.stored_spread(now).await?.written)
+impl SpreadCache {
+    /// Returns the number of partitions to write to, if it was read less than a minute before `now`.
+    pub fn written(&self, now: Timestamp) -> Option<u32> {
+        let known = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        known.filter(|(at, _)| is_fresh(*at, now)).map(|(_, written)| written)
     }
 
-    /// Returns the number of partitions in which nodes may be. Once a minute, it adapts the numbers to the load.
-    pub(super) async fn read_due_partitions(&self) -> Result<u32> {
-        let now = self.clock.now();
-        let spread = self.stored_spread(now).await?;
-        {
-            let mut adapted = self.spread.adapted.lock().unwrap_or_else(PoisonError::into_inner);
-            if adapted.is_some_and(|at| is_fresh(at, now)) {
-                return Ok(spread.read);
-            }
+    /// Stores the number of partitions to write to.
+    pub fn set_written(&self, written: u32, now: Timestamp) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, written));
+    }
+
+    /// Whether the numbers are to be adapted at `now`: for one caller in a minute.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let mut adapted = self.adapted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = !adapted.is_some_and(|at| is_fresh(at, now));
+        if is_due {
             *adapted = Some(now);
         }
-        if let Err(error) = self.adapt(spread, now).await {
-            tracing::warn!(%error, "cannot adapt the number of partitions of the due index; the next sweep does");
-        }
-        // What was read holds all nodes that were written before this call.
-        Ok(spread.read)
-    }
-
-    async fn stored_spread(&self, now: Timestamp) -> Result<Spread> {
-        let item = self.get_item(&keys::due_spread()).await?;
-        let spread = item.as_ref().map_or(Spread::INITIAL, Spread::parse);
-        *self.spread.written.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, spread.written));
-        Ok(spread)
-    }
-
-    async fn adapt(&self, spread: Spread, now: Timestamp) -> Result<()> {
-        // The last partition has only nodes that were written with this number of partitions.
-        let last = keys::due_partition_at(spread.written - 1);
-        let soon = Timestamp(now.0.saturating_add(HORIZON_MS));
-        let mut next = spread.adapted(self.due_keys(last, soon, MANY_NODES).await?.len(), now);
-        if next == spread && spread.read > spread.written && spread.is_settled(now) {
-            next.read = self.highest_with_nodes(spread).await?;
-        }
-        if next == spread {
-            return Ok(());
-        }
-        tracing::info!(written = next.written, read = next.read, "the due index has other partitions");
-        let change = Change::Update {
-            key: keys::due_spread(),
-            update: "SET w = :w, r = :r, t = :t".to_owned(),
-            condition: "attribute_not_exists(pk) OR (w = :w0 AND r = :r0)",
-            values: Item::from([
-                (":w".to_owned(), number(next.written)),
-                (":r".to_owned(), number(next.read)),
-                (":t".to_owned(), number(next.since.0)),
-                (":w0".to_owned(), number(spread.written)),
-                (":r0".to_owned(), number(spread.read)),
-            ]),
-        };
-        // If the condition fails, another process has adapted them.
-        self.table.write(vec![change]).await.map(|_| ())
-    }
-
-    /// Returns how many partitions must be read, so that all with nodes are: a power of two.
-    async fn highest_with_nodes(&self, spread: Spread) -> Result<u32> {
-        let mut read = spread.read;
-        while read > spread.written {
-            for part in (read / 2)..read {
-                let query = Query {
-                    index: Some(keys::BY_DUE),
-                    condition: "dk = :part",
-                    values: Item::from([(":part".to_owned(), text(keys::due_partition_at(part)))]),
-                    limit: Some(1),
-                    ..Query::default()
-                };
-                if !self.table.query(query).await?.is_empty() {
-                    return Ok(read);
-                }
-            }
-            read /= 2;
-        }
-        Ok(read)
+        is_due
     }
 }
 

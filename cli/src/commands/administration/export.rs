@@ -4,6 +4,7 @@
 mod lines;
 #[cfg(feature = "aws")]
 mod parquet;
+mod sink;
 
 use crate::{
     args::{Export, ExportFormat},
@@ -12,23 +13,13 @@ use crate::{
     settings::Settings,
 };
 use lines::{Files, StandardOutput};
+use sink::Sink;
 use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
 use tidemill_core::api::{ExportPage, path};
-
-/// The tables, which are the names of files, too.
-const TABLES: [&str; 3] = ["executions", "jobs", "artifacts"];
-
-/// Where rows go.
-trait Sink {
-    /// Adds the rows of a page.
-    fn add(&mut self, page: &ExportPage) -> Outcome;
-    /// Completes the output.
-    fn finish(self: Box<Self>) -> Outcome;
-}
 
 /// `tidemill export`.
 pub async fn export(settings: &Settings, args: &Export) -> Outcome {
@@ -97,27 +88,4 @@ fn address(args: &Export, cursor: Option<&str>) -> String {
         }
     }
     address
-}
-
-/// A file that has its name only once it is complete.
-struct PendingFile {
-    pending: PathBuf,
-    complete: PathBuf,
-}
-
-impl PendingFile {
-    fn new(dir: &Path, table: &str, ending: &str) -> Self {
-        let complete = dir.join(format!("{table}.{ending}"));
-        Self { pending: dir.join(format!("{table}.{ending}.partial")), complete }
-    }
-
-    fn open(&self) -> Outcome<fs::File> {
-        fs::File::create(&self.pending).map_err(|error| {
-            Failure::system(format!("{} cannot be written: {error}", self.pending.display()))
-        })
-    }
-
-    fn complete(&self) -> Outcome {
-        Ok(fs::rename(&self.pending, &self.complete)?)
-    }
 }

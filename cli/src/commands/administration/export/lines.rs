@@ -1,6 +1,6 @@
 //! Rows as JSON lines.
 
-use super::{PendingFile, Sink, TABLES};
+use super::sink::{PendingFile, Sink, TABLES};
 use crate::{
     failure::{Failure, Outcome},
     output,

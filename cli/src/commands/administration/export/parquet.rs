@@ -1,6 +1,6 @@
 //! Rows as Apache Parquet, one file for each table, compressed with zstd.
 
-use super::{PendingFile, Sink, TABLES};
+use super::sink::{PendingFile, Sink, TABLES};
 use crate::failure::{Failure, Outcome};
 use parquet::{
     basic::{Compression, ZstdLevel},
@@ -49,7 +49,7 @@ enum Value {
     OptionalNumber(Option<i64>),
 }
 
-fn text(value: impl ToString) -> Value {
+fn text(value: &(impl ToString + ?Sized)) -> Value {
     Value::Text(value.to_string())
 }
 
@@ -178,7 +178,7 @@ impl Sink for Tables {
     fn add(&mut self, page: &ExportPage) -> Outcome {
         for row in &page.executions {
             self.executions.add([
-                text(row.id),
+                text(&row.id),
                 text(&row.pipeline_name),
                 text(&row.repo),
                 optional_text(row.branch.as_ref()),
@@ -192,8 +192,8 @@ impl Sink for Tables {
         }
         for row in &page.jobs {
             self.jobs.add([
-                text(row.id),
-                text(row.pipeline_execution_id),
+                text(&row.id),
+                text(&row.pipeline_execution_id),
                 text(&row.stage),
                 text(&row.job_name),
                 text(&row.docker_image),
@@ -206,8 +206,8 @@ impl Sink for Tables {
         }
         for row in &page.artifacts {
             self.artifacts.add([
-                text(row.id),
-                text(row.job_execution_id),
+                text(&row.id),
+                text(&row.job_execution_id),
                 text(&row.file_path),
                 time(row.uploaded_at),
                 number(row.size),
