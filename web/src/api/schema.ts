@@ -3022,6 +3022,8 @@ export interface components {
             includes?: components["schemas"]["PinnedInclude"][];
             /** @description Jobs in the plan's order. */
             jobs: components["schemas"]["JobView"][];
+            /** @description Value of `cursor` for the next jobs; absent: there are none after these. */
+            next_cursor?: string | null;
             /** @description Stage names in order. */
             stages: string[];
             /** @description The execution of its group that it waits for. */
@@ -7118,6 +7120,10 @@ export interface operations {
             query?: {
                 /** @description Hold the reply until something changes, for at most this time */
                 wait_ms?: number;
+                /** @description Maximum number of jobs; default 1,000 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page of jobs */
+                cursor?: string;
             };
             header?: never;
             path: {
