@@ -181,7 +181,7 @@ pub enum Command {
     /// Write executions, jobs and artifacts as rows for other programs
     #[command(
         after_help = "Examples:\n  tidemill export --since 2026-01-01 | jq -c 'select(.table == \"jobs\")'\n  \
-            tidemill export --output records --format parquet"
+            tidemill export --output records --file-format parquet"
     )]
     Export(Export),
     /// Show how long pipelines and jobs take, how often they fail, and what they cost

@@ -6,7 +6,6 @@ mod cache;
 mod dead_letter;
 mod environment;
 mod execution;
-mod export;
 mod header;
 mod health;
 mod insight;
@@ -31,11 +30,11 @@ pub use environment::{
 };
 pub use execution::{
     ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest,
-    ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue,
-    InputsReply, InputsRequest, ListQuery, MAX_JOBS_PER_REPLY, ParentView, PipelineFileView, PlannedVariable,
-    RetryRequest, RunPipelineError, RunPipelineRequest, VariableSource,
+    ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, ExportPage,
+    ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob, InputValue, InputsReply, InputsRequest,
+    ListQuery, MAX_JOBS_PER_REPLY, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
+    RunPipelineError, RunPipelineRequest, VariableSource,
 };
-pub use export::{ExportPage, ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob};
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{

@@ -11,9 +11,12 @@ pub struct Export {
     /// Directory for the files executions, jobs and artifacts [default: JSON lines on standard output]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Format of the files
-    #[arg(long, value_enum, default_value = "jsonl")]
-    pub format: ExportFormat,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
+    pub file_format: ExportFormat,
     /// Only executions of this repository [default: all; needs rights in all]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,

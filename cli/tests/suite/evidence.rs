@@ -155,7 +155,8 @@ jobs:
         let lines = fs::read_to_string(dir.join(format!("{table}.jsonl"))).unwrap();
         assert!(lines.lines().count() >= number, "{table}: {lines}");
     }
-    let parquet = env.tidemill(&[&to_dir[..], &["--format", "parquet"]].concat());
+    assert_eq!(env.tidemill(&to_dir).status.code(), Some(2), "the files are there");
+    let parquet = env.tidemill(&[&to_dir[..], &["--file-format", "parquet"]].concat());
     if cfg!(feature = "aws") {
         assert_eq!(parquet.status.code(), Some(0), "{parquet:?}");
         for table in ["executions", "jobs", "artifacts"] {

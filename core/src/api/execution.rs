@@ -1,11 +1,13 @@
 //! Executions: start, show, list, cancel, retry.
 
 mod branch_run;
+mod export;
 mod inputs;
 mod pipeline_file;
 mod public;
 
 pub use branch_run::{RunPipelineError, RunPipelineRequest};
+pub use export::{ExportPage, ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob};
 pub use inputs::{InputValue, InputsReply, InputsRequest};
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,

@@ -23,15 +23,15 @@ use tidemill_core::api::{ExportPage, path};
 
 /// `tidemill export`.
 pub async fn export(settings: &Settings, args: &Export) -> Outcome {
-    let mut sink: Box<dyn Sink> = match (&args.output, args.format) {
+    let mut sink: Box<dyn Sink> = match (&args.output, args.file_format) {
         (None, ExportFormat::Jsonl) => Box::new(StandardOutput),
         (None, ExportFormat::Parquet) => {
             return Err(Failure::usage(
-                "--format parquet needs --output DIR, as each table is a file".to_owned(),
+                "--file-format parquet needs --output DIR, as each table is a file".to_owned(),
             ));
         }
-        (Some(dir), ExportFormat::Jsonl) => Box::new(Files::create(&created(dir)?)?),
-        (Some(dir), ExportFormat::Parquet) => parquet_sink(dir)?,
+        (Some(dir), ExportFormat::Jsonl) => Box::new(Files::create(&created(dir)?, args.force)?),
+        (Some(dir), ExportFormat::Parquet) => parquet_sink(dir, args.force)?,
     };
     let deployment = Deployment::connect(settings).await?;
     let (mut executions, mut jobs) = (0, 0);
@@ -55,14 +55,14 @@ pub async fn export(settings: &Settings, args: &Export) -> Outcome {
 }
 
 #[cfg(feature = "aws")]
-fn parquet_sink(dir: &Path) -> Outcome<Box<dyn Sink>> {
-    Ok(Box::new(parquet::Tables::create(&created(dir)?)?))
+fn parquet_sink(dir: &Path, force: bool) -> Outcome<Box<dyn Sink>> {
+    Ok(Box::new(parquet::Tables::create(&created(dir)?, force)?))
 }
 
 #[cfg(not(feature = "aws"))]
-fn parquet_sink(_: &Path) -> Outcome<Box<dyn Sink>> {
+fn parquet_sink(_: &Path, _: bool) -> Outcome<Box<dyn Sink>> {
     Err(Failure::usage(
-        "this program was built without Parquet; use one with the commands for AWS (`make deploy-tools`), or --format jsonl"
+        "this program was built without Parquet; use one with the commands for AWS (`make deploy-tools`), or --file-format jsonl"
             .to_owned(),
     ))
 }

@@ -46,9 +46,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn create(dir: &Path) -> Outcome<Self> {
+    pub(super) fn create(dir: &Path, force: bool) -> Outcome<Self> {
         let create = |table: &str| -> Outcome<_> {
-            let file = PendingFile::new(dir, table, "jsonl");
+            let file = PendingFile::new(dir, table, "jsonl", force)?;
             let out = BufWriter::new(file.open()?);
             Ok((file, out))
         };

@@ -109,8 +109,8 @@ struct Table {
 }
 
 impl Table {
-    fn create(dir: &Path, name: &str, schema: &str) -> Outcome<Self> {
-        let file = PendingFile::new(dir, name, "parquet");
+    fn create((dir, force): (&Path, bool), name: &str, schema: &str) -> Outcome<Self> {
+        let file = PendingFile::new(dir, name, "parquet", force)?;
         let properties =
             WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
         let schema = parse_message_type(schema)?;
@@ -163,13 +163,13 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn create(dir: &Path) -> Outcome<Self> {
+    pub(super) fn create(dir: &Path, force: bool) -> Outcome<Self> {
         let [executions, jobs, artifacts] = TABLES;
         let [of_executions, of_jobs, of_artifacts] = SCHEMAS;
         Ok(Self {
-            executions: Table::create(dir, executions, of_executions)?,
-            jobs: Table::create(dir, jobs, of_jobs)?,
-            artifacts: Table::create(dir, artifacts, of_artifacts)?,
+            executions: Table::create((dir, force), executions, of_executions)?,
+            jobs: Table::create((dir, force), jobs, of_jobs)?,
+            artifacts: Table::create((dir, force), artifacts, of_artifacts)?,
         })
     }
 }
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn rows_are_read_back_in_groups_with_absent_values() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sink = Box::new(Tables::create(dir.path()).unwrap());
+        let mut sink = Box::new(Tables::create(dir.path(), false).unwrap());
         let row = |number: u64| ExportedExecution {
             id: ExecutionId(Uuid::from_u128(u128::from(number))),
             pipeline_name: "build".into(),
@@ -259,6 +259,7 @@ mod tests {
         }
         assert!(!dir.path().join("executions.parquet").exists(), "it is not complete");
         sink.finish().unwrap();
+        assert!(Tables::create(dir.path(), false).is_err(), "the files are there");
         let reader =
             SerializedFileReader::new(File::open(dir.path().join("executions.parquet")).unwrap()).unwrap();
         assert_eq!(reader.num_row_groups(), 2);

@@ -25,10 +25,16 @@ pub struct PendingFile {
 }
 
 impl PendingFile {
-    /// Creates the file of a table in a directory.
-    pub fn new(dir: &Path, table: &str, ending: &str) -> Self {
+    /// Creates the file of a table in a directory. Unless `force` is set, none may be there.
+    pub fn new(dir: &Path, table: &str, ending: &str, force: bool) -> Outcome<Self> {
         let complete = dir.join(format!("{table}.{ending}"));
-        Self { pending: dir.join(format!("{table}.{ending}.partial")), complete }
+        if complete.exists() && !force {
+            return Err(Failure::usage(format!(
+                "{} exists; replace it with --force, or choose another directory",
+                complete.display()
+            )));
+        }
+        Ok(Self { pending: dir.join(format!("{table}.{ending}.partial")), complete })
     }
 
     /// Opens the incomplete file.
