@@ -44,7 +44,7 @@ impl Table {
         let query = self.client.query().table_name(&self.name).set_index_name(index.map(str::to_owned));
         let query = query.key_condition_expression(format!("{key} = :value"));
         let query = query.expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
-        query.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
+        query.into_paginator().items().send().collect::<Result<Vec<Item>, _>>().await.unwrap()
     }
 
     /// Returns the number of due nodes in each partition of the index.
