@@ -72,7 +72,7 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     set("DomainName", args.domain.clone());
     set("CertificateArn", args.certificate.clone());
     set("VpcEndpointId", args.vpc_endpoint.clone());
-    set("PermissionsBoundary", args.permissions_boundary.clone());
+    set("PermissionsBoundary", args.rights.permissions_boundary.clone());
     let names = names();
     for (name, value) in &args.parameters {
         if !names.contains(&name.as_str()) {

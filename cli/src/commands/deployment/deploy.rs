@@ -30,8 +30,8 @@ const BUCKET_OUTPUT: &str = "BucketName";
 /// `tidemill deploy`.
 pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let name = &args.stack.name;
-    if args.print_policy {
-        let (boundary, region) = (args.permissions_boundary.as_deref(), args.stack.region.as_deref());
+    if args.rights.print_policy {
+        let (boundary, region) = (args.rights.permissions_boundary.as_deref(), args.stack.region.as_deref());
         return Ok(output::print_json(&policy::document(name, boundary, region))?);
     }
     let account = Account::connect(&args.stack).await?;
@@ -83,7 +83,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
         values.insert("WorkerBinarySha256".into(), sha256.clone());
     }
-    if !args.skip_checks {
+    if !args.rights.skip_checks {
         preflight::check(&account, name, &values).await?;
     }
     let tokens = parameters::create_tokens(args, current_values, &mut values)?;

@@ -33,7 +33,7 @@ impl Sink for StandardOutput {
 
 fn write_named(out: &mut impl Write, table: &str, rows: &[impl Serialize]) -> Outcome {
     for row in rows {
-        let mut row = serde_json::to_value(row).map_err(failed)?;
+        let mut row = serde_json::to_value(row).map_err(|error| failed(&error))?;
         row["table"] = Value::from(table);
         writeln!(out, "{row}")?;
     }
@@ -76,13 +76,13 @@ impl Sink for Files {
 
 fn write_rows(out: &mut impl Write, rows: &[impl Serialize]) -> Outcome {
     for row in rows {
-        serde_json::to_writer(&mut *out, row).map_err(failed)?;
+        serde_json::to_writer(&mut *out, row).map_err(|error| failed(&error))?;
         out.write_all(b"\n")?;
     }
     Ok(())
 }
 
-fn failed(error: serde_json::Error) -> Failure {
+fn failed(error: &serde_json::Error) -> Failure {
     match error.io_error_kind() {
         Some(kind) => std::io::Error::from(kind).into(),
         None => Failure::system(format!("a row cannot be written: {error}")),
