@@ -6,5 +6,5 @@ mod item;
 mod write;
 
 pub use client::{Query, Table};
-pub use item::{Item, Key, binary, get_binary, get_number, get_text, named_attributes, number, size, text};
+pub use item::{Item, Key, binary, get_binary, get_number, get_text, number, size, text};
 pub use write::{Change, WriteOutcome};

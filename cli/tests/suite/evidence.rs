@@ -40,7 +40,7 @@ jobs:
         let fetched = env.on_latest(&["artifacts", name, "--output", out.to_str().unwrap()]);
         assert_eq!(fetched.status.code(), Some(0), "{fetched:?} {log}");
         for file in ["trace.txt", "after.txt"] {
-            assert_eq!(text(&std::fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
+            assert_eq!(text(&fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
         }
     }
     let log = env.log("hang");
