@@ -240,6 +240,7 @@ fn exported_job(job: JobView) -> ExportedJob {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::Position;
     use tidemill_core::ids::ExecutionId;
