@@ -6,7 +6,7 @@ SEED_START = 1
 BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
 # Emulator of the local deployment: ministack, localstack, or localstack-image.
 EMULATOR = $(TIDEMILL_EMULATOR)
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud faults release release-test build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud load load-short faults release release-test build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -72,6 +72,14 @@ bench-year: ## simulate a year of a build server with retention, over EXECUTIONS
 bench-cloud: ## benchmark the AWS side on an emulator; see docs/performance.md
 	@$(BUILD_AWS)
 	@scripts/setup bench/cloud
+
+load: ## load a deployment on an emulator: 2,000 executions, and 3 of 10,000 jobs; see docs/performance.md
+	@$(BUILD_AWS)
+	@scripts/setup bench/load
+
+load-short: ## a twentieth of that load
+	@$(BUILD_AWS)
+	@scripts/setup bench/load short
 
 # Settings of `make faults`: approximate duration, number of executions under kill -9, scenarios, seed.
 SECONDS = 600

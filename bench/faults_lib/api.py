@@ -61,8 +61,13 @@ class Api:
         return self.json("POST", "/api/pipeline/execute", request, {"idempotency-key": key})
 
     def status(self, execution: str) -> dict:
-        """The execution with its jobs."""
-        return self.json("GET", f"/api/pipeline/status/{execution}")
+        """The execution with all its jobs."""
+        path = f"/api/pipeline/status/{execution}"
+        view = page = self.json("GET", path)
+        while cursor := page.get("next_cursor"):
+            page = self.json("GET", f"{path}?cursor={cursor}")
+            view["jobs"] += page["jobs"]
+        return view
 
     def cancel(self, execution: str) -> dict:
         """Cancels the execution."""

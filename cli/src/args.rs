@@ -6,6 +6,7 @@ mod definition_tests;
 mod deployment;
 mod environments;
 mod execution;
+mod export;
 mod maintenance;
 mod people;
 mod pipeline;
@@ -27,6 +28,7 @@ pub use execution::{
     Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
     WatchArgs,
 };
+pub use export::{Export, ExportFormat};
 pub use maintenance::{
     BackupArgs, Doctor, Gc, Pin, RestoreArgs, Retention, RetentionAction, RetentionScope, RuleArgs, Unpin,
 };
@@ -183,6 +185,12 @@ pub enum Command {
     /// Show the audit log
     #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --format json")]
     Audit(Audit),
+    /// Write executions, jobs and artifacts as rows for other programs
+    #[command(
+        after_help = "Examples:\n  tidemill export --since 2026-01-01 | jq -c 'select(.table == \"jobs\")'\n  \
+            tidemill export --output records --file-format parquet"
+    )]
+    Export(Export),
     /// Show how long pipelines and jobs take, how often they fail, and what they cost
     #[command(after_help = "Examples:\n  tidemill insights\n  tidemill insights --pipeline ci --days 90")]
     Insights(InsightsArgs),
@@ -331,6 +339,7 @@ impl Command {
             Self::Artifacts(args) => args.connection.clone(),
             Self::Token(args) => args.connection.clone(),
             Self::Audit(args) => args.connection.clone(),
+            Self::Export(args) => args.connection.clone(),
             Self::Insights(args) => args.connection.clone(),
             Self::Workers(args) => args.connection.clone(),
             Self::Badge(args) => args.connection.clone(),

@@ -3,13 +3,17 @@
 
 pub mod account;
 pub mod addresses;
+pub mod adoption;
 pub mod code;
 pub mod data;
 pub mod functions;
 pub mod package;
 pub mod parameters;
+pub mod policy;
+pub mod preflight;
 pub mod preview;
 pub mod program;
 pub mod prompt;
+mod signed;
 pub mod stack;
 pub mod tokens;

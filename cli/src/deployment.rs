@@ -281,7 +281,31 @@ impl Deployment {
 
     /// Fetches an execution with its jobs.
     pub async fn view(&self, id: ExecutionId) -> Outcome<ExecutionView> {
-        self.get(&path::STATUS.replace("{executionId}", &id.to_string())).await
+        let path = path::STATUS.replace("{executionId}", &id.to_string());
+        let mut view: ExecutionView = self.get(&path).await?;
+        let next = view.next_cursor.take();
+        view.jobs.extend(self.with_retries(async || self.jobs_after(&path, next.clone()).await).await?);
+        Ok(view)
+    }
+
+    /// Fetches the jobs after the first page of a view. They may be newer than the page.
+    async fn jobs_after(&self, path: &str, mut cursor: Option<String>) -> Result<Vec<JobView>, ApiError> {
+        let mut jobs = Vec::new();
+        while let Some(from) = &cursor {
+            let page = self.api.fetch(&format!("{path}?cursor={}", query_encoded(from)), None).await?;
+            let page: ExecutionView =
+                self.parse_view(path, &page.map(|page| page.body).unwrap_or_default())?;
+            jobs.extend(page.jobs);
+            cursor = page.next_cursor;
+        }
+        Ok(jobs)
+    }
+
+    fn parse_view(&self, path: &str, body: &[u8]) -> Result<ExecutionView, ApiError> {
+        serde_json::from_slice(body).map_err(|error| ApiError::Unreachable {
+            url: format!("{}{path}", self.url),
+            message: format!("invalid reply: {error}"),
+        })
     }
 
     /// Fetches the test results of an execution; they are empty if the server has none.
@@ -337,10 +361,10 @@ impl Deployment {
             return Ok(None);
         };
         let tag = fetched.header("etag").unwrap_or_default().to_owned();
-        let view = serde_json::from_slice(&fetched.body).map_err(|error| ApiError::Unreachable {
-            url: format!("{}{path}", self.url),
-            message: format!("invalid reply: {error}"),
-        })?;
+        let mut view = self.parse_view(&path, &fetched.body)?;
+        // Jobs of the next pages may be newer than the tag, which then differs from that of the next reply.
+        let next = view.next_cursor.take();
+        view.jobs.extend(self.jobs_after(&path, next).await?);
         Ok(Some((view, tag)))
     }
 }

@@ -20,7 +20,7 @@ mod workers;
 use args::{Cli, Command, LogFormat, ServerArgs};
 use commands::{
     administration::{
-        audit, badge, dead_letters, login, registry, repo, roles, secret, sessions, token, variable,
+        audit, badge, dead_letters, export, login, registry, repo, roles, secret, sessions, token, variable,
     },
     execution::{
         approve, artifacts, cancel, environments, insights, logs, open, report, retry, run, status, watch,
@@ -156,6 +156,7 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
             Command::Token(args) => token::token(settings, args).await,
             Command::Audit(args) => audit::audit(settings, args).await,
+            Command::Export(args) => export::export(settings, args).await,
             Command::Insights(args) => insights::insights(settings, args).await,
             Command::Badge(args) => badge::badge(settings, args).await,
             Command::Workers(args) => commands::administration::workers::workers(settings, args).await,

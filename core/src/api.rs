@@ -30,8 +30,9 @@ pub use environment::{
 };
 pub use execution::{
     ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest,
-    ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue,
-    InputsReply, InputsRequest, ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
+    ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, ExportPage,
+    ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob, InputValue, InputsReply, InputsRequest,
+    ListQuery, MAX_JOBS_PER_REPLY, ParentView, PipelineFileView, PlannedVariable, RetryRequest,
     RunPipelineError, RunPipelineRequest, VariableSource,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_POLL, LOG_SIZE, TRACEPARENT};

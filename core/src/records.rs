@@ -30,7 +30,8 @@ pub use failed_discovery::{FailedDiscoveries, MAX_FAILURE_AGE_MS, has_newer_disc
 pub use insight::{Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, day_of, day_of_end};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{
-    ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+    ApprovalClosing, DecidedBy, JobDescription, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec,
+    NodeState,
 };
 pub use test_statistics::{Coverage, FlakyTests, MeasuredJob};
 pub use write::{ArrivalOutcome, CommitResult, Continuation, DeadLetter, KeyRecord, Write};

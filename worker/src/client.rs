@@ -13,6 +13,7 @@ mod trust;
 pub use address::check_server_address;
 pub(crate) use causes::format_causes;
 pub use error::ApiError;
+pub use http::send_elsewhere;
 pub(crate) use http::{HttpClient, HttpError, read_body};
 pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};

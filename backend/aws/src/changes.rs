@@ -71,6 +71,7 @@ mod tests {
             end_time: None,
             cancel_requested: false,
             unplanned: false,
+            approved_at: None,
             superseded_by: None,
             timed_out: false,
             followed_by: None,

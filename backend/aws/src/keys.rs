@@ -18,8 +18,6 @@ pub const ONLY_ITEM: &str = "-";
 
 /// The sparse index of due items.
 pub const BY_DUE: &str = "by_due";
-/// Partitions of that index over which nodes are spread, so that no single partition receives all writes.
-pub const DUE_PARTITIONS: u32 = 4;
 /// The partition of that index for artifacts with an expiry time.
 pub const DUE_ARTIFACTS_PARTITION: &str = "a";
 
@@ -63,9 +61,23 @@ pub fn job(id: JobId) -> Key {
     Key::new(home_partition(&id.partition()), node_sort_key(id.ix()))
 }
 
-/// Returns a node's partition of the due index.
-pub fn due_partition(ix: u32) -> String {
-    format!("d{}", ix % DUE_PARTITIONS)
+/// Returns the partition of the due index for a node, if nodes are spread over `partitions` of them. The executions are spread,
+/// so that many small ones are, and the nodes of an execution, so that those of a large one are.
+pub fn due_partition(execution: ExecutionId, ix: u32, partitions: u32) -> String {
+    let (high, low) = execution.0.as_u64_pair();
+    // The random bits of a UUIDv7 are the last ones; those of a UUID in a test may be any.
+    let hash = (high ^ low.rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    due_partition_at(u32::try_from(hash).unwrap_or(u32::MAX).wrapping_add(ix) % partitions.max(1))
+}
+
+/// Returns a partition of the due index by its number.
+pub fn due_partition_at(number: u32) -> String {
+    format!("d{number}")
+}
+
+/// Returns the key of the item that says over how many partitions of the due index nodes are spread.
+pub fn due_spread() -> Key {
+    Key::new("due", ONLY_ITEM)
 }
 
 /// Returns the partition of an execution's definition.

@@ -4,11 +4,14 @@ mod artifacts;
 mod commit;
 mod definition;
 mod due;
+mod due_partitions;
 mod fold;
 mod items;
 mod list;
+mod plain;
 mod port;
 mod removal;
+mod spread;
 mod staging;
 mod store;
 

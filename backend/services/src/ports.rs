@@ -17,8 +17,9 @@ pub use provider_client::{ProviderClient, ProviderReply, ProviderRequest, is_pro
 pub use records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, Commit, CommitResult, Continuation,
     DeadLetter, Deadline, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionSpec, ExecutionState,
-    ExecutionTask, GroupPosition, JobRecord, KeyRecord, LabelRequirement, ListFilter, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Records, Write, list_cursor, repository_key,
+    ExecutionTask, GroupPosition, JobDescription, JobRecord, KeyRecord, LabelRequirement, ListFilter,
+    NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Records, Write, list_cursor,
+    repository_key,
 };
 pub use storage::{
     ByteStream, Clock, Ids, JobQueue, Logs, Message, MessageContext, ObjectInfo, Objects, UploadTarget,

@@ -36,6 +36,7 @@ use crate::{
         artifacts::ArtifactService,
         badges::BadgeService,
         caches::CacheService,
+        export::ExportService,
         file_access::FileAccess,
         health::{Disk, HealthService},
         insights::InsightService,
@@ -109,6 +110,8 @@ pub struct Services {
     pub summaries: SummaryService,
     /// Statistics of ended executions.
     pub insights: InsightService,
+    /// Exports of records.
+    pub exports: ExportService,
     /// Badges of repositories.
     pub badges: BadgeService,
     /// The workers.
@@ -144,6 +147,7 @@ impl Services {
         let artifacts = ArtifactService::new(context.clone(), caches.clone(), FileAccess::new(seal.clone()));
         let sources = SourceService::new(context.clone());
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
+        let exports = ExportService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
         let tokens = TokenService::new(context.clone());
         let workers = WorkerService::new(context.clone());
@@ -195,6 +199,7 @@ impl Services {
             tokens,
             test_reports: TestReportService::new(context.clone()),
             summaries: SummaryService::new(context.clone()),
+            exports,
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
             retention: RetentionService::new(context.clone(), artifacts.clone(), caches.clone()),

@@ -1,4 +1,4 @@
-//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, retention, and the health of the stores.
+//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, exports, badges, workers, retention, and the health of the stores.
 
 pub(crate) mod archive;
 mod artifact_files;
@@ -6,6 +6,7 @@ pub(crate) mod artifacts;
 pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
+pub(crate) mod export;
 mod failed_discoveries;
 pub(crate) mod file_access;
 pub(crate) mod health;

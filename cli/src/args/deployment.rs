@@ -23,6 +23,20 @@ pub struct StackArgs {
     pub format: FormatArgs,
 }
 
+/// Rights of the deployment, and those that creating it needs.
+#[derive(Debug, Args)]
+pub struct RightsArgs {
+    /// Policy that limits every role of the deployment
+    #[arg(long, value_name = "ARN")]
+    pub permissions_boundary: Option<String>,
+    /// Print the policy that the credentials need, and change nothing
+    #[arg(long)]
+    pub print_policy: bool,
+    /// Deploy without checking permissions and quotas first
+    #[arg(long)]
+    pub skip_checks: bool,
+}
+
 /// `deploy`.
 #[derive(Debug, Args)]
 pub struct Deploy {
@@ -67,6 +81,20 @@ pub struct Deploy {
     /// Email address for alarms
     #[arg(long, value_name = "ADDRESS")]
     pub alarm_email: Option<String>,
+    /// Domain of the API; needs --certificate
+    #[arg(long, value_name = "NAME", requires = "certificate")]
+    pub domain: Option<String>,
+    /// Certificate for the domain, of the Certificate Manager in the region
+    #[arg(long, value_name = "ARN", requires = "domain")]
+    pub certificate: Option<String>,
+    /// Endpoint of a VPC through which alone the API is reached; needs --api rest
+    #[arg(long, value_name = "ID", conflicts_with = "domain")]
+    pub vpc_endpoint: Option<String>,
+    #[command(flatten)]
+    pub rights: RightsArgs,
+    /// Use the table and the bucket that an earlier deployment of this name has left
+    #[arg(long)]
+    pub adopt: bool,
     /// Set another template parameter
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub parameters: Vec<(String, String)>,

@@ -6,6 +6,7 @@ mod browser_login;
 mod credential;
 pub mod dead_letters;
 mod deliveries;
+pub mod export;
 pub mod login;
 pub mod registry;
 pub mod repo;

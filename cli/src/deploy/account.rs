@@ -5,6 +5,7 @@ use crate::{
     args::StackArgs,
     failure::{Exit, Failure, Outcome},
 };
+use aws_config::SdkConfig;
 use aws_sdk_cloudformation as cloudformation;
 use aws_sdk_dynamodb as dynamodb;
 use aws_sdk_s3::{
@@ -36,6 +37,10 @@ pub struct Account {
     pub dynamodb: dynamodb::Client,
     /// Parameter Store client.
     pub ssm: aws_sdk_ssm::Client,
+    /// Whom the credentials are for.
+    pub arn: String,
+    /// Credentials and region, for calls of services without a client.
+    pub sdk: SdkConfig,
 }
 
 impl Account {
@@ -74,6 +79,8 @@ impl Account {
             s3: s3::Client::from_conf(s3.build()),
             dynamodb: dynamodb::Client::new(&sdk),
             ssm: aws_sdk_ssm::Client::new(&sdk),
+            arn: identity.arn().unwrap_or_default().to_owned(),
+            sdk: sdk.clone(),
             region,
             endpoint,
         })

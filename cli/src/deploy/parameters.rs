@@ -69,6 +69,10 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     set("RecordDays", args.record_days.map(|days| days.to_string()));
     set("ArtifactDays", args.artifact_days.map(|days| days.to_string()));
     set("AlarmEmail", args.alarm_email.clone());
+    set("DomainName", args.domain.clone());
+    set("CertificateArn", args.certificate.clone());
+    set("VpcEndpointId", args.vpc_endpoint.clone());
+    set("PermissionsBoundary", args.rights.permissions_boundary.clone());
     let names = names();
     for (name, value) in &args.parameters {
         if !names.contains(&name.as_str()) {
@@ -162,12 +166,29 @@ mod tests {
         let all = args(
             "--name ci --arch arm64 --api rest --max-workers 4 --min-workers 1 --instance-type m7g.large --jobs 3 \
              --spot-share 50 --vpc vpc-12345678 --subnets subnet-1,subnet-2 --log-days 1 --record-days 2 \
-             --artifact-days 3 --alarm-email a@example.org --parameter Tracing=on",
+             --artifact-days 3 --alarm-email a@example.org --domain ci.example.org --certificate arn:aws:acm:x \
+             --permissions-boundary arn:aws:iam::aws:policy/x --parameter Tracing=on \
+             --parameter VpcEndpointId=vpce-1",
         );
         let values = from_arguments(&all).unwrap();
-        assert_eq!(values.len(), 15, "{values:?}");
+        assert_eq!(values.len(), 19, "{values:?}");
         assert_eq!(values["SubnetIds"], "subnet-1,subnet-2");
         assert_eq!(settings(&values, None).len(), values.len(), "a parameter is not in the template");
+    }
+
+    #[test]
+    fn terraform_module_sets_parameters_of_the_template_and_has_every_function() {
+        let module = include_str!("../../../infra/terraform/main.tf");
+        let set = module.split("parameters = merge(").nth(1).unwrap().split('}').next().unwrap();
+        let set: Vec<&str> =
+            set.lines().filter_map(|line| line.split_once(" = ").map(|(name, _)| name.trim())).collect();
+        assert!(set.len() > 5, "{set:?}");
+        let names = names();
+        assert!(set.iter().all(|name| names.contains(name)), "{set:?}");
+        for function in crate::deploy::functions::NAMES {
+            assert!(module.contains(&format!("\"{function}\"")), "{function}");
+        }
+        assert!(super::TEMPLATE.contains("\n  Endpoint:\n"), "an output of the module");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Artifacts and reports of jobs that fail or are stopped, and outputs of jobs.
 
 use crate::support::{Backend, failure_kind, finish, job, text};
+use serde_json::Value;
+use std::fs;
 
 pub fn timed_out_and_canceled_jobs_keep_their_evidence(on: &Backend) {
     let mut env = on.test_env(
@@ -38,7 +40,7 @@ jobs:
         let fetched = env.on_latest(&["artifacts", name, "--output", out.to_str().unwrap()]);
         assert_eq!(fetched.status.code(), Some(0), "{fetched:?} {log}");
         for file in ["trace.txt", "after.txt"] {
-            assert_eq!(text(&std::fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
+            assert_eq!(text(&fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
         }
     }
     let log = env.log("hang");
@@ -114,4 +116,54 @@ jobs:
     assert!(env.log("broken").contains("`c.env`: line 1 is not `NAME=value`"), "{}", env.log("broken"));
     let run = env.tidemill(&["run", "--force", "-e", "VERSION=1.2.3"]);
     assert_eq!(run.status.code(), Some(1), "a variable of the request wins in `without`: {run:?}");
+}
+
+pub fn export_has_executions_jobs_and_artifacts(on: &Backend) {
+    let env = on.test_env(
+        r#"
+name: exported
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  make: { stage: a, script: ["mkdir out; echo 1 > out/x"], artifacts: { paths: [out] } }
+  fail: { stage: a, script: ["false"], allow_failure: true }
+"#,
+    );
+    let run = env.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = env.latest();
+    let (id, repo) = (&view["execution"]["id"], view["execution"]["repo"].as_str().unwrap());
+    let exported = env.tidemill(&["export", "--repo", repo]);
+    assert_eq!(exported.status.code(), Some(0), "{exported:?}");
+    let rows: Vec<Value> =
+        text(&exported.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |table: &str, key: &str, value: &Value| -> Vec<Value> {
+        rows.iter().filter(|row| row["table"] == table && row[key] == *value).cloned().collect()
+    };
+    let [execution] = of("executions", "id", id).try_into().unwrap();
+    assert_eq!((&execution["status"], &execution["repo"]), (&Value::from("SUCCESS"), &Value::from(repo)));
+    let jobs = of("jobs", "pipeline_execution_id", id);
+    let statuses: Vec<_> = jobs.iter().map(|job| (&job["job_name"], &job["status"])).collect();
+    assert_eq!(format!("{statuses:?}").matches("SUCCESS").count(), 1, "{statuses:?}");
+    let [artifact] = of("artifacts", "job_execution_id", &job(&view, "make")["id"]).try_into().unwrap();
+    assert_eq!(artifact["file_path"], "out");
+
+    let dir = env.dir.path().join("records");
+    let to_dir = ["export", "--repo", repo, "--output", dir.to_str().unwrap()];
+    assert_eq!(env.tidemill(&to_dir).status.code(), Some(0));
+    for (table, number) in [("executions", 1), ("jobs", 2), ("artifacts", 1)] {
+        let lines = fs::read_to_string(dir.join(format!("{table}.jsonl"))).unwrap();
+        assert!(lines.lines().count() >= number, "{table}: {lines}");
+    }
+    assert_eq!(env.tidemill(&to_dir).status.code(), Some(2), "the files are there");
+    let parquet = env.tidemill(&[&to_dir[..], &["--file-format", "parquet"]].concat());
+    if cfg!(feature = "aws") {
+        assert_eq!(parquet.status.code(), Some(0), "{parquet:?}");
+        for table in ["executions", "jobs", "artifacts"] {
+            let bytes = fs::read(dir.join(format!("{table}.parquet"))).unwrap();
+            assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{table}");
+        }
+    } else {
+        assert!(text(&parquet.stderr).contains("without Parquet"), "{parquet:?}");
+    }
 }

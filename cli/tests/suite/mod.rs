@@ -48,6 +48,7 @@ macro_rules! suite {
             job_with_labels_waits_for_a_matching_worker
             job_waits_for_the_place_of_another_execution
             timed_out_and_canceled_jobs_keep_their_evidence
+            export_has_executions_jobs_and_artifacts
             outputs_are_variables_of_jobs_that_need_the_job
             environment_is_listed_rolled_back_and_stopped
             condition_on_outputs_decides_when_its_job_is_due

@@ -1,11 +1,13 @@
 //! Executions: start, show, list, cancel, retry.
 
 mod branch_run;
+mod export;
 mod inputs;
 mod pipeline_file;
 mod public;
 
 pub use branch_run::{RunPipelineError, RunPipelineRequest};
+pub use export::{ExportPage, ExportQuery, ExportedArtifact, ExportedExecution, ExportedJob};
 pub use inputs::{InputValue, InputsReply, InputsRequest};
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
@@ -214,6 +216,25 @@ pub struct ExecutionView {
     /// Whether the caller may approve, cancel and retry executions of its repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub caller_may_run: bool,
+    /// Value of `cursor` for the next jobs; absent: there are none after these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Number of jobs in a reply, if the caller names none, and its maximum.
+pub const MAX_JOBS_PER_REPLY: usize = 1_000;
+
+impl ExecutionView {
+    /// Reduces the view to a page of at most `limit` jobs from index `from` on.
+    #[must_use]
+    pub fn page(mut self, from: usize, limit: usize) -> Self {
+        let limit = limit.clamp(1, MAX_JOBS_PER_REPLY);
+        let end = from.saturating_add(limit);
+        self.next_cursor = (end < self.jobs.len()).then(|| end.to_string());
+        self.jobs.truncate(end);
+        self.jobs.drain(..from.min(self.jobs.len()));
+        self
+    }
 }
 
 /// A page of executions, newest first.

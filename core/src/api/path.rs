@@ -152,6 +152,8 @@ pub const ROLES: &str = "/api/role";
 pub const REMOVE_ROLE: &str = "/api/role/remove";
 /// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
+/// GET: a page of executions, jobs and artifacts for other programs, [`super::ExportPage`]; query [`super::ExportQuery`].
+pub const EXPORT: &str = "/api/export";
 /// GET: [`super::Overview`]: the repositories with their latest executions, and what runs and waits.
 pub const OVERVIEW: &str = "/api/overview";
 /// GET: [`super::Insights`]; query [`super::InsightQuery`].

@@ -64,6 +64,9 @@ pub struct ExecutionSpec {
     pub end_node: u32,
     /// Carried-over jobs: index in this execution, id in the retried one.
     pub carried: Vec<(u32, JobId)>,
+    /// Names of the manual jobs that were approved from the start, if jobs are recorded after the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<String>,
     /// Gates that an approval opens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalGate>,
@@ -227,6 +230,9 @@ pub struct ExecutionState {
     /// that they are recorded after the reply to its request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unplanned: bool,
+    /// When a user approved the execution as a whole, if its jobs are recorded after the reply to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<Timestamp>,
     /// The newer execution that requested the cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,

@@ -228,6 +228,17 @@ pub struct NewNode {
     pub failed: u32,
     /// When the sweep processes it.
     pub due_at: Option<Timestamp>,
+    /// For a job: what others read of it in the store. Nothing depends on it.
+    pub described: Option<JobDescription>,
+}
+
+/// The parts of a job's plan that programs other than Tidemill read in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDescription {
+    /// Name of the stage.
+    pub stage: String,
+    /// Image in which it runs.
+    pub docker_image: String,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]

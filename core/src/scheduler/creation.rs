@@ -14,8 +14,8 @@ use crate::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan, PlannedJob},
     records::{
-        ApprovalClosing, ApprovalGate, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec,
-        NodeState,
+        ApprovalClosing, ApprovalGate, DecidedBy, JobDescription, JobRecord, NewNode, Node, NodeBody,
+        NodeKey, NodeSpec, NodeState,
     },
     time::Timestamp,
 };
@@ -59,11 +59,12 @@ pub fn new_execution(
         nodes = layout(&external).nodes();
         nodes.run_planned(plan, now);
     }
-    NewExecution {
-        nodes: nodes.into_new_nodes(),
-        approvals: external.approvals,
-        group_gate: external.group_gate,
+    let mut new = nodes.into_new_nodes();
+    for (node, job) in new.iter_mut().zip(&plan.jobs) {
+        let description = JobDescription { stage: job.stage.clone(), docker_image: job.image.clone() };
+        node.described = Some(description);
     }
+    NewExecution { nodes: new, approvals: external.approvals, group_gate: external.group_gate }
 }
 
 /// The node indices of an execution, in order: jobs, gates of the plan, external gates, gates in front of manual jobs,

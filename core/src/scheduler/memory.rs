@@ -38,6 +38,7 @@ impl MemoryNodes {
             waits_for: node.waits_for,
             failed: node.failed,
             due_at: node.due_at,
+            described: None,
         };
         self.nodes.into_iter().map(new).collect()
     }

@@ -24,6 +24,7 @@ fn claimed_at(node: &Node, now: Timestamp) -> ClaimDecision {
         end_time: None,
         cancel_requested: false,
         unplanned: false,
+        approved_at: None,
         superseded_by: None,
         timed_out: false,
         followed_by: None,

@@ -344,6 +344,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Executions, jobs and artifacts as rows
+         * @description Executions, jobs and artifacts as rows. Needs a token.
+         */
+        get: operations["export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/health": {
         parameters: {
             query?: never;
@@ -933,7 +953,7 @@ export interface paths {
         };
         /**
          * An execution with its jobs
-         * @description The reply has an `ETag`. With `If-None-Match` and `wait_ms`, it is held until something changes, or is 304. Needs a token.
+         * @description The reply has an `ETag`. With `If-None-Match` and `wait_ms`, it is held until something changes, or is 304. A reply has at most 1,000 jobs; the next ones come with `cursor`, and belong to it if their `ETag` is the same. Needs a token.
          */
         get: operations["pipeline-status"];
         put?: never;
@@ -3022,10 +3042,93 @@ export interface components {
             includes?: components["schemas"]["PinnedInclude"][];
             /** @description Jobs in the plan's order. */
             jobs: components["schemas"]["JobView"][];
+            /** @description Value of `cursor` for the next jobs; absent: there are none after these. */
+            next_cursor?: string | null;
             /** @description Stage names in order. */
             stages: string[];
             /** @description The execution of its group that it waits for. */
             waits_for?: components["schemas"]["ExecutionId"] | null;
+        };
+        /** @description A page of rows: executions, newest first, each with its jobs and artifacts after it. Those of a large execution go on in the next pages. */
+        ExportPage: {
+            /** @description Artifacts. */
+            artifacts: components["schemas"]["ExportedArtifact"][];
+            /** @description Executions. */
+            executions: components["schemas"]["ExportedExecution"][];
+            /** @description Jobs. */
+            jobs: components["schemas"]["ExportedJob"][];
+            /** @description Value of `cursor` for the next page; absent on the last page. A page may be empty although there is a next one. */
+            next_cursor?: string | null;
+        };
+        /** @description An artifact of a job. */
+        ExportedArtifact: {
+            /** @description The paths that the job declares. */
+            file_path: string;
+            /** @description Its id. */
+            id: components["schemas"]["ArtifactId"];
+            /** @description The job. */
+            job_execution_id: components["schemas"]["JobId"];
+            /** @description SHA-256 of what is stored, in hex. */
+            sha256: string;
+            /**
+             * Format: uint64
+             * @description Size in bytes, as stored.
+             */
+            size: number;
+            /** @description When it was stored. */
+            uploaded_at: components["schemas"]["Timestamp"];
+        };
+        /** @description An execution. */
+        ExportedExecution: {
+            /** @description Branch. */
+            branch?: string | null;
+            /** @description Commit. */
+            commit?: string | null;
+            /** @description When it was created. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description When it ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Its id. */
+            id: components["schemas"]["ExecutionId"];
+            /** @description Name of the pipeline. */
+            pipeline_name: string;
+            /** @description Repository. */
+            repo: string;
+            /**
+             * Format: uint64
+             * @description Number within repository and pipeline.
+             */
+            run_number: number;
+            /** @description When its first job started. */
+            start_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Status. */
+            status: components["schemas"]["ExecutionStatus"];
+        };
+        /** @description A job of an execution. */
+        ExportedJob: {
+            /**
+             * Format: uint32
+             * @description Number of its last attempt; 0: none.
+             */
+            attempt: number;
+            /** @description Image in which it runs. */
+            docker_image: string;
+            /** @description When it ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Its id. */
+            id: components["schemas"]["JobId"];
+            /** @description Name of the job. */
+            job_name: string;
+            /** @description Path of the log on the server; absent: it has none. */
+            logs?: string | null;
+            /** @description The execution. */
+            pipeline_execution_id: components["schemas"]["ExecutionId"];
+            /** @description Name of the stage. */
+            stage: string;
+            /** @description When its last attempt started. */
+            start_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Status. */
+            status: components["schemas"]["JobStatus"];
         };
         /** @description The variables that an execution gets from its repository. Values that must not be recorded are not among them. */
         ExternalVariables: {
@@ -5939,6 +6042,51 @@ export interface operations {
             };
         };
     };
+    export: {
+        parameters: {
+            query?: {
+                /** @description Repository, however its address is written; absent: all */
+                repo?: string;
+                /** @description RFC 3339 time: only executions created then or later */
+                since?: string;
+                /** @description RFC 3339 time: only executions created before it */
+                until?: string;
+                /** @description Number of rows from which on a page ends; default 1,000 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportPage"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     health: {
         parameters: {
             query?: never;
@@ -7129,6 +7277,10 @@ export interface operations {
             query?: {
                 /** @description Hold the reply until something changes, for at most this time */
                 wait_ms?: number;
+                /** @description Maximum number of jobs; default 1,000 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page of jobs */
+                cursor?: string;
             };
             header?: never;
             path: {

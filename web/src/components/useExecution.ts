@@ -1,5 +1,5 @@
 import { useMemo, useRef } from "preact/hooks";
-import { getIfChanged } from "../api/client";
+import { get, getIfChanged } from "../api/client";
 import { ChangeEvents } from "../api/events";
 import type { ExecutionView } from "../api/types";
 import { type Live, useLive } from "./useLive";
@@ -20,7 +20,15 @@ export function useExecution(id: string): Live<ExecutionView> {
       const path = "/api/pipeline/status/{executionId}" as const;
       const reply = await getIfChanged(path, { path: { executionId: id }, query, signal }, etag);
       version.current = reply.etag;
-      return reply.value;
+      if (reply.value === null) return null;
+      const jobs = [...reply.value.jobs];
+      // Jobs of the next pages may be newer than the tag, which then differs from that of the next reply.
+      for (let cursor = reply.value.next_cursor; cursor != null; ) {
+        const page = await get(path, { path: { executionId: id }, query: { cursor }, signal });
+        jobs.push(...page.jobs);
+        cursor = page.next_cursor;
+      }
+      return { ...reply.value, jobs };
     },
     (view) => view.execution.end_time != null,
   );

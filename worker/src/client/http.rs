@@ -119,6 +119,18 @@ impl HttpClient {
     }
 }
 
+/// Sends a request to a server that is not Tidemill's, and returns the status of the reply and its body, of at most `max` bytes.
+///
+/// # Errors
+///
+/// Returns why there is no reply.
+pub async fn send_elsewhere(request: Request<String>, max: u64) -> Result<(u16, Bytes), String> {
+    let failed = |error: HttpError| format_causes(&error);
+    let reply = HttpClient::new(None).send(request.map(Body::from)).await.map_err(failed)?;
+    let status = reply.status().as_u16();
+    Ok((status, read_body(reply, max).await.map_err(failed)?))
+}
+
 /// Reads the body of `reply`, of at most `max` bytes.
 pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError> {
     let mut body = BytesMut::new();

@@ -1,7 +1,7 @@
 //! Commits a batch of writes: reads the counters that it needs, folds it, and writes it in one transaction.
 
 use super::{
-    fold::{FoldResult, PlannedWrite, ReadCounters, fold, needs_read, take_run_number},
+    fold::{BatchMarks, FoldResult, PlannedWrite, ReadCounters, fold, give_back_run_number, needs_read},
     items::{self, NodeCounters},
     staging::StagedExecution,
     store::{DynamoRecords, MAX_ROUNDS},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     backoff::pause,
     keys,
-    table::{Change, Item, Key, WriteOutcome, get_binary, get_number, get_text, number, text},
+    table::{Change, Item, Key, WriteOutcome, get_binary, get_text, number, text},
 };
 use tidemill_core::execution::cost::Usage;
 use tidemill_core::ids::ExecutionId;
@@ -25,10 +25,12 @@ impl DynamoRecords {
         for write in writes {
             match write {
                 Write::Create { spec, state, nodes } => {
-                    created = self.stage(&spec, &state, &nodes).await?;
-                    if created.is_none() {
+                    let Some(staged) = self.stage(&spec, &state, &nodes).await? else {
                         return Ok(Commit::Conflict);
-                    }
+                    };
+                    // In the transaction, the counter of a busy pipeline would cancel most of them.
+                    let run_number = self.table.increment(&staged.counter).await?;
+                    created = Some((staged, run_number));
                 }
                 Write::AddNodes { id, if_version, state, nodes } => {
                     self.stage_nodes(id, &nodes).await?;
@@ -39,7 +41,14 @@ impl DynamoRecords {
             }
         }
         let outcome = self.rounds(&rest, &artifacts, created.as_ref()).await;
-        if let (Some(staged), Ok(Commit::Conflict) | Err(_)) = (&created, &outcome) {
+        if let (Some((staged, taken)), Ok(Commit::Conflict)) = (&created, &outcome) {
+            // If a later number was taken, this one is skipped.
+            let given_back = self.table.write(vec![give_back_run_number(&staged.counter, *taken)]).await;
+            if let Err(error) = given_back {
+                tracing::debug!(execution = %staged.id, %error, "a run number is skipped");
+            }
+        }
+        if let (Some((staged, _)), Ok(Commit::Conflict) | Err(_)) = (&created, &outcome) {
             // Nothing reads the staged items; if the deletion fails, the sweep removes those that are due.
             if let Err(error) = self.table.delete_all(&staged.keys).await {
                 tracing::warn!(execution = %staged.id, %error, "cannot delete the items of an execution that was not recorded");
@@ -52,12 +61,14 @@ impl DynamoRecords {
         &self,
         writes: &[Write],
         artifacts: &[PlannedWrite],
-        created: Option<&StagedExecution>,
+        created: Option<&(StagedExecution, u64)>,
     ) -> Result<Commit> {
         let needed = needs_read(writes);
         let nonce = Uuid::new_v4().as_bytes()[..8].to_vec();
+        let partitions = self.due_partitions().await?;
+        let marks = BatchMarks { nonce: &nonce, partitions };
         for round in 0..MAX_ROUNDS {
-            if let Some(commit) = self.round(writes, &needed, artifacts, created, &nonce).await? {
+            if let Some(commit) = self.round(writes, &needed, artifacts, created, marks).await? {
                 return Ok(commit);
             }
             pause(round).await;
@@ -74,11 +85,11 @@ impl DynamoRecords {
         writes: &[Write],
         needed: &[NodeKey],
         artifacts: &[PlannedWrite],
-        created: Option<&StagedExecution>,
-        nonce: &[u8],
+        created: Option<&(StagedExecution, u64)>,
+        marks: BatchMarks<'_>,
     ) -> Result<Option<Commit>> {
         let read = self.read_counts(needed).await?;
-        let home = created.map(|staged| staged.id).or_else(|| writes.iter().find_map(execution_of));
+        let home = created.map(|(staged, _)| staged.id).or_else(|| writes.iter().find_map(execution_of));
         let home = home.map(ExecutionId::partition);
         let usage = home.as_deref().map(|home| self.table.meter().take(home)).unwrap_or_default();
         let restore_usage = || {
@@ -87,7 +98,7 @@ impl DynamoRecords {
             }
         };
         let node_usage = if created.is_some() { Usage::default() } else { usage };
-        let (mut planned, arrivals) = match fold(writes, &read, nonce, node_usage) {
+        let (mut planned, arrivals) = match fold(writes, &read, marks, node_usage) {
             Ok(FoldResult::Changes(planned, arrivals)) => (planned, arrivals),
             Ok(FoldResult::Conflict) => {
                 restore_usage();
@@ -100,10 +111,8 @@ impl DynamoRecords {
         };
         planned.extend_from_slice(artifacts);
         let mut run_number = 0;
-        if let Some(staged) = created {
-            let counter = self.get_item(&staged.counter).await?;
-            let last = counter.as_ref().and_then(|item| get_number::<u64>(item, "c"));
-            run_number = last.unwrap_or(0) + 1;
+        if let Some((staged, taken)) = created {
+            run_number = *taken;
             let mut item = staged.item.clone();
             item.insert("n".into(), number(run_number));
             item.insert(keys::list::RUN.attribute.into(), text(run_number.to_string()));
@@ -111,8 +120,6 @@ impl DynamoRecords {
             let condition = Some("attribute_not_exists(pk)");
             let create = Change::Put { item, condition, values: Item::new() };
             planned.push(PlannedWrite { change: create, retryable: false });
-            let take = take_run_number(&staged.counter, last);
-            planned.push(PlannedWrite { change: take, retryable: true });
         }
         let reads: Vec<bool> = planned.iter().map(|write| write.retryable).collect();
         let changes = planned.into_iter().map(|write| write.change).collect();
@@ -124,7 +131,7 @@ impl DynamoRecords {
             WriteOutcome::Committed => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
             WriteOutcome::Contended => Ok(None),
             WriteOutcome::ConditionFailed(stored) => {
-                if stored.iter().flatten().any(|item| get_binary(item, "q") == Some(nonce)) {
+                if stored.iter().flatten().any(|item| get_binary(item, "q") == Some(marks.nonce)) {
                     // The reply to an earlier attempt of the SDK was lost, and that attempt succeeded.
                     return Ok(Some(Commit::Done(CommitResult { arrivals, run_number })));
                 }

@@ -5,6 +5,7 @@ use crate::{
     keys,
     table::{Key, get_text},
 };
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
@@ -14,15 +15,19 @@ use tidemill_services::ports::{DueNode, NodeKey};
 const ORPHAN_AGE_MS: i64 = 3_600_000;
 /// Maximum due nodes to read, as a multiple of the requested number, when many are orphans.
 const MAX_ORPHAN_FACTOR: usize = 64;
+/// Maximum number of partitions that are read at the same time.
+const MAX_CONCURRENT_QUERIES: usize = 16;
 
 impl DynamoRecords {
     pub(super) async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+        let partitions = self.read_due_partitions().await?;
         let mut reads = limit;
         loop {
-            let parts =
-                (0..keys::DUE_PARTITIONS).map(|part| self.due_keys(keys::due_partition(part), now, reads));
-            let mut due: Vec<(Timestamp, Key)> =
-                futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
+            let parts: Vec<_> =
+                (0..partitions).map(|part| self.due_keys(keys::due_partition_at(part), now, reads)).collect();
+            let parts: Vec<Vec<(Timestamp, Key)>> =
+                stream::iter(parts).buffered(MAX_CONCURRENT_QUERIES).try_collect().await?;
+            let mut due: Vec<(Timestamp, Key)> = parts.into_iter().flatten().collect();
             due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
             due.truncate(reads);
             let is_all = due.len() < reads;

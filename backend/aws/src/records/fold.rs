@@ -1,7 +1,10 @@
 //! Folds a batch of writes into one conditional change per item. It is a pure function of the writes and of the counters
 //! that were read for them.
 
-use super::items::{self, NodeCounters};
+use super::{
+    items::{self, NodeCounters},
+    plain,
+};
 use crate::{
     keys,
     table::{Change, Item, Key, binary, number, text},
@@ -68,9 +71,22 @@ struct NodeDraft<'a> {
     state: Option<&'a NodeState>,
 }
 
-/// Folds `writes`, except those that create executions or put artifacts. `nonce` marks the items of this batch; `usage` is
-/// recorded with the first one.
-pub fn fold(writes: &[Write], read: &ReadCounters, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
+/// What the changes of one batch have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchMarks<'a> {
+    /// Marks the items of the batch.
+    pub nonce: &'a [u8],
+    /// The number of partitions of the due index over which nodes are spread.
+    pub partitions: u32,
+}
+
+/// Folds `writes`, except those that create executions or put artifacts. `usage` is recorded with the first change.
+pub fn fold(
+    writes: &[Write],
+    read: &ReadCounters,
+    marks: BatchMarks<'_>,
+    mut usage: Usage,
+) -> Result<FoldResult> {
     let mut nodes: BTreeMap<NodeKey, NodeDraft<'_>> = BTreeMap::new();
     let mut arrivals = Vec::new();
     let mut changes = Vec::new();
@@ -99,7 +115,8 @@ pub fn fold(writes: &[Write], read: &ReadCounters, nonce: &[u8], mut usage: Usag
             }
             Write::Arrive { .. } => apply_arrival(&mut nodes, write, read, &mut arrivals)?,
             Write::PutExecution { id, if_version, state } => {
-                changes.push(put_execution(*id, *if_version, state, nonce, std::mem::take(&mut usage))?);
+                let usage = std::mem::take(&mut usage);
+                changes.push(put_execution(*id, *if_version, state, marks.nonce, usage)?);
             }
             Write::PutKey { key, if_execution, record } => {
                 let mut item = keys::idempotency_key(key).item();
@@ -126,7 +143,7 @@ pub fn fold(writes: &[Write], read: &ReadCounters, nonce: &[u8], mut usage: Usag
     let mut planned: Vec<PlannedWrite> =
         changes.into_iter().map(|change| PlannedWrite { change, retryable: false }).collect();
     for (key, node) in nodes {
-        planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
+        planned.push(change_node(key, &node, marks, std::mem::take(&mut usage))?);
     }
     Ok(FoldResult::Changes(planned, arrivals))
 }
@@ -198,11 +215,16 @@ fn count_arrival(node: &mut NodeCounters, ok: bool, from: &str, now: Timestamp) 
     }
 }
 
-fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -> Result<PlannedWrite> {
+fn change_node(
+    key: NodeKey,
+    node: &NodeDraft<'_>,
+    marks: BatchMarks<'_>,
+    usage: Usage,
+) -> Result<PlannedWrite> {
     let mut update = "SET q = :q, v = :v".to_owned();
     let mut remove = Vec::new();
     let mut values = Item::from([
-        (":q".to_owned(), binary(nonce.to_vec())),
+        (":q".to_owned(), binary(marks.nonce.to_vec())),
         (":v".to_owned(), number(node.now.version)),
         (":v0".to_owned(), number(node.if_version)),
     ]);
@@ -216,15 +238,12 @@ fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -
     match node.now.due_at {
         Some(due) => {
             set(&mut update, "due", number(due.0));
-            set(&mut update, "dk", text(keys::due_partition(key.ix)));
+            set(&mut update, "dk", text(keys::due_partition(key.execution, key.ix, marks.partitions)));
         }
         None => remove.extend(["due", "dk"]),
     }
     if let Some(state) = node.state {
         set(&mut update, "st", binary(items::pack_state(state)?));
-        if let Some(status) = state.status() {
-            set(&mut update, "s", text(status.as_str()));
-        }
         if node.now.idle {
             set(&mut update, "i", number(1));
         } else {
@@ -246,6 +265,9 @@ fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -
         } else {
             "v = :v0 AND w = :w0 AND f = :f0"
         };
+    }
+    if let Some(state) = node.state {
+        remove.extend(plain::update(&mut update, &mut values, plain::job_state(key, state)));
     }
     if !remove.is_empty() {
         update.push_str(" REMOVE ");
@@ -271,35 +293,36 @@ fn put_execution(
         (":st".to_owned(), binary(pack(state)?)),
         (":ls".to_owned(), text(state.status.as_str())),
     ]);
+    let removed = plain::update(&mut update, &mut values, plain::execution_state(state));
+    if !removed.is_empty() {
+        update.push_str(" REMOVE ");
+        update.push_str(&removed.join(", "));
+    }
     items::add_usage(&mut update, &mut values, &usage);
     Ok(Change::Update { key: keys::execution(id), update, condition: "v = :v0", values })
 }
 
-/// Returns the change that takes run number `last` + 1, on condition that no other writer did.
-pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
-    match last {
-        None => {
-            let mut item = key.item();
-            item.insert("c".into(), number(1));
-            Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() }
-        }
-        Some(last) => Change::Update {
-            key: key.clone(),
-            update: "SET c = :next".to_owned(),
-            condition: "c = :last",
-            values: Item::from([(":last".to_owned(), number(last)), (":next".to_owned(), number(last + 1))]),
-        },
+/// Returns the change that gives a run number back, if no later one was taken.
+pub fn give_back_run_number(key: &Key, taken: u64) -> Change {
+    let before = taken.saturating_sub(1);
+    Change::Update {
+        key: key.clone(),
+        update: "SET c = :before".to_owned(),
+        condition: "c = :taken",
+        values: Item::from([(":taken".to_owned(), number(taken)), (":before".to_owned(), number(before))]),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
-    use super::{Change, FoldResult, NodeCounters, ReadCounters, fold, needs_read};
+    use super::{BatchMarks, Change, FoldResult, NodeCounters, ReadCounters, fold, needs_read};
     use tidemill_core::execution::cost::Usage;
     use tidemill_core::{ids::ExecutionId, time::Timestamp};
     use tidemill_services::ports::{NodeBody, NodeKey, NodeState, Write};
     use uuid::Uuid;
+
+    const MARKS: BatchMarks<'_> = BatchMarks { nonce: &[1], partitions: 4 };
 
     fn key(ix: u32) -> NodeKey {
         NodeKey { execution: ExecutionId(Uuid::from_u128(7)), ix }
@@ -319,7 +342,7 @@ mod tests {
     }
 
     fn changes(writes: &[Write], read: &ReadCounters) -> Vec<Change> {
-        match fold(writes, read, &[1], Usage::default()).unwrap() {
+        match fold(writes, read, MARKS, Usage::default()).unwrap() {
             FoldResult::Changes(planned, _) => planned.into_iter().map(|write| write.change).collect(),
             FoldResult::Conflict => panic!("a conflict"),
         }
@@ -349,9 +372,9 @@ mod tests {
     #[test]
     fn stale_version_conflicts_and_arrival_at_missing_node_fails() {
         let read = ReadCounters::from([(key(1), counts(3, 2))]);
-        let folded = fold(&[put(1, 2), arrive(1, true)], &read, &[1], Usage::default());
+        let folded = fold(&[put(1, 2), arrive(1, true)], &read, MARKS, Usage::default());
         assert!(matches!(folded, Ok(FoldResult::Conflict)));
-        assert!(fold(&[arrive(9, true)], &read, &[1], Usage::default()).is_err());
+        assert!(fold(&[arrive(9, true)], &read, MARKS, Usage::default()).is_err());
     }
 
     #[test]

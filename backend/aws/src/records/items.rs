@@ -1,5 +1,6 @@
 //! Converts executions, nodes and artifacts to items and back.
 
+use super::plain;
 use crate::{
     keys,
     table::{Item, binary, get_binary, get_number, get_text, number, size, text},
@@ -20,6 +21,8 @@ use uuid::Uuid;
 
 /// Maximum packed size of a spec in the item of a node: every write to the item pays for the spec.
 const MAX_INLINE_SPEC_SIZE: usize = 300;
+/// Maximum size of the item of a new node with a spec: there remains some room for its state to grow within one write unit.
+const MAX_NEW_NODE_SIZE: usize = 800;
 /// Maximum packed size of a node's state; a larger one is stored without its steps. An item takes 400 KB.
 const MAX_STATE_SIZE: usize = 350_000;
 
@@ -92,8 +95,14 @@ pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     pack(&NodeState { notified: state.notified, body, approvals: Vec::new() })
 }
 
-/// Creates the item of a new node, with its spec if that is small or `inline_spec` is set.
-pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, inline_spec: bool) -> Result<Item> {
+/// Creates the item of a new node, with its spec if that is small or `inline_spec` is set. Due nodes are spread over `partitions` of
+/// their index.
+pub fn new_node(
+    execution: ExecutionId,
+    (ix, node): (u32, &NewNode),
+    partitions: u32,
+    inline_spec: bool,
+) -> Result<Item> {
     let mut item = keys::node(execution, ix).item();
     item.insert("x".into(), execution_attribute(execution));
     item.insert("v".into(), number(1));
@@ -104,16 +113,18 @@ pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, inline_spec: bo
     if is_idle(&node.state) {
         item.insert("i".into(), number(1));
     }
-    if let Some(status) = node.state.status() {
-        item.insert("s".into(), text(status.as_str()));
+    if node.state.status().is_some() {
+        let key = NodeKey { execution, ix };
+        plain::add_job(&mut item, key, &node.spec.name, node.described.as_ref(), &node.state);
     }
     if let Some(due) = node.due_at {
-        item.insert("dk".into(), text(keys::due_partition(ix)));
+        item.insert("dk".into(), text(keys::due_partition(execution, ix, partitions)));
         item.insert("due".into(), number(due.0));
     }
     item.insert("st".into(), binary(pack_state(&node.state)?));
     let spec = pack(&node.spec)?;
-    if inline_spec || spec.len() <= MAX_INLINE_SPEC_SIZE {
+    let fits = spec.len() <= MAX_INLINE_SPEC_SIZE && spec.len() + size(&item) <= MAX_NEW_NODE_SIZE;
+    if inline_spec || fits {
         item.insert("sp".into(), binary(spec));
     }
     Ok(item)
@@ -145,7 +156,7 @@ pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
 
 /// Returns a node's index and status; `None`: the node is not a job.
 pub fn node_status(item: &Item) -> Option<(u32, &str)> {
-    Some((keys::node_ix(get_text(item, "sk")?)?, get_text(item, "s")?))
+    Some((keys::node_ix(get_text(item, "sk")?)?, get_text(item, "status")?))
 }
 
 /// The location of an execution's spec.
@@ -167,7 +178,6 @@ pub fn new_execution(
     let id = spec.id;
     let mut item = keys::execution(id).item();
     item.insert("x".into(), execution_attribute(id));
-    item.insert("id".into(), text(id.to_string()));
     item.insert("v".into(), number(1));
     item.insert("n".into(), number(run_number));
     item.insert("st".into(), binary(pack(state)?));
@@ -175,6 +185,7 @@ pub fn new_execution(
         SpecLocation::Inline(packed) => item.insert("sp".into(), binary(packed)),
         SpecLocation::Object(key) => item.insert("so".into(), text(key)),
     };
+    plain::add_execution(&mut item, spec, state);
     let repo = repository_key(&spec.repo);
     let repo_pipeline = [repo.as_str(), spec.pipeline_name.as_str()];
     item.insert(keys::list::ALL.attribute.into(), text("all"));
@@ -215,6 +226,7 @@ pub fn execution(item: &Item, spec: ExecutionSpec) -> Result<ExecutionRecord> {
 pub fn artifact(record: &ArtifactRecord) -> Result<Item> {
     let mut item = keys::artifact(record.id).item();
     item.insert("r".into(), binary(pack(record)?));
+    plain::add_artifact(&mut item, record);
     if let Some(expires_at) = record.expires_at {
         item.insert("dk".into(), text(keys::DUE_ARTIFACTS_PARTITION));
         item.insert("due".into(), number(expires_at.0));

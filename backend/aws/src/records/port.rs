@@ -121,7 +121,7 @@ impl Records for DynamoRecords {
                     (":from".to_owned(), text(keys::node_sort_key(from))),
                     (":last".to_owned(), text(keys::AFTER_LAST_NODE)),
                 ]),
-                projection: Some("sk, s"),
+                projection: Some("sk, #status"),
                 limit: Some(MAX_LOOKAHEAD.max(limit)),
                 ..Query::default()
             })

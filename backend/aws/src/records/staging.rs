@@ -46,8 +46,9 @@ impl DynamoRecords {
         // The definition of an unplanned execution is stored later, with its other nodes.
         let inline_specs = state.unplanned;
         let mut all = if inline_specs { Vec::new() } else { self.definitions.items(id, nodes).await? };
+        let partitions = self.due_partitions().await?;
         for (ix, node) in nodes {
-            all.push(items::new_node(id, *ix, node, inline_specs)?);
+            all.push(items::new_node(id, (*ix, node), partitions, inline_specs)?);
         }
         let packed = pack(spec)?;
         let location = if packed.len() <= MAX_INLINE_SIZE / 10 {
@@ -73,8 +74,9 @@ impl DynamoRecords {
     pub(super) async fn stage_nodes(&self, id: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<()> {
         let mut definition = self.definitions.items(id, nodes).await?;
         let mut puts = Vec::with_capacity(nodes.len());
+        let partitions = self.due_partitions().await?;
         for (ix, node) in nodes {
-            puts.push(items::new_node(id, *ix, node, false)?);
+            puts.push(items::new_node(id, (*ix, node), partitions, false)?);
         }
         if let Some(expiry) = self.expiry() {
             for item in definition.iter_mut().chain(&mut puts) {

@@ -3,6 +3,7 @@
 use super::{
     definition::Definitions,
     items::{self, SpecLocation},
+    spread::SpreadCache,
 };
 use crate::{
     keys,
@@ -24,6 +25,8 @@ pub struct DynamoRecords {
     pub(super) clock: Arc<dyn Clock>,
     /// Days after which the table deletes a record.
     keep_days: Option<u32>,
+    /// Over how many partitions of the due index nodes are spread.
+    pub(super) spread: SpreadCache,
 }
 
 impl std::fmt::Debug for DynamoRecords {
@@ -40,7 +43,7 @@ impl DynamoRecords {
         clock: Arc<dyn Clock>,
         keep_days: Option<u32>,
     ) -> Self {
-        Self { table, definitions, clock, keep_days }
+        Self { table, definitions, clock, keep_days, spread: SpreadCache::default() }
     }
 
     pub(super) async fn get_item(&self, key: &Key) -> Result<Option<Item>> {

@@ -1,6 +1,6 @@
 //! The table: reads, and usage counts of all calls.
 
-use super::item::{Item, Key};
+use super::item::{Item, Key, named_attributes};
 use crate::{backoff::pause, failure::storage_error, meter::Meter};
 use aws_sdk_dynamodb::{
     Client,
@@ -121,6 +121,7 @@ impl Table {
                 .key_condition_expression(query.condition)
                 .set_expression_attribute_values(Some(query.values.clone()))
                 .set_projection_expression(query.projection.map(str::to_owned))
+                .set_expression_attribute_names(query.projection.and_then(named_attributes))
                 .scan_index_forward(!query.descending)
                 .consistent_read(query.consistent)
                 .set_limit(remaining.map(|remaining| i32::try_from(remaining).unwrap_or(i32::MAX)))

@@ -57,6 +57,17 @@ pub fn get_binary<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
     item.get(name)?.as_b().ok().map(AsRef::as_ref)
 }
 
+/// Returns the attributes that an expression names with a sign, as `#status`: reserved words. `None`: it has none.
+pub fn named_attributes(expression: &str) -> Option<HashMap<String, String>> {
+    let name = |rest: &str| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let name = &rest[..end.unwrap_or(rest.len())];
+        (format!("#{name}"), name.to_owned())
+    };
+    let names: HashMap<String, String> = expression.split('#').skip(1).map(name).collect();
+    Some(names).filter(|names| !names.is_empty())
+}
+
 /// Returns the approximate size of an item in bytes.
 pub fn size(item: &Item) -> usize {
     let value_size = |value: &AttributeValue| match value {

@@ -2,7 +2,7 @@
 
 use super::{
     client::Table,
-    item::{Item, Key},
+    item::{Item, Key, get_number, named_attributes, number},
 };
 use crate::failure::storage_error;
 use aws_sdk_dynamodb::{
@@ -12,7 +12,8 @@ use aws_sdk_dynamodb::{
         update_item::UpdateItemError,
     },
     types::{
-        Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+        Delete, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update,
     },
 };
 use tidemill_services::error::{Error, Result};
@@ -144,6 +145,7 @@ impl Table {
                     .update_item()
                     .table_name(&self.name)
                     .set_key(Some(key.item()))
+                    .set_expression_attribute_names(named_attributes(&update))
                     .update_expression(update)
                     .condition_expression(condition)
                     .set_expression_attribute_values(Some(values))
@@ -232,6 +234,28 @@ impl Table {
         }
     }
 
+    /// Adds 1 to the number `c` of an item, which begins at 0, and returns it. Each returned number is another one; if the SDK repeats
+    /// a call whose reply was lost, one is skipped.
+    pub async fn increment(&self, key: &Key) -> Result<u64> {
+        let reply = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .update_expression("ADD c :one")
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::UpdatedNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| storage_error(WRITING, error))?;
+        self.count_writes(1, reply.consumed_capacity());
+        reply
+            .attributes()
+            .and_then(|item| get_number(item, "c"))
+            .ok_or_else(|| Error::storage(WRITING, "the reply has no number"))
+    }
+
     fn transact_item(&self, change: Change) -> Result<TransactWriteItem> {
         let doing = |error| Error::storage(WRITING, error);
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
@@ -250,6 +274,7 @@ impl Table {
                 let update = Update::builder()
                     .table_name(&self.name)
                     .set_key(Some(key.item()))
+                    .set_expression_attribute_names(named_attributes(&update))
                     .update_expression(update)
                     .condition_expression(condition)
                     .set_expression_attribute_values(Some(values))

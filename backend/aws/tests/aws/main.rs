@@ -6,3 +6,4 @@ mod late_index;
 mod ports;
 mod queues;
 mod secrets;
+mod table;

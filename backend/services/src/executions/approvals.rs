@@ -41,6 +41,13 @@ impl ApprovalService {
             .spec
             .approval_gate(None)
             .ok_or_else(|| Error::Conflict(format!("execution {id} does not wait for an approval")))?;
+        if execution.state.unplanned && self.context.is_large(execution.spec.jobs) {
+            let approved = self.context.approve_held(gate_key(&execution, gate)).await?;
+            if approved {
+                self.context.advance_later(id, vec![gate.gate]);
+            }
+            return self.outcome(&execution, gate, approved).await;
+        }
         // The jobs still wait for the gate. After a crash before it opens, another approval opens it.
         self.pipelines.record_held_jobs(&execution).await?;
         self.approve(&execution, gate).await
@@ -163,19 +170,30 @@ impl ApprovalService {
     async fn approve(&self, execution: &ExecutionRecord, gate: ApprovalGate) -> Result<ApproveReply> {
         let id = execution.spec.id;
         check_live(execution)?;
-        let node = gate_key(execution, gate);
-        let approved = self.context.open_gate(node, true, "approval").await?;
-        if !approved && self.context.node(node).await?.failed > 0 {
-            return Err(Error::Conflict(format!(
-                "it is too late to approve this: all other jobs of execution {id} have ended, or a need failed; to run it, \
-                 retry with `approve`"
-            )));
-        }
+        let approved = self.context.open_gate(gate_key(execution, gate), true, "approval").await?;
+        let reply = self.outcome(execution, gate, approved).await?;
         // The group may have reached this execution before the approval.
         let position = execution.spec.group.as_ref().and_then(|group| group.after);
         let gates = [gate.gate].into_iter().chain(position.map(|(_, gate)| gate)).collect();
         if approved && let Err(error) = self.context.advance(id, gates).await {
             tracing::warn!(execution = %id, %error, "cannot advance the approved execution; the sweep does");
+        }
+        Ok(reply)
+    }
+
+    /// Returns the reply to an approval, which opened its gate now or not. If the gate was closed for good, it is too late.
+    async fn outcome(
+        &self,
+        execution: &ExecutionRecord,
+        gate: ApprovalGate,
+        approved: bool,
+    ) -> Result<ApproveReply> {
+        if !approved && self.context.node(gate_key(execution, gate)).await?.failed > 0 {
+            return Err(Error::Conflict(format!(
+                "it is too late to approve this: all other jobs of execution {} have ended, or a need failed; to run it, \
+                 retry with `approve`",
+                execution.spec.id
+            )));
         }
         Ok(ApproveReply { approved, missing: 0 })
     }

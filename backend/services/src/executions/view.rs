@@ -90,6 +90,7 @@ pub fn execution(
         includes: record.spec.facts.includes.clone(),
         cost_usd: execution_cost(nodes),
         caller_may_run: false,
+        next_cursor: None,
     }
 }
 

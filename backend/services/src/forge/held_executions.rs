@@ -104,7 +104,7 @@ pub(crate) async fn unapproved_of_earlier_commits(
 
 /// Whether an execution waits for an approval as a whole, or was canceled before it had one.
 const fn is_unapproved(execution: &ExecutionRecord) -> bool {
-    execution.spec.held && execution.state.unplanned
+    execution.spec.held && execution.state.unplanned && execution.state.approved_at.is_none()
 }
 
 /// Filter for pending executions of a repository.

@@ -19,9 +19,9 @@ use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
     BadgeReply, BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList,
     DeliveryList, DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList,
-    ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply,
-    InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes,
-    Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
+    ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExportPage, ExternalVariables, Health,
+    InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
+    LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
     RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
     SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
@@ -40,8 +40,11 @@ use tidemill_core::summary::view::{SummaryList, SummaryReply, SummaryRequest};
 
 const ANY_NUMBER: Kind = Kind::Number(0, u64::MAX);
 const PAGE_SIZE: Kind = Kind::Number(1, 200);
-const WAIT_PARAMS: QueryParameters =
-    &[("wait_ms", ANY_NUMBER, "Hold the reply until something changes, for at most this time")];
+const STATUS_PARAMS: QueryParameters = &[
+    ("wait_ms", ANY_NUMBER, "Hold the reply until something changes, for at most this time"),
+    ("limit", Kind::Number(1, 1_000), "Maximum number of jobs; default 1,000"),
+    ("cursor", Kind::Text, "`next_cursor` of the previous page of jobs"),
+];
 const LIST_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
     ("pipeline", Kind::Text, "Exact pipeline name"),
@@ -117,6 +120,13 @@ const AUDIT_PARAMS: QueryParameters = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the previous page"),
 ];
+const EXPORT_PARAMS: QueryParameters = &[
+    ("repo", Kind::Text, "Repository, however its address is written; absent: all"),
+    ("since", Kind::Text, "RFC 3339 time: only executions created then or later"),
+    ("until", Kind::Text, "RFC 3339 time: only executions created before it"),
+    ("limit", Kind::Number(1, 2_000), "Number of rows from which on a page ends; default 1,000"),
+    ("cursor", Kind::Text, "`next_cursor` of the previous page"),
+];
 const UPLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "The job"),
     ("lease", Kind::Id, "Its lease"),
@@ -168,7 +178,7 @@ pub fn document() -> Value {
     let (body, reply) = (of.reference::<InputsRequest>(), of.reference::<InputsReply>());
     of.add(path::INPUTS, "post", "The inputs of a pipeline file", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
-    of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
+    of.add(path::STATUS, "get", "An execution with its jobs", STATUS_PARAMS, None, reply);
     let events = json!({ "content": { "text/event-stream": { "schema": { "type": "string" } } } });
     of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events.clone());
     of.add(path::LIST_EVENTS, "get", "Server-sent events of all executions", EVENT_PARAMS, None, events);
@@ -323,6 +333,8 @@ pub fn document() -> Value {
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
     of.add(path::AUDIT, "get", "Audit log, newest first", AUDIT_PARAMS, None, reply);
+    let reply = of.reference::<ExportPage>();
+    of.add(path::EXPORT, "get", "Executions, jobs and artifacts as rows", EXPORT_PARAMS, None, reply);
     let reply = of.reference::<Overview>();
     of.add(path::OVERVIEW, "get", "Repositories, and what runs and waits", &[], None, reply);
     let reply = of.reference::<Insights>();

@@ -132,6 +132,7 @@ routes! {
     POST path::ROLES => roles::set, ADMIN_SCOPES, Forbidden;
     POST path::REMOVE_ROLE => roles::remove, ADMIN_SCOPES, Forbidden;
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
+    GET path::EXPORT => insights::export, ADMIN_SCOPES, Itself;
     GET path::OVERVIEW => insights::overview, READ_SCOPES, Itself;
     GET path::INSIGHTS => insights::insights, READ_SCOPES, Itself;
     POST path::BADGES => badges::publish, ADMIN_SCOPES, Itself;

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use tidemill_core::execution::cost::Usage;
 pub use tidemill_core::records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, CommitResult, Continuation, DeadLetter,
-    Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobRecord,
-    KeyRecord, LabelRequirement, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Write,
+    Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobDescription,
+    JobRecord, KeyRecord, LabelRequirement, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+    ParentLink, Write,
 };
 use tidemill_core::{
     api::ListQuery,

@@ -33,6 +33,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::ENVIRONMENTS, "GET"),
         (path::PROTECTIONS, "GET"),
         (path::INSIGHTS, "GET"),
+        (path::EXPORT, "GET"),
         (path::REPOSITORIES, "DELETE"),
         (path::DELIVERIES, "GET"),
         (path::RETENTION, "GET"),

@@ -112,6 +112,34 @@ async fn worker_artifact_download_requires_lease() {
 }
 
 #[tokio::test]
+async fn export_is_for_administrators_and_limited_to_the_repository_of_a_token() {
+    let server = Server::start();
+    for repo in ["ours", "theirs"] {
+        server.run(repo).await;
+    }
+    let repos = async |token: &str, query: &str| {
+        let reply = server.ok(token, "GET", &format!("{}{query}", path::EXPORT), Value::Null).await;
+        let executions = reply["executions"].as_array().unwrap();
+        executions.iter().map(|row| text(&row["repo"])).collect::<Vec<_>>()
+    };
+    assert_eq!(repos(BOOT, "").await, ["theirs", "ours"]);
+    assert_eq!(repos(BOOT, "?repo=ours").await, ["ours"]);
+    let ours = server.token(&[Scope::Admin], Some("ours"), None).await.token;
+    assert_eq!(repos(&ours, "").await, ["ours"]);
+    let status = async |token: &str, query: &str| {
+        server.call(Some(token), "GET", &format!("{}{query}", path::EXPORT), Value::Null).await.status
+    };
+    assert_eq!(status(&ours, "?repo=theirs").await, StatusCode::FORBIDDEN);
+    let reader = server.token(&[Scope::Read], None, None).await.token;
+    assert_eq!(status(&reader, "").await, StatusCode::FORBIDDEN);
+    for invalid in ["?cursor=x", "?limit=0", "?limit=2001", "?since=yesterday"] {
+        assert_eq!(status(BOOT, invalid).await, StatusCode::BAD_REQUEST, "{invalid}");
+    }
+    let audited = server.ok(BOOT, "GET", path::AUDIT, Value::Null).await.to_string();
+    assert!(audited.contains("records.export"), "{audited}");
+}
+
+#[tokio::test]
 async fn rate_limited_caller_gets_retry_after() {
     let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(1));
     let token = server.token(&[Scope::Read], None, None).await.token;

@@ -110,7 +110,17 @@ impl Server {
     }
 
     pub async fn view(&self, execution: &str) -> Value {
-        self.call(Method::GET, &format!("/api/pipeline/status/{execution}"), None).await.1
+        let path = format!("/api/pipeline/status/{execution}");
+        let mut view = self.call(Method::GET, &path, None).await.1;
+        // The jobs of a large execution are on several pages.
+        while let Some(cursor) = view["next_cursor"].as_str().map(str::to_owned) {
+            let mut page = self.call(Method::GET, &format!("{path}?cursor={cursor}"), None).await.1;
+            let jobs = std::mem::take(page["jobs"].as_array_mut().unwrap());
+            assert!(jobs.len() <= 1_000);
+            view["jobs"].as_array_mut().unwrap().extend(jobs);
+            view["next_cursor"] = page["next_cursor"].take();
+        }
+        view
     }
 
     pub async fn claim(&self) -> Option<Value> {

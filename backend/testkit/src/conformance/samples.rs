@@ -61,6 +61,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         created_at: START,
         jobs,
         end_node: jobs,
+        approved: Vec::new(),
         approvals: Vec::new(),
         demands: Vec::new(),
         plan_digest: String::new(),
@@ -82,6 +83,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         end_time: status.is_terminal().then_some(START),
         cancel_requested: false,
         unplanned: false,
+        approved_at: None,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
@@ -131,6 +133,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
         waits_for,
         failed: 0,
         due_at: None,
+        described: None,
     }
 }
 
@@ -161,6 +164,7 @@ pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewN
         waits_for,
         failed: 0,
         due_at: None,
+        described: None,
     }
 }
 

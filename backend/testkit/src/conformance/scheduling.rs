@@ -52,7 +52,8 @@ pub use job_groups::{
 pub use large::{
     large_execution_can_be_canceled_before_its_jobs_are_recorded,
     large_execution_is_recorded_and_canceled_after_the_reply, large_executions_of_group_run_in_order,
-    sweep_records_and_cancels_jobs_of_large_execution,
+    large_held_execution_starts_after_the_reply_to_its_approval,
+    retry_of_large_execution_is_recorded_after_the_reply, sweep_records_and_cancels_jobs_of_large_execution,
 };
 pub use other_repositories::{
     cancel_and_retry_reach_other_repository, cycle_of_followed_repositories_ends,

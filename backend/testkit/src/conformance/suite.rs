@@ -179,6 +179,8 @@ macro_rules! conformance_suite {
                 sweep_records_and_cancels_jobs_of_large_execution
                 large_execution_can_be_canceled_before_its_jobs_are_recorded
                 large_executions_of_group_run_in_order
+                large_held_execution_starts_after_the_reply_to_its_approval
+                retry_of_large_execution_is_recorded_after_the_reply
                 protected_job_waits_in_retries_and_held_executions
                 protections_are_listed_and_bounded
                 retention_removes_only_what_no_rule_keeps
@@ -271,6 +273,7 @@ macro_rules! conformance_suite {
                 concurrent_executions_of_group_leave_one
                 job_losing_three_workers_is_dead_letter
                 heartbeat_is_written_only_when_renewal_is_due
+                export_has_every_row_once
             }
             reports {
                 batched_reports_write_at_a_third_of_the_lease

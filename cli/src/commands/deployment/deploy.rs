@@ -5,10 +5,11 @@ use crate::{
     deploy::{
         account::Account,
         addresses::Addresses,
+        adoption::Remains,
         code,
         functions::{self, PackagedFunctions, Platform, cross_build},
         parameters::{self, NewTokens, ParameterSetting, ParameterValues, TEMPLATE},
-        preview,
+        policy, preflight, preview,
         program::Requirements,
         prompt::confirm,
         stack::{self, ChangeSet, Stack, StackState},
@@ -28,8 +29,12 @@ const BUCKET_OUTPUT: &str = "BucketName";
 
 /// `tidemill deploy`.
 pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
-    let account = Account::connect(&args.stack).await?;
     let name = &args.stack.name;
+    if args.rights.print_policy {
+        let (boundary, region) = (args.rights.permissions_boundary.as_deref(), args.stack.region.as_deref());
+        return Ok(output::print_json(&policy::document(name, boundary, region))?);
+    }
+    let account = Account::connect(&args.stack).await?;
     let current = match stack::state(&account, name).await? {
         StackState::Absent => None,
         StackState::Complete(stack) => Some(stack),
@@ -47,11 +52,29 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         }
     };
     let current_values = current.as_ref().map(|stack| &stack.parameters);
+    let remains = match &current {
+        _ if !args.adopt => None,
+        None => Some(Remains::find(&account, name).await?),
+        Some(_) => {
+            return Err(Failure::usage(format!(
+                "--adopt is for a new deployment, and {name} exists: to let it use another table or bucket, set the parameters \
+                 RestoredTable, RestoredTableStream and AdoptedBucket"
+            )));
+        }
+    };
     let platform = Platform { architecture: args.arch, is_emulated: account.endpoint.is_some() };
     let functions = functions::load(args.functions.as_deref(), platform)?;
     let mut values = parameters::from_arguments(args)?;
     if let Some(architecture) = functions.architecture {
         values.entry("Architecture".into()).or_insert_with(|| architecture.to_string());
+    }
+    if let Some(remains) = &remains {
+        remains.add_to(&mut values);
+        crate::output::errln!(
+            "using table {} and bucket {} of an earlier deployment",
+            remains.table,
+            remains.bucket
+        );
     }
     values.insert("CodeBucket".into(), code::name(&account));
     values.insert("CodePrefix".into(), prefix(&functions));
@@ -59,6 +82,9 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     if let Some((_, sha256)) = &program {
         values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
         values.insert("WorkerBinarySha256".into(), sha256.clone());
+    }
+    if !args.rights.skip_checks {
+        preflight::check(&account, name, &values).await?;
     }
     let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 

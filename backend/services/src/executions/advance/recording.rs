@@ -1,25 +1,30 @@
 //! Records the nodes of executions that were created without most of them: held ones get them with their approval, and large ones
-//! after the reply to the request that created them.
+//! after the reply to the request that created or approved them.
 
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    executions::planning::recorded_plan_of,
+    executions::{children::gate_key, planning::recorded_plan_of},
     ports::{
-        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, NewNode, NodeKey, QueuedJob, Write,
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, JobRecord, KeyRecord, NewNode,
+        Node, NodeBody, NodeKey, NodeState, QueuedJob, Write,
     },
 };
+use futures_util::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     execution::status::JobStatus,
     guarded,
     ids::ExecutionId,
-    scheduler::{StartConditions, new_execution},
+    plan::Plan,
+    scheduler::{CarriedJob, StartConditions, new_execution},
     time::Timestamp,
 };
 
 /// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
+/// Number of carried-over jobs that are read at the same time.
+const CONCURRENT_READS: usize = 32;
 
 /// What follows from recording nodes.
 #[derive(Debug, Default)]
@@ -100,11 +105,9 @@ impl Context {
     /// If the jobs of a large execution are not recorded yet, records them, and sends the ids of those that can start. The nodes that
     /// are `due` are then those with a step.
     pub(super) async fn record_deferred(&self, execution: ExecutionId, due: &mut Vec<u32>) -> Result<()> {
-        if self.unplanned_state(execution).await?.is_none() {
-            return Ok(());
-        }
+        let Some(state) = self.unplanned_state(execution).await? else { return Ok(()) };
         let cached = self.cached_execution(execution).await?;
-        if cached.spec.held {
+        if cached.spec.held && state.approved_at.is_none() {
             return Ok(());
         }
         let Recording::Recorded(nodes) = self.record_nodes(execution).await? else { return Ok(()) };
@@ -112,10 +115,70 @@ impl Context {
         if let Err(error) = self.send(execution, &nodes.queued).await {
             tracing::warn!(%execution, %error, "cannot send the jobs of the execution; the sweep does");
         }
-        // The end node was due so that this happens.
-        due.retain(|ix| *ix != cached.spec.end_node);
+        if cached.spec.held {
+            // The gate of the approval was due so that this happens.
+            due.extend(cached.spec.approval_gate(None).map(|approval| approval.gate));
+            due.extend(cached.spec.group.as_ref().and_then(|group| group.after).map(|(_, gate)| gate));
+        } else {
+            // The end node was due so that this happens.
+            due.retain(|ix| *ix != cached.spec.end_node);
+        }
         due.extend(nodes.due);
         Ok(())
+    }
+
+    /// Records that a held execution is approved: opens the gate of the approval, whose step records the jobs. Returns false if the
+    /// gate was open already.
+    pub(crate) async fn approve_held(&self, gate: NodeKey) -> Result<bool> {
+        let id = gate.execution;
+        let key = gate_key(gate);
+        for _ in 0..MAX_ATTEMPTS {
+            let execution = self.execution(id).await?;
+            let ExecutionRecord { version, state, .. } = &execution;
+            if state.status.is_terminal() || state.cancel_requested {
+                return Err(Error::Conflict(format!(
+                    "execution {id} has ended or was canceled; it is too late to approve it"
+                )));
+            }
+            if self.stores.records.key(&key).await?.is_some() {
+                return Ok(false);
+            }
+            let approved = ExecutionState { approved_at: Some(self.now()), ..state.clone() };
+            let record = KeyRecord { execution: id, request: String::new() };
+            let writes = vec![
+                Write::PutExecution { id, if_version: *version, state: approved },
+                Write::PutKey { key: key.clone(), if_execution: None, record },
+                Write::Arrive {
+                    key: gate,
+                    ok: true,
+                    from: "approval".into(),
+                    now: self.now(),
+                    continuation: None,
+                },
+            ];
+            if let Commit::Done(_) = self.stores.records.commit(writes).await? {
+                return Ok(true);
+            }
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be approved; try again")))
+    }
+
+    /// Returns the jobs that an execution carries over, as they ended. One whose record was removed runs again.
+    async fn carried_jobs(&self, spec: &ExecutionSpec, plan: &Plan) -> Result<BTreeMap<String, CarriedJob>> {
+        let mut carried = BTreeMap::new();
+        for jobs in spec.carried.chunks(CONCURRENT_READS) {
+            let reads = jobs.iter().map(|(_, from)| self.stores.records.job(*from));
+            for ((ix, from), node) in jobs.iter().zip(try_join_all(reads).await?) {
+                let Some(Node { state: NodeState { body: NodeBody::Job(item), .. }, .. }) = node else {
+                    continue;
+                };
+                let Some(planned) = plan.jobs.get(*ix as usize) else { continue };
+                let JobRecord { job: state, log_bytes, child, .. } = *item;
+                let job = CarriedJob { from: *from, attempt: state.attempt, log_bytes, state, child };
+                carried.insert(planned.name.clone(), job);
+            }
+        }
+        Ok(carried)
     }
 
     /// Records the nodes of an execution that was created without most of them.
@@ -141,10 +204,11 @@ impl Context {
             let conditions = StartConditions {
                 needs_approval: spec.held,
                 waits_for_group,
-                approved: &[],
+                approved: &spec.approved,
                 protected: &gated,
             };
-            let new = new_execution(&plan, id, &BTreeMap::new(), conditions, spec.created_at);
+            let carried = self.carried_jobs(spec, &plan).await?;
+            let new = new_execution(&plan, id, &carried, conditions, spec.created_at);
             let group_gate = new.group_gate;
             let end_due = new.nodes.last().and_then(|end| end.due_at);
             let missing = |(ix, _): &(u32, NewNode)| !is_recorded_first(spec, group_gate, *ix);

@@ -82,8 +82,10 @@ impl PipelineExecutionService {
         for of in [spec.retry_of, reuses].into_iter().flatten() {
             self.context.refer(of, id).await?;
         }
-        // What a retry carries over or approves is not recorded elsewhere.
-        let deferred = self.context.is_large(spec.jobs) && !hold && carried.is_empty() && approved.is_empty();
+        let deferred = self.context.is_large(spec.jobs) && !hold;
+        if deferred {
+            spec.approved.clone_from(&approved);
+        }
         for _ in 0..MAX_ATTEMPTS {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -222,6 +224,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution, deferred: bool) -> (Wr
         end_time: None,
         cancel_requested: false,
         unplanned,
+        approved_at: None,
         superseded_by: None,
         timed_out: false,
         followed_by: None,

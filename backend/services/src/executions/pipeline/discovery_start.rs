@@ -94,6 +94,7 @@ pub(crate) async fn start_discovery_for(
         jobs: 0,
         end_node: 0,
         carried: Vec::new(),
+        approved: Vec::new(),
         approvals: Vec::new(),
         demands: Vec::new(),
         group: None,

@@ -20,6 +20,7 @@ use crate::{
     ports::{ExecutionRecord, ExecutionSpec, Node, ParentLink},
     storage::artifacts::has_carried_artifacts,
 };
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use tidemill_core::execution::{
     facts::JobSelection,
@@ -36,6 +37,8 @@ use tidemill_core::{
 
 /// Maximum number of jobs that are needed and did not succeed if a retry leaves them out: executions are stored with their names.
 const MAX_LEFT_OUT: usize = 500;
+/// Number of jobs whose artifacts are looked up at the same time.
+const CONCURRENT_READS: usize = 32;
 
 impl PipelineExecutionService {
     /// Starts a new execution of the same pipeline and commit as an ended one, in which successful jobs are carried over.
@@ -126,6 +129,7 @@ impl PipelineExecutionService {
             created_at: self.context.now(),
             plan_digest: plan.digest(),
             held: false,
+            approved: Vec::new(),
             approvals: Vec::new(),
             demands: required_labels(&plan),
             group: None,
@@ -225,10 +229,9 @@ impl PipelineExecutionService {
         let specs = self.context.specs(id).await?;
         let execution = self.context.cached_execution(id).await?;
         let children = self.context.children(nodes).await?;
-        let mut carried = BTreeMap::new();
-        for node in nodes {
-            let Ok(item) = job_of(node) else { continue };
-            let Some(spec) = specs.get(node.key.ix as usize) else { continue };
+        let carried_job = async |node: &Node| {
+            let Ok(item) = job_of(node) else { return Ok(None) };
+            let Some(spec) = specs.get(node.key.ix as usize) else { return Ok(None) };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             let shares_image = shares_image(&execution, &specs, node.key.ix);
             let has_failed_child = spec.planned.surroundings.waits_for_child()
@@ -240,12 +243,17 @@ impl PipelineExecutionService {
                 || has_failed_child
                 || !has_carried_artifacts(&self.context, &spec.planned, shares_image, from).await?
             {
-                continue;
+                return Ok(None);
             }
             let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
             let (log_bytes, state) = (item.log_bytes, item.job.clone());
             let job = CarriedJob { from, attempt, log_bytes, state, child: item.child };
-            carried.insert(node.spec.name.clone(), job);
+            Ok(Some((node.spec.name.clone(), job)))
+        };
+        let mut carried = BTreeMap::new();
+        for nodes in nodes.chunks(CONCURRENT_READS) {
+            let jobs: Vec<Option<_>> = try_join_all(nodes.iter().map(carried_job)).await?;
+            carried.extend(jobs.into_iter().flatten());
         }
         Ok(carried)
     }

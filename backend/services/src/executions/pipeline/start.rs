@@ -198,6 +198,7 @@ impl PipelineExecutionService {
             jobs: 0,
             end_node: 0,
             carried: Vec::new(),
+            approved: Vec::new(),
             approvals: Vec::new(),
             demands: required_labels(&plan),
             group: None,

@@ -4,6 +4,7 @@ pub mod events;
 
 use crate::{
     access::caller::Caller,
+    error::Error,
     executions::idempotency_keys::CallerKey,
     http::{
         extractors::{Id, JsonBody, QueryParams},
@@ -24,7 +25,8 @@ use axum::{
 use serde::Deserialize;
 use tidemill_core::{
     api::{
-        ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest, ListQuery, RetryRequest, TRACEPARENT,
+        ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest, ListQuery, MAX_JOBS_PER_REPLY,
+        RetryRequest, TRACEPARENT,
     },
     execution::assignment::Source,
     ids::ExecutionId,
@@ -102,16 +104,18 @@ pub async fn retry(
 }
 
 #[derive(Deserialize)]
-pub struct WaitQuery {
+pub struct StatusQuery {
     #[serde(default)]
     wait_ms: u64,
+    limit: Option<usize>,
+    cursor: Option<String>,
 }
 
 pub async fn status(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
-    QueryParams(wait): QueryParams<WaitQuery>,
+    QueryParams(query): QueryParams<StatusQuery>,
     headers: HeaderMap,
 ) -> Reply {
     let known_revision = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -119,12 +123,21 @@ pub async fn status(
         known_revision.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
     let is_anonymous = caller.is_anonymous();
     // Anyone could hold any number of replies.
-    let wait_ms = if is_anonymous { 0 } else { wait.wait_ms };
+    let wait_ms = if is_anonymous { 0 } else { query.wait_ms };
+    let from = match &query.cursor {
+        Some(cursor) => cursor.parse().map_err(|_| Error::invalid_cursor(cursor))?,
+        None => 0,
+    };
+    let limit = query.limit.unwrap_or(MAX_JOBS_PER_REPLY);
+    if !(1..=MAX_JOBS_PER_REPLY).contains(&limit) {
+        let detail = format!("`limit` is {limit}; it must be 1 to {MAX_JOBS_PER_REPLY}");
+        return Err(ApiError::invalid(&detail));
+    }
     let snapshot = api.services.pipelines.view_for(Some(&caller), id, known_revision, wait_ms).await?;
     // The view depends on the caller, so that the cache of a browser must not give it to the next person.
     let etag =
         [(ETAG, format!("\"{}\"", snapshot.revision)), (CACHE_CONTROL, "private, no-store".to_owned())];
-    Ok(match snapshot.view {
+    Ok(match snapshot.view.map(|view| view.page(from, limit)) {
         Some(view) if is_anonymous => (etag, Json(view.for_anyone())).into_response(),
         Some(view) => (etag, Json(view)).into_response(),
         None => (StatusCode::NOT_MODIFIED, etag).into_response(),

@@ -1,4 +1,4 @@
-//! Operations on many executions at once: the overview, the statistics and badges.
+//! Operations on many executions at once: the overview, the statistics, exports and badges.
 
 pub mod badges;
 
@@ -6,12 +6,16 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::QueryParams,
+        problem::ApiError,
         reply::{Reply, json_reply},
         state::ApiState,
     },
 };
 use axum::{Extension, extract::State};
-use tidemill_core::api::InsightQuery;
+use tidemill_core::{
+    access::Scope,
+    api::{ExportQuery, InsightQuery},
+};
 
 pub async fn overview(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut overview = api.services.pipelines.overview(caller.repo.as_deref(), Some(&caller)).await?;
@@ -30,4 +34,26 @@ pub async fn insights(
 ) -> Reply {
     caller.check_repository(&query.repo)?;
     Ok(json_reply(api.services.insights.insights(query).await?))
+}
+
+pub async fn export(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(mut query): QueryParams<ExportQuery>,
+) -> Reply {
+    match (&query.repo, &caller.repo) {
+        (Some(repo), _) => caller.check_repository(repo)?,
+        (None, Some(only)) => query.repo = Some(only.to_string()),
+        (None, None) if !caller.may_call_for_deployment(&[Scope::Admin]) => {
+            return Err(ApiError::deployment_forbidden(&caller));
+        }
+        (None, None) => {}
+    }
+    let is_first = query.cursor.is_none();
+    let page = api.services.exports.page(&query).await?;
+    if is_first {
+        let target = query.repo.as_deref().unwrap_or("all repositories");
+        api.services.audit.record(&caller, "records.export", target, query.repo.as_deref(), "begun").await;
+    }
+    Ok(json_reply(page))
 }

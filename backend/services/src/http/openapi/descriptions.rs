@@ -21,7 +21,8 @@ fn detail(path: &str, method: &str) -> Option<&'static str> {
              is recorded after the reply: until then, `GET` of one of its jobs is 404."
         }
         (path::STATUS, _) => {
-            "The reply has an `ETag`. With `If-None-Match` and `wait_ms`, it is held until something changes, or is 304."
+            "The reply has an `ETag`. With `If-None-Match` and `wait_ms`, it is held until something changes, or is 304. A reply has \
+             at most 1,000 jobs; the next ones come with `cursor`, and belong to it if their `ETag` is the same."
         }
         (path::JOB_EXECUTE, _) => {
             "Gives the caller one attempt of a job, with a lease. With `job_id` (from a message of the queue) it is that job; without, \

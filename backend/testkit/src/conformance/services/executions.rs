@@ -1,6 +1,6 @@
 //! Checks of executions and leases, over the adapters and with several servers on the same stores.
 
-use crate::conformance::{StoresUnderTest, claims};
+use crate::conformance::{StoresUnderTest, claims, samples};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
@@ -13,13 +13,14 @@ use tidemill_core::execution::{
 use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::{
     api::{
-        AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobReport, RetryRequest,
-        Trigger,
+        AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, ExportPage, ExportQuery,
+        JobReport, RetryRequest, Trigger,
     },
     ids::{ExecutionId, JobId},
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
+use tidemill_services::ports::{NodeKey, Write};
 use tidemill_services::{Caller, CallerKey, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
@@ -282,4 +283,70 @@ pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnder
     advance(CANCELED_LEASE_LIMIT_MS - since);
     services.sweep.run().await.unwrap();
     assert_eq!(view(&services, id).await.jobs[0].status, JobStatus::Canceled);
+}
+
+/// Returns all pages of an export, of at most `limit` rows each.
+async fn export(services: &Services, query: &ExportQuery, limit: u32) -> ExportPage {
+    let mut all = ExportPage::default();
+    let mut query = ExportQuery { limit: Some(limit), ..query.clone() };
+    loop {
+        let page = services.exports.page(&query).await.unwrap();
+        let rows = page.executions.len() + page.jobs.len() + page.artifacts.len();
+        assert!(rows <= limit as usize, "{rows} rows");
+        all.executions.extend(page.executions);
+        all.jobs.extend(page.jobs);
+        all.artifacts.extend(page.artifacts);
+        match page.next_cursor {
+            Some(next) => query.cursor = Some(next),
+            None => return all,
+        }
+    }
+}
+
+/// The pages of an export have each execution, job and artifact once, however they are cut.
+pub async fn export_has_every_row_once(subject: &StoresUnderTest) {
+    let stores = subject.open().await;
+    let services = services(stores.clone());
+    let repo = samples::repo();
+    let mut ids = Vec::new();
+    for commit in ["1", "2", "3"] {
+        let request = ExecuteRequest { repo: repo.clone(), force: true, ..request(commit) };
+        ids.push(services.pipelines.execute(request, None, None).await.unwrap().execution_id);
+    }
+    services.pipelines.execute(ExecuteRequest { force: true, ..request("4") }, None, None).await.unwrap();
+    let last = ids[2];
+    let first_job = view(&services, last).await.jobs[0].id;
+    let assignment = claim(&services, first_job).await.unwrap();
+    for sequence in 0..3 {
+        let artifact = samples::artifact(NodeKey { execution: last, ix: 0 }, sequence, None);
+        stores.records.commit(vec![Write::PutArtifact(Box::new(artifact))]).await.unwrap();
+    }
+    services.jobs.report(ending(&assignment, None)).await.unwrap();
+    let query = ExportQuery { repo: Some(repo.clone()), ..ExportQuery::default() };
+    let whole = export(&services, &query, 2_000).await;
+    let exported: Vec<ExecutionId> = whole.executions.iter().map(|row| row.id).collect();
+    assert_eq!(exported, ids.iter().rev().copied().collect::<Vec<_>>(), "newest first, of this repository");
+    assert_eq!((whole.jobs.len(), whole.artifacts.len()), (6, 3));
+    let job = &whole.jobs[0];
+    assert_eq!((job.id, job.pipeline_execution_id, job.status), (first_job, last, JobStatus::Success));
+    assert_eq!(
+        (job.job_name.as_str(), job.stage.as_str(), job.docker_image.as_str()),
+        ("a", "one", "busybox")
+    );
+    assert_eq!(job.logs.as_deref(), Some(format!("/api/job/logs/{first_job}").as_str()));
+    assert!(job.start_time.is_some() && job.end_time.is_some() && whole.jobs[1].logs.is_none());
+    assert!(whole.artifacts.iter().all(|row| row.job_execution_id == first_job && row.file_path == "out/*"));
+    for limit in [1, 2, 3, 5] {
+        assert_eq!(export(&services, &query, limit).await, whole, "with {limit} rows a page");
+    }
+    let at = whole.executions[1].created_at;
+    let none = ExportQuery { since: Some(at.plus_ms(86_400_000)), ..query.clone() };
+    assert_eq!(export(&services, &none, 10).await, ExportPage::default());
+    let none = ExportQuery { until: Some(whole.executions[2].created_at), ..query.clone() };
+    assert_eq!(export(&services, &none, 10).await, ExportPage::default());
+    let all = ExportQuery { since: Some(whole.executions[2].created_at), ..query };
+    assert_eq!(export(&services, &all, 10).await, whole);
+    // A cursor gives no rights on other repositories.
+    let other = ExportQuery { repo: Some("other".into()), cursor: Some(format!("{last}.j0")), ..none };
+    assert!(matches!(services.exports.page(&other).await, Err(Error::Invalid(_))));
 }
