@@ -202,6 +202,7 @@ impl PreparedSource {
             submodules: &details.submodules,
             settings: &details.settings,
             hidden: &details.hidden,
+            staged: details.staged.as_deref().filter(|_| matches!(files, TreeFiles::OnDisk(_))),
             remote: self.remote.as_ref(),
             private_host: self.private_host,
             is_on_disk: matches!(request.source, Source::Snapshot { .. }),
@@ -266,6 +267,7 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         repository: source.repository_key(),
         commit: source.commit.to_owned(),
         tree: tree.to_owned(),
+        staged: source.staged.map(str::to_owned),
     })
 }
 
