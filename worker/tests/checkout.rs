@@ -471,3 +471,17 @@ fn index_with_conflicts_shows_files_as_not_staged() {
     assert_eq!(git(&path, &["status", "--porcelain"]), " M a.txt\n");
     assert!(fs::read_to_string(path.join("a.txt")).unwrap().contains("<<<<<<<"));
 }
+
+#[test]
+fn submodule_with_a_relative_address_is_found_beside_a_repository_without_origin() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    repository(home.path(), "inner");
+    let outer = repository(home.path(), "outer");
+    git(&outer, &["submodule", "--quiet", "add", "../inner", "lib"]);
+    commit(&outer, "inner");
+    git(&outer, &["submodule", "--quiet", "deinit", "-f", "lib"]);
+    assert!(!outer.join("lib/a.txt").exists());
+    let path = tree(&snapshot_of(&outer, cache.path()).source, cache.path());
+    assert_eq!(fs::read_to_string(path.join("lib/a.txt")).unwrap(), "one\n");
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+}

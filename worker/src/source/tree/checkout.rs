@@ -46,6 +46,8 @@ pub struct TreeSource<'a> {
     pub objects: &'a Path,
     /// The address of `origin`.
     pub origin: Option<&'a str>,
+    /// The directory of the repository, if it is on this machine: without `origin`, relative addresses of submodules start there.
+    pub location: Option<&'a str>,
     /// The branch.
     pub branch: Option<&'a str>,
     /// The commit.
@@ -269,7 +271,8 @@ impl TreeSource<'_> {
             return Ok(0);
         }
         let mut size = 0;
-        let parent = SubmoduleParent { origin: self.origin, remote: self.remote, path: "", depth: 0 };
+        let origin = self.origin.or(self.location);
+        let parent = SubmoduleParent { origin, remote: self.remote, path: "", depth: 0 };
         if !contents.submodules.is_empty() {
             let named = entries(self.objects, tree)?;
             size += self.fetch_submodules(&contents.submodules, &named, parent, (git_dir, into))?;

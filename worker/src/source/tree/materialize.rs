@@ -192,6 +192,12 @@ impl PreparedSource {
             request,
             objects: &self.objects.path,
             origin,
+            location: match request.source {
+                Source::Snapshot { repository, .. } => {
+                    Some(repository.as_str()).filter(|name| name.starts_with('/'))
+                }
+                _ => None,
+            },
             branch,
             commit,
             kind: if self.is_work_tree { details.kind } else { SnapshotKind::Commit },
