@@ -398,3 +398,90 @@ fn clone_of_a_directory_on_another_branch_has_its_main_branch() {
     assert_eq!(git(&path, &["log", "--format=%s", "origin/main..HEAD"]), "topic\n");
     assert!(path.join(".git/packed-refs").exists());
 }
+
+#[test]
+fn staged_changes_are_staged_in_the_job_too() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository(home.path(), "app");
+    for name in ["b", "c", "d", "both", "cached"] {
+        fs::write(dir.join(name), format!("{name} one\n")).unwrap();
+    }
+    commit(&dir, "files");
+    let checked = |dir: &Path, expected: &str| {
+        let cached = ["diff", "--cached", "--no-renames"];
+        assert_eq!(git(dir, &["status", "--porcelain"]), expected, "outside");
+        let index =
+            fs::read(git(dir, &["rev-parse", "--path-format=absolute", "--git-path", "index"]).trim());
+        let path = tree(&snapshot_of(dir, cache.path()).source, cache.path());
+        assert_eq!(git(&path, &["status", "--porcelain"]), expected);
+        assert_eq!(git(&path, &cached), git(dir, &cached));
+        assert_eq!(git(&path, &["log", "--format=%s"]), git(dir, &["log", "--format=%s"]));
+        assert_eq!(git(&path, &["for-each-ref", "refs/tidemill"]), "");
+        let after =
+            fs::read(git(dir, &["rev-parse", "--path-format=absolute", "--git-path", "index"]).trim());
+        assert_eq!(index.unwrap(), after.unwrap(), "the user's index is untouched");
+        path
+    };
+    checked(&dir, "");
+    fs::write(dir.join("b"), "staged\n").unwrap();
+    fs::write(dir.join("both"), "staged\n").unwrap();
+    fs::write(dir.join("new"), "new\n").unwrap();
+    git(&dir, &["add", "b", "both", "new"]);
+    git(&dir, &["rm", "-q", "c"]);
+    git(&dir, &["rm", "-q", "--cached", "cached"]);
+    fs::write(dir.join("both"), "not staged\n").unwrap();
+    fs::write(dir.join("d"), "not staged\n").unwrap();
+    let expected = "M  b\nMM both\nD  c\nD  cached\n M d\nA  new\n?? cached\n";
+    let path = checked(&dir, expected);
+    assert_eq!(git(&path, &["show", ":both"]), "staged\n", "the objects are there");
+    // The tree is changed into the next one, in which less is staged.
+    git(&dir, &["reset", "-q", "--", "b", "new"]);
+    let expected = " M b\nMM both\nD  c\nD  cached\n M d\n?? cached\n?? new\n";
+    checked(&dir, expected);
+    let committed = Checkout { clean: true, ..Checkout::default() };
+    let path = tree_as(&snapshot_of(&dir, cache.path()).source, cache.path(), &committed);
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+    let one = Checkout { depth: Some(1), ..Checkout::default() };
+    let path = tree_as(&snapshot_of(&dir, cache.path()).source, cache.path(), &one);
+    assert_eq!(git(&path, &["status", "--porcelain"]), expected);
+    assert_eq!(git(&path, &["rev-list", "--count", "HEAD"]), "1\n");
+
+    let other = home.path().join("other");
+    git(&dir, &["worktree", "add", "-q", "--detach", &other.to_string_lossy()]);
+    fs::write(other.join("b"), "in the worktree\n").unwrap();
+    git(&other, &["add", "b"]);
+    checked(&other, "M  b\n");
+}
+
+#[test]
+fn index_with_conflicts_shows_files_as_not_staged() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository(home.path(), "app");
+    git(&dir, &["checkout", "-q", "-b", "topic"]);
+    fs::write(dir.join("a.txt"), "topic\n").unwrap();
+    commit(&dir, "topic");
+    git(&dir, &["checkout", "-q", "main"]);
+    fs::write(dir.join("a.txt"), "main\n").unwrap();
+    commit(&dir, "main");
+    let user = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let merge =
+        Command::new("git").arg("-C").arg(&dir).args(user).args(["merge", "-q", "topic"]).output().unwrap();
+    assert!(!merge.status.success());
+    let path = tree(&snapshot_of(&dir, cache.path()).source, cache.path());
+    assert_eq!(git(&path, &["status", "--porcelain"]), " M a.txt\n");
+    assert!(fs::read_to_string(path.join("a.txt")).unwrap().contains("<<<<<<<"));
+}
+
+#[test]
+fn submodule_with_a_relative_address_is_found_beside_a_repository_without_origin() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    repository(home.path(), "inner");
+    let outer = repository(home.path(), "outer");
+    git(&outer, &["submodule", "--quiet", "add", "../inner", "lib"]);
+    commit(&outer, "inner");
+    git(&outer, &["submodule", "--quiet", "deinit", "-f", "lib"]);
+    assert!(!outer.join("lib/a.txt").exists());
+    let path = tree(&snapshot_of(&outer, cache.path()).source, cache.path());
+    assert_eq!(fs::read_to_string(path.join("lib/a.txt")).unwrap(), "one\n");
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+}

@@ -34,6 +34,7 @@ const ACTIONS: &[&str] = &[
     "lambda:*Tag*",
     "logs:*LogDelivery",
     "logs:*LogGroup*",
+    "logs:*MetricFilter*",
     "logs:*ResourcePolicy*",
     "logs:*RetentionPolicy",
     "logs:*Tag*",

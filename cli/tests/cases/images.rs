@@ -7,11 +7,11 @@ use std::{
 };
 
 /// An image that is made for one test, and removed after it.
-struct UserImage(String);
+pub struct UserImage(pub String);
 
 impl UserImage {
     /// Makes an image of the tests' image with these lines of a Dockerfile.
-    fn new(lines: &str) -> Self {
+    pub fn new(lines: &str) -> Self {
         let name = format!("tidemill-case-{}:1", uuid::Uuid::now_v7().simple());
         let mut build = Command::new("docker")
             .args(["build", "--quiet", "--tag", &name, "-"])

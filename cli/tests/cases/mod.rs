@@ -10,3 +10,4 @@ mod project;
 mod real;
 mod services;
 mod sources;
+mod unusual;

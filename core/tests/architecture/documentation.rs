@@ -1,6 +1,7 @@
 //! What the documentation names exists.
 
 use crate::tree::{PACKAGES, assert_none, files, relative, root};
+use proc_macro2::{TokenStream, TokenTree};
 use std::{
     collections::{BTreeSet, HashSet},
     fs,
@@ -9,6 +10,9 @@ use std::{
 
 /// Names in code style that look like types of ours and belong to AWS, to GitLab, to crates or to the standard library.
 const FOREIGN_NAMES: &[&str] = &[];
+
+/// Width of a line of prose.
+const MAX_COLUMNS: usize = 100;
 
 /// Pages for readers of the code and for users.
 fn pages() -> Vec<PathBuf> {
@@ -40,17 +44,23 @@ fn is_type_name(text: &str) -> bool {
         && text.chars().any(|c| c.is_ascii_lowercase())
 }
 
+/// The identifiers of a source file: a name that only comments and texts have is none.
+fn identifiers(tokens: TokenStream, names: &mut HashSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => identifiers(group.stream(), names),
+            TokenTree::Ident(name) => drop(names.insert(name.to_string())),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
 #[test]
 fn types_that_docs_name_exist() {
     let mut names = HashSet::new();
     for package in PACKAGES {
         for path in files(package, &["rs"]) {
-            let text = fs::read_to_string(path).unwrap();
-            names.extend(
-                text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .filter(|word| is_type_name(word))
-                    .map(str::to_owned),
-            );
+            identifiers(fs::read_to_string(path).unwrap().parse().unwrap(), &mut names);
         }
     }
     let template = fs::read_to_string(root().join("infra/template.yml")).unwrap();
@@ -112,8 +122,30 @@ fn glossary_is_sorted_and_linked() {
         .collect();
     assert!(terms.len() > 50, "only {} terms", terms.len());
     assert!(terms.is_sorted(), "the glossary is not in alphabetical order");
+    let twice: Vec<String> =
+        terms.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    assert_none("the glossary has each term once", &twice);
     for page in ["README.md", "ARCHITECTURE.md"] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         assert!(text.contains("docs/glossary.md"), "{page} does not link to the glossary");
     }
+}
+
+#[test]
+fn prose_of_docs_is_wrapped_at_100_columns() {
+    let mut violations = Vec::new();
+    for page in pages() {
+        let mut is_block = false;
+        for (number, line) in fs::read_to_string(&page).unwrap().lines().enumerate() {
+            let is_fence = line.trim_start().starts_with("```");
+            is_block ^= is_fence;
+            // Blocks, tables and addresses cannot be wrapped.
+            let is_free =
+                is_block || is_fence || line.trim_start().starts_with('|') || line.contains("](http");
+            if !is_free && line.chars().count() > MAX_COLUMNS {
+                violations.push(format!("{}:{}", relative(&page), number + 1));
+            }
+        }
+    }
+    assert_none("wrap these lines at 100 columns", &violations);
 }

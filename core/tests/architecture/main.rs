@@ -3,6 +3,7 @@
 
 mod cycles;
 mod documentation;
+mod errors;
 mod modules;
 mod packages;
 mod sizes;

@@ -72,3 +72,19 @@ fn core_does_no_io_and_reads_no_clock() {
         }
     }
 }
+
+#[test]
+fn dependency_of_the_workspace_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap();
+    let section = section.split("\n[").next().unwrap();
+    let (mut previous, mut checked) = ("", 0);
+    for line in section.lines() {
+        if !line.is_empty() && !line.starts_with(['#', ' ', ']']) && !line.starts_with("tidemill-") {
+            checked += 1;
+            assert!(previous.starts_with('#'), "a comment above this line says why it is used: {line}");
+        }
+        previous = line;
+    }
+    assert!(checked > 50, "only {checked} dependencies were checked");
+}

@@ -47,6 +47,18 @@ pub fn files(directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
     files
 }
 
+/// Programs without an extension, which are scripts: those in `scripts/`, `bench/`, `.ci/` and below `infra/` and `localstack/`.
+pub fn scripts() -> Vec<PathBuf> {
+    let directories = ["scripts", "bench", ".ci", "infra", "localstack"];
+    let entries = directories.iter().flat_map(|directory| fs::read_dir(root().join(directory)).unwrap());
+    let mut scripts: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && path.extension().is_none())
+        .collect();
+    scripts.sort();
+    scripts
+}
+
 /// The path relative to the root, for messages.
 pub fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { type Tone, toneText } from "../domain/status";
 
-// Each status has a shape of its own, so that it is not told by its colour alone.
+// Each status has a shape of its own, so that its colour is not all that shows it.
 const SHAPES: Record<Tone, JSX.Element> = {
   success: (
     <>

@@ -22,7 +22,7 @@ describe("the variants of a matrix", () => {
     ]);
   });
 
-  it("are told by their names only", () => {
+  it("are recognized by their names only", () => {
     expect(baseName("unit [a=1, b=2]")).toBe("unit");
     expect(baseName("unit 3/5")).toBe("unit");
     expect(baseName("unit [1] end")).toBe("unit [1] end");

@@ -32,7 +32,7 @@ export function includeText(include: PinnedInclude): string {
   }
 }
 
-/** The event that started an execution, in words. */
+/** What started an execution, as a text. */
 export const TRIGGER_TEXTS: Record<Trigger, string> = {
   manual: "by hand",
   retry: "retry",

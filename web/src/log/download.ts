@@ -7,7 +7,7 @@ const PART = 4 * 1024 * 1024;
 /** What a tab opens as text; more is to be downloaded. */
 const MAX_OPENED = 64 * 1024 * 1024;
 /** How long a file that was given to the browser can be read. */
-const KEPT_MS = 60_000;
+const REVOKE_AFTER_MS = 60_000;
 
 /** Reads the whole log, and opens it or stores it as `name`. `onProgress` gets what to show of that. */
 export async function saveLog(
@@ -34,7 +34,7 @@ export async function saveLog(
   if (opens) link.target = "_blank";
   else link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(address), KEPT_MS);
+  setTimeout(() => URL.revokeObjectURL(address), REVOKE_AFTER_MS);
   onProgress(
     opens && offset >= MAX_OPENED
       ? `The first ${formatBytes(offset)} are shown; download the log to have it whole.`

@@ -59,6 +59,8 @@ pub struct SnapshotDetails {
     pub settings: Vec<(String, String)>,
     /// Files in which git does not look for changes.
     pub hidden: HiddenFiles,
+    /// A commit of what is staged, if that differs from the commit.
+    pub staged: Option<String>,
 }
 
 /// Tracked files in which git does not look for changes.

@@ -1,6 +1,7 @@
 //! Snapshots a working tree, including uncommitted changes, as git objects outside of the user's repository.
 
 mod changes;
+mod staged;
 mod work_tree;
 
 pub use work_tree::make_raw;
@@ -51,6 +52,7 @@ pub struct Snapshot {
     pub objects: PathBuf,
 }
 
+#[derive(Default)]
 struct LocalRepository {
     top: PathBuf,
     common: Option<PathBuf>,
@@ -58,6 +60,8 @@ struct LocalRepository {
     head: Option<(String, String)>,
     /// The address of `origin` as configured, without a password.
     remote: Option<String>,
+    /// The file of its index.
+    index: Option<PathBuf>,
 }
 
 impl LocalRepository {
@@ -96,7 +100,13 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
             let differs = changes::differs(&repository_dir, (head_tree, &tree), &files, ignores_modes)?;
             (commit.clone(), differs || has_changed_submodule)
         }
-        None => (synthetic_commit(&repository_dir, &tree)?, false),
+        None => (staged::synthetic_commit(&repository_dir, &tree, None)?, false),
+    };
+    let staged = match (&repository.index, &repository.head, &other_tree) {
+        (Some(index), Some((commit, tree)), Some(_)) => {
+            staged::commit(&repository_dir, index, (commit, tree))
+        }
+        _ => None,
     };
     let kind = match (&repository.common, &repository.head) {
         (None, _) => SnapshotKind::Directory,
@@ -110,6 +120,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         lfs: repository.common.as_ref().map(|common| common.join("lfs/objects")),
         settings,
         hidden: files.hidden.clone(),
+        staged,
         ..SnapshotDetails::default()
     };
     if let Some(common) = &repository.common {
@@ -141,19 +152,6 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         origin,
         objects: repository_dir,
     })
-}
-
-/// Creates a commit of `tree` for a directory that has none. The same tree has the same commit.
-fn synthetic_commit(repository: &Path, tree: &str) -> Result<String, SourceError> {
-    let mut command = git::at(repository);
-    command.args(["commit-tree", "-m", "The directory as it is on disk", tree]);
-    for role in ["AUTHOR", "COMMITTER"] {
-        command
-            .env(format!("GIT_{role}_NAME"), "Tidemill")
-            .env(format!("GIT_{role}_EMAIL"), "tidemill@localhost")
-            .env(format!("GIT_{role}_DATE"), "1970-01-01T00:00:00Z");
-    }
-    Ok(git::run(&mut command)?.trim_end().to_owned())
 }
 
 /// Returns the submodules that are checked out, and whether one of them has uncommitted changes or another commit than its
@@ -284,7 +282,7 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
     let rev_parse = |args: &[&str]| local::git(&dir, &[&["rev-parse"], args].concat());
-    let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir"];
+    let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir", "--git-path", "index"];
     let full = [&common[..], &["HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD"]].concat();
     let (text, has_head) = match rev_parse(&full) {
         Ok(text) => (text, true),
@@ -293,9 +291,7 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
             Err(error) => {
                 return match local::repository_error(&dir, &error) {
                     Some(refused) => Err(refused),
-                    None => {
-                        Ok(LocalRepository { top: dir, common: None, branch: None, head: None, remote: None })
-                    }
+                    None => Ok(LocalRepository { top: dir, ..LocalRepository::default() }),
                 };
             }
         },
@@ -303,14 +299,14 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     let lines: Vec<&str> = text.lines().collect();
     let line = |index: usize| lines.get(index).copied().unwrap_or_default();
     // A path with a line break would be read as another directory, and `core.worktree` can name one.
-    if lines.len() != if has_head { 5 } else { 2 } || !dir.starts_with(line(0)) {
+    if lines.len() != if has_head { 6 } else { 3 } || !dir.starts_with(line(0)) {
         return Err(SourceError::new(format!(
             "the directory {} is not in the working tree that git reports for it; rename directories whose names have line \
              breaks or are not UTF-8, and unset core.worktree in the repository's settings",
             dir.display()
         )));
     }
-    if has_head && line(2).len() > SHA1_LEN {
+    if has_head && line(3).len() > SHA1_LEN {
         return Err(SourceError::new(format!(
             "the repository {} has SHA-256 object names, which are not supported; use a repository with SHA-1 names, the default \
              of git",
@@ -318,16 +314,17 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
         )));
     }
     let common = PathBuf::from(line(1));
-    let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
+    let head = has_head.then(|| (line(3).to_owned(), line(4).to_owned()));
     let branch = if has_head {
-        line(4).strip_prefix("refs/heads/").map(str::to_owned)
+        line(5).strip_prefix("refs/heads/").map(str::to_owned)
     } else {
         local::git(&dir, &["symbolic-ref", "--quiet", "--short", "HEAD"])
             .ok()
             .map(|name| name.trim_end().to_owned())
     };
     let top = PathBuf::from(line(0));
-    Ok(LocalRepository { remote: remote(&common), top, common: Some(common), branch, head })
+    let index = Some(PathBuf::from(line(2)));
+    Ok(LocalRepository { remote: remote(&common), top, common: Some(common), branch, head, index })
 }
 
 /// The setting of git that ignores the modes of files, if it is `false`.

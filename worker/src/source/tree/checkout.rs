@@ -7,7 +7,8 @@ use super::super::{
     registry::{HiddenFiles, SNAPSHOTS_DIR, SnapshotKind, SubmoduleDetails},
 };
 use super::{
-    lfs::{LfsSource, recognize_content, replace_pointers},
+    index::{hide, in_tree, refresh_index},
+    lfs::{LfsSource, replace_pointers},
     measure::{TreeContents, is_small_change, measure},
     record::TreeRecord,
     repository::RepositorySpec,
@@ -17,9 +18,8 @@ use super::{
 };
 use std::{
     fs,
-    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 use tidemill_core::execution::assignment::CheckoutRefs;
 use tidemill_core::repository::RepositoryAddress;
@@ -46,6 +46,8 @@ pub struct TreeSource<'a> {
     pub objects: &'a Path,
     /// The address of `origin`.
     pub origin: Option<&'a str>,
+    /// The directory of the repository, if it is on this machine: without `origin`, relative addresses of submodules start there.
+    pub location: Option<&'a str>,
     /// The branch.
     pub branch: Option<&'a str>,
     /// The commit.
@@ -66,6 +68,8 @@ pub struct TreeSource<'a> {
     pub settings: &'a [(String, String)],
     /// Files in which git does not look for changes.
     pub hidden: &'a HiddenFiles,
+    /// A commit of what is staged, if that differs from the commit.
+    pub staged: Option<&'a str>,
     /// The repository that the sources come from.
     pub remote: Option<&'a Remote>,
     /// Whether the host of the repository may have a private address.
@@ -89,6 +93,7 @@ impl TreeSource<'_> {
             origin: self.origin,
             branch: self.branch,
             commit: self.has_commit().then_some(self.commit),
+            staged: self.staged,
             default_branch: self.default_branch,
             target_branch: refs.target_branch.as_deref().filter(|name| !name.is_empty()).or(self.main_branch),
             tag: refs.tag.as_deref(),
@@ -129,7 +134,7 @@ impl TreeSource<'_> {
         }
         let mut size = contents.bytes + packs_size(&git_dir);
         if contents.uses_lfs && !self.request.checkout.lfs_pointers && git_dir.join("index").exists() {
-            size += self.replace_pointers(&git_dir, into, self.objects, self.remote)?;
+            size += self.replace_pointers((&git_dir, into), self.indexed(), self.objects, self.remote)?;
         }
         let tree = match self.files {
             TreeFiles::OnDisk(tree) => tree,
@@ -165,7 +170,7 @@ impl TreeSource<'_> {
                 let mut command = self.in_objects(into, index);
                 // The index has the old tree. With one tree, git keeps its cache of trees and skips equal directories.
                 git::run(command.args(["read-tree", "-m", "-u", new]))?;
-                if previous.commit != self.commit {
+                if previous.commit != self.commit || previous.staged.as_deref() != self.staged {
                     self.write_index(&git_dir, into, index, true)?;
                 }
             }
@@ -192,6 +197,11 @@ impl TreeSource<'_> {
         crate::store::short_hash(&[&format!("{spec:?}"), self.known_refs])
     }
 
+    /// The commit that the index of the repository has.
+    fn indexed(&self) -> &str {
+        self.staged.unwrap_or(self.commit)
+    }
+
     fn in_objects(&self, into: &Path, index: &Path) -> Command {
         let mut command = git::at(self.objects);
         command.arg("--work-tree").arg(into).current_dir(into).env("GIT_INDEX_FILE", index);
@@ -199,7 +209,7 @@ impl TreeSource<'_> {
         command
     }
 
-    /// Writes the index of the repository: the commit's files, of which those that are unchanged on disk are known to be.
+    /// Writes the index of the repository: the commit's files, or what is staged, of which those that are unchanged on disk are known to be.
     fn write_index(
         &self,
         git_dir: &Path,
@@ -217,7 +227,7 @@ impl TreeSource<'_> {
             return Ok(());
         }
         // A merge would refuse files that attributes convert: they differ from the commit until the index is refreshed.
-        git::run(in_tree(git_dir, into).args(["read-tree", "--reset", self.commit]))?;
+        git::run(in_tree(git_dir, into).args(["read-tree", "--reset", self.indexed()]))?;
         if has_attributes {
             refresh_index(git_dir, into)?;
         }
@@ -228,8 +238,8 @@ impl TreeSource<'_> {
 
     fn replace_pointers(
         &self,
-        git_dir: &Path,
-        into: &Path,
+        (git_dir, into): (&Path, &Path),
+        commit: &str,
         objects: &Path,
         remote: Option<&Remote>,
     ) -> Result<u64, SourceError> {
@@ -244,7 +254,7 @@ impl TreeSource<'_> {
         // Git takes a file for changed whose size is not the recorded one: a new index has no sizes.
         fs::remove_file(git_dir.join("index"))
             .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
-        git::run(in_tree(git_dir, into).args(["read-tree", "HEAD"]))?;
+        git::run(in_tree(git_dir, into).args(["read-tree", commit]))?;
         refresh_index(git_dir, into)?;
         Ok(bytes)
     }
@@ -261,7 +271,8 @@ impl TreeSource<'_> {
             return Ok(0);
         }
         let mut size = 0;
-        let parent = SubmoduleParent { origin: self.origin, remote: self.remote, path: "", depth: 0 };
+        let origin = self.origin.or(self.location);
+        let parent = SubmoduleParent { origin, remote: self.remote, path: "", depth: 0 };
         if !contents.submodules.is_empty() {
             let named = entries(self.objects, tree)?;
             size += self.fetch_submodules(&contents.submodules, &named, parent, (git_dir, into))?;
@@ -327,6 +338,7 @@ impl TreeSource<'_> {
             origin: details.origin.as_deref(),
             branch: details.branch.as_deref(),
             commit: Some(&details.commit),
+            staged: None,
             default_branch: None,
             target_branch: None,
             tag: None,
@@ -393,6 +405,7 @@ impl TreeSource<'_> {
                 origin: Some(remote.url()),
                 branch: None,
                 commit: Some(commit),
+                staged: None,
                 default_branch: None,
                 target_branch: None,
                 tag: None,
@@ -403,7 +416,7 @@ impl TreeSource<'_> {
             git::run(in_tree(&own, &work_tree).args(["read-tree", "--reset", "-u", commit]))?;
             size += contents.bytes + packs_size(&own);
             if contents.uses_lfs && !self.request.checkout.lfs_pointers {
-                size += self.replace_pointers(&own, &work_tree, &mirror.path, Some(&remote))?;
+                size += self.replace_pointers((&own, &work_tree), commit, &mirror.path, Some(&remote))?;
             }
             if !contents.submodules.is_empty() {
                 let named = entries(&mirror.path, commit)?;
@@ -454,35 +467,6 @@ struct SubmoduleParent<'a> {
 fn git_directory(work_tree: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(work_tree.join(".git")).ok()?;
     Some(work_tree.join(text.trim().strip_prefix("gitdir: ")?))
-}
-
-fn in_tree(git_dir: &Path, work_tree: &Path) -> Command {
-    let mut command = git::at(git_dir);
-    command.arg("--work-tree").arg(work_tree).current_dir(work_tree);
-    command
-}
-
-/// Marks files as unchanged whose content is that of the index, in the form that attributes ask for.
-fn refresh_index(git_dir: &Path, work_tree: &Path) -> Result<(), SourceError> {
-    let mut command = in_tree(git_dir, work_tree);
-    recognize_content(&mut command);
-    git::run(command.args(["update-index", "-q", "--ignore-submodules", "--refresh"])).map(drop)
-}
-
-/// Marks `paths` in the index, as they are in the user's.
-fn hide(git_dir: &Path, work_tree: &Path, option: &str, paths: &[String]) -> Result<(), SourceError> {
-    if paths.is_empty() {
-        return Ok(());
-    }
-    let failed = |error: io::Error| SourceError::io("the source cache cannot be written", &error);
-    let mut input = tempfile::tempfile().map_err(failed)?;
-    let list = paths.join("\0") + "\0";
-    input.write_all(list.as_bytes()).and_then(|()| input.seek(SeekFrom::Start(0))).map_err(failed)?;
-    let mut command = in_tree(git_dir, work_tree);
-    command.args(["update-index", "-z", option, "--stdin"]).stdin(Stdio::from(input));
-    // It fails for a file that is new in the user's index. The others then show as changed, as they are.
-    drop(git::run(&mut command));
-    Ok(())
 }
 
 /// Returns the size of the packs of a repository in bytes.

@@ -192,6 +192,12 @@ impl PreparedSource {
             request,
             objects: &self.objects.path,
             origin,
+            location: match request.source {
+                Source::Snapshot { repository, .. } => {
+                    Some(repository.as_str()).filter(|name| name.starts_with('/'))
+                }
+                _ => None,
+            },
             branch,
             commit,
             kind: if self.is_work_tree { details.kind } else { SnapshotKind::Commit },
@@ -202,6 +208,7 @@ impl PreparedSource {
             submodules: &details.submodules,
             settings: &details.settings,
             hidden: &details.hidden,
+            staged: details.staged.as_deref().filter(|_| matches!(files, TreeFiles::OnDisk(_))),
             remote: self.remote.as_ref(),
             private_host: self.private_host,
             is_on_disk: matches!(request.source, Source::Snapshot { .. }),
@@ -266,6 +273,7 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         repository: source.repository_key(),
         commit: source.commit.to_owned(),
         tree: tree.to_owned(),
+        staged: source.staged.map(str::to_owned),
     })
 }
 

@@ -24,6 +24,8 @@ pub struct TreeRecord {
     pub commit: String,
     /// The tree of its files; empty: that of the commit.
     pub tree: String,
+    /// The commit of what is staged.
+    pub staged: Option<String>,
 }
 
 impl TreeRecord {

@@ -10,6 +10,8 @@ const DEFAULT_DEPTH: u32 = 50;
 const MAX_DEFAULT_DEPTH: u32 = 1000;
 /// The ref of a commit that is on no branch, while it is fetched.
 const HEAD_REF: &str = "refs/tidemill/head";
+/// The ref of what is staged, while it is fetched.
+const STAGED_REF: &str = "refs/tidemill/staged";
 
 /// The repository to set up.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,8 @@ pub struct RepositorySpec<'a> {
     pub branch: Option<&'a str>,
     /// The checked-out commit; `None`: the repository has no commit.
     pub commit: Option<&'a str>,
+    /// A commit whose objects are there for the index.
+    pub staged: Option<&'a str>,
     /// The default branch.
     pub default_branch: Option<&'a str>,
     /// The branch that a pull request targets.
@@ -107,6 +111,7 @@ impl RepositorySpec<'_> {
             Some(branch) => format!("+{commit}:refs/heads/{branch}"),
             None => format!("+{commit}:{HEAD_REF}"),
         }];
+        refspecs.extend(self.staged.map(|staged| format!("+{staged}:{STAGED_REF}")));
         let mut bases = Vec::new();
         let mut remote_branches = vec![self.default_branch, self.target_branch];
         remote_branches.sort_unstable();
