@@ -1,7 +1,7 @@
 //! Private repositories on a server: the credential of the registration reaches the worker, and nothing else.
 
 use crate::http_git::{HttpGit, ServerOptions};
-use crate::support::{TestEnv, binary, finish, git::git, serve_with, stop, text};
+use crate::support::{TestEnv, binary, finish, git::git, image, serve_with, stop, text, wait_until};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     fs,
@@ -142,6 +142,42 @@ fn token_of_a_registration_fetches_a_private_repository_and_is_stored_nowhere() 
     fixture.succeeds(&["repo", "add", &repo, "--provider", "gitea"]);
     let (code, shown) = fixture.run(&repo, &["look"]);
     assert_eq!(code, Some(1), "what was fetched with the credential serves nobody without it: {shown}");
+}
+
+#[test]
+fn private_project_is_included_by_the_worker_with_the_credential_of_the_registration() {
+    let fixture = Fixture::new();
+    let root = fixture.env.dir.path().join("served");
+    git(&root, &["init", "-q", "-b", "main", "library"]);
+    let job = format!("included:\n  image: {}\n  script: [echo from the private project]\n", image());
+    let file = "include: { project: lib, ref: v1, file: ci.yml }\n";
+    for (work, bare, name, text) in
+        [("library", "lib.git", "ci.yml", job.as_str()), ("work", "app.git", ".gitlab-ci.yml", file)]
+    {
+        let work = root.join(work);
+        fs::write(work.join(name), text).unwrap();
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-q", "-m", "two"]);
+        git(&work, &["tag", "v1"]);
+        git(&root, &["init", "-q", "--bare", "-b", "main", bare]);
+        git(&work, &["push", "-q", &format!("../{bare}"), "main", "v1"]);
+        git(&root.join(bare), &["update-server-info"]);
+    }
+    let lib = git(&root.join("library"), &["rev-parse", "HEAD"]);
+    let repo = fixture.http.url("app.git");
+    let add = ["repo", "add", &repo, "--provider", "gitlab", "--credential-user", "ci"];
+    let mut add = fixture.command(&[&add[..], &["--credential", "env:APP_TOKEN"]].concat());
+    assert!(finish(add.env("APP_TOKEN", TOKEN).spawn().unwrap()).status.success());
+    fixture.succeeds(&["repo", "run", &repo, "--file", ".gitlab-ci.yml", "--branch", "main"]);
+    let is_done = || fixture.succeeds(&["status", "--repo", &repo, "--status", "success"]).contains("app");
+    if wait_until(is_done).is_err() {
+        panic!("{}", fixture.succeeds(&["status", "--repo", &repo, "--all"]));
+    }
+    let shown = fixture.succeeds(&["logs", "included", "--repo", &repo]);
+    assert!(shown.contains("from the private project"), "{shown}");
+    let report = fixture.succeeds(&["report", "--repo", &repo]);
+    assert!(report.contains(&lib[..12]), "{report}");
+    assert_eq!(stored(&fixture.env, TOKEN), "", "the token is in these files");
 }
 
 #[test]

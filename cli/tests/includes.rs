@@ -22,6 +22,9 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// That of the user `ci` with the password `secret-of-ci`.
+const AUTHORIZATION: &str = "Basic Y2k6c2VjcmV0LW9mLWNp";
+
 /// A repository `app` whose `origin` is on a server of files with TLS, which has the repository `group/lib`.
 struct Bench {
     dir: tempfile::TempDir,
@@ -83,6 +86,8 @@ impl Bench {
             .env("HOME", self.dir.path())
             .env("SSL_CERT_FILE", &certificate)
             .env("GIT_SSL_CAINFO", &certificate)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env_remove("GIT_CONFIG_GLOBAL")
             .env_remove("TIDEMILL_WORKER_CONFIG")
             .env_remove("XDG_CONFIG_HOME")
             .args(args)
@@ -93,7 +98,8 @@ impl Bench {
     }
 }
 
-/// Serves the files below `site` with TLS; the certificate is `certificate.pem` in `dir`.
+/// Serves the files below `site` with TLS, and those of `private` with the authorization [`AUTHORIZATION`] only; the certificate is
+/// `certificate.pem` in `dir`.
 fn serve(dir: &Path, site: &Path) -> (u16, tokio::runtime::Runtime) {
     let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     let acceptor = crate::tls::self_signed(&dir.join("certificate.pem"), &parameters);
@@ -110,17 +116,23 @@ fn serve(dir: &Path, site: &Path) -> (u16, tokio::runtime::Runtime) {
                 let mut first = String::new();
                 let _ = client.read_line(&mut first).await;
                 let mut line = String::new();
+                let mut is_authorized = false;
                 while client.read_line(&mut line).await.is_ok_and(|_| line.trim() != "") {
+                    is_authorized |= line.split_once(": ").is_some_and(|(name, value)| {
+                        name.eq_ignore_ascii_case("authorization") && value.trim() == AUTHORIZATION
+                    });
                     line.clear();
                 }
                 let target = first.split(' ').nth(1).unwrap_or_default();
                 let path = target.split('?').next().unwrap_or_default().trim_start_matches('/');
                 let (status, body) = match fs::read(site.join(path)) {
+                    _ if path.starts_with("private/") && !is_authorized => ("401 Unauthorized", Vec::new()),
                     Ok(body) => ("200 OK", body),
                     Err(_) => ("404 Not Found", Vec::new()),
                 };
                 let head = format!(
-                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n",
                     body.len()
                 );
                 let _ = client.write_all(&[head.as_bytes(), &body].concat()).await;
@@ -164,6 +176,37 @@ fn files_from_elsewhere_are_included_and_used_again_without_a_connection() {
     let (code, stdout, _) = bench.tidemill(&["check", "--templates", &templates]);
     assert_eq!(code, 2, "{stdout}");
     assert!(stdout.contains("`group/lib` cannot be read") && stdout.contains("--offline"), "{stdout}");
+}
+
+#[test]
+fn private_project_is_included_with_the_users_own_git_settings() {
+    let bench = Bench::new();
+    let (site, lib) = (bench.dir.path().join("site"), bench.dir.path().join("lib"));
+    fs::create_dir(site.join("private")).unwrap();
+    let bare = site.join("private/lib.git");
+    git(bench.dir.path(), &["clone", "-q", "--bare", &lib.to_string_lossy(), &bare.to_string_lossy()]);
+    git(&bare, &["update-server-info"]);
+    bench.write(
+        ".gitlab-ci.yml",
+        "include: {project: private/lib, ref: 1.2.0, file: ci.yml}\nown: {image: x, script: x}\n",
+    );
+    bench.write(
+        ".pipelines/ci.yml",
+        "name: top\ninclude: { git: 'https://localhost:PORT/private/lib.git', file: native.yml, with: { name: made } }\n",
+    );
+    let files = [(".gitlab-ci.yml", "lib"), (".pipelines/ci.yml", "made")];
+    for (file, _) in files {
+        let (code, stdout, _) = bench.tidemill(&["check", "-f", file]);
+        assert_eq!((code, stdout.matches("error[").count()), (2, 1), "{file}: {stdout}");
+        assert!(stdout.contains("cannot be read"), "{file}: {stdout}");
+    }
+    let helper = "[credential]\n\thelper = \"!f() { echo username=ci; echo password=secret-of-ci; }; f\"\n";
+    fs::write(bench.dir.path().join(".gitconfig"), helper).unwrap();
+    for (file, job) in files {
+        let (code, stdout, stderr) = bench.tidemill(&["plan", "-f", file]);
+        assert!(code == 0 && stdout.contains(&format!("  {job} ")), "{file}: {stdout}{stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("secret-of-ci"), "{stdout}{stderr}");
+    }
 }
 
 #[test]

@@ -123,6 +123,7 @@ async function accountPages(world) {
   const context = { storageState: await page.context().storageState() };
   await takePictures(world, [
     ["account", "/settings/account", { signIn: null, context }],
+    ["command-line", `/login?challenge=${"a".repeat(43)}&port=7601&state=s`, { signIn: null, context }],
     ["roles", "/settings/roles", { signIn: null, context }],
     ["sessions", "/settings/sessions", { signIn: null, context }],
   ]);

@@ -54,6 +54,25 @@ test("the search takes a part of a message, and the beginning of a commit", () =
     await page.getByText("No executions match.").waitFor();
   }));
 
+test("repository, pipeline, event and author filter the list", () =>
+  on("/executions", {}, async (page) => {
+    const rows = page.locator(".execution-row");
+    for (const [label, option] of [
+      ["Repository", "https://git.example.org/harbour/mill.git"],
+      ["Pipeline", "two-failures"],
+      ["Author", "Jonas Weber <jonas@example.org>"],
+    ]) {
+      await rows.getByText("charts", { exact: true }).first().waitFor();
+      await page.getByRole("combobox", { name: label }).selectOption(option);
+      await rows.getByText("charts", { exact: true }).first().waitFor({ state: "detached" });
+      await rows.getByText("Raise the weir").waitFor();
+      await page.getByRole("button", { name: "Clear" }).click();
+    }
+    await page.getByRole("combobox", { name: "Event" }).selectOption("schedule");
+    await page.getByText("No executions match.").waitFor();
+    assert.equal(new URL(page.url()).searchParams.get("event"), "schedule");
+  }));
+
 test("light or dark is chosen by a button, and stays", () =>
   on("/", {}, async (page) => {
     const theme = () => page.evaluate("document.documentElement.dataset.theme");
@@ -111,6 +130,15 @@ test("jobs and executions offer only what works in their state", async () => {
   await world.api.post(`/api/pipeline/cancel/${running}`);
   await world.api.ended(running);
   assert.deepEqual(await buttons(`/executions/${running}/jobs/watch`, "watch"), ["Retry this job"]);
+  // After the end of its execution, a job that nobody approved can only run in another one, and the button says so.
+  const ended = await world.api.start(pipelines.optional());
+  await world.api.ended(ended);
+  assert.deepEqual(await buttons(`/executions/${ended}/jobs/publish`, "publish"), ["Run in a retry"]);
+  await on(`/executions/${ended}/jobs/publish`, {}, async (page) => {
+    await page.getByRole("button", { name: "Run in a retry" }).click();
+    await page.getByText("Retry of").waitFor();
+    await waitUntil(page, "document.title.includes('succeeded')");
+  });
 });
 
 test("retrying all jobs shows the new execution", () =>

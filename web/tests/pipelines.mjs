@@ -107,6 +107,13 @@ jobs:
   release: { script: [echo released], when: manual }
 `;
 
+/** A job that nobody needs to approve for the execution to end. */
+export const optional = () => `${header("optional")}
+jobs:
+  check: { script: [echo checked] }
+  publish: { script: [echo published], when: manual, allow_failure: true }
+`;
+
 /** A job of an environment that tests protect. */
 export const guarded = (environment) => `${header("guarded")}
 jobs:
@@ -169,6 +176,17 @@ jobs:
         XML
       - exit $code
     artifacts: { reports: { junit: report.xml } }
+`;
+
+/** A job with a summary in Markdown and annotations, and one without. */
+export const annotated = () => `${header("annotated")}
+jobs:
+  lint:
+    script:
+      - printf '# Water gauge\\n\\n| gate | state |\\n|---|---|\\n| east | **open** |\\n\\n<script>document.title = "changed"</script>\\n' >> "$TIDEMILL_SUMMARY"
+      - echo "::warning file=src/gauge.rs,line=3::the gauge is old"
+      - echo "::error file=src/gate.rs,line=7,title=Stuck::the gate does not open"
+  quiet: { script: [echo quiet] }
 `;
 
 /** A job that its rules leave out beside one that runs. */

@@ -43,6 +43,25 @@ test("the pipeline file is shown as it was, with the jobs that rules left out", 
   });
 });
 
+test("annotations are listed by file, failures first, with the summaries of jobs as Markdown", async () => {
+  const id = await world.api.start(pipelines.annotated());
+  await world.api.ended(id, 120);
+  await on(`/executions/${id}`, {}, async (page) => {
+    await page.getByRole("link", { name: "Summary" }).click();
+    const annotations = page.getByRole("region", { name: "Annotations" });
+    await annotations.getByText("the gate does not open").waitFor();
+    assert.deepEqual(await annotations.locator("h3").allTextContents(), ["src/gate.rs", "src/gauge.rs"]);
+    await annotations.getByText("1 failure, 1 warning").waitFor();
+    const summary = page.getByRole("region", { name: "Summary of lint" });
+    await summary.getByRole("cell", { name: "open" }).locator("strong").waitFor();
+    assert.equal(await summary.locator("script").count(), 0);
+    assert.doesNotMatch(await page.title(), /changed/);
+    assert.equal(await page.getByRole("region", { name: "Summary of quiet" }).count(), 0);
+    await annotations.getByRole("link", { name: "lint" }).first().click();
+    await page.getByRole("heading", { level: 1, name: "lint" }).waitFor();
+  });
+});
+
 test("insights show flaky tests, the trend of the coverage, and the cost", async () => {
   const { page, problems, close } = await world.open("/");
   await page.route("**/api/insights?*", async (route) => {

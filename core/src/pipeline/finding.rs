@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use crate::text::diagnostics::{Location, Severity};
 
-/// Maximum number of errors, and of warnings, that are reported for one file.
+/// Maximum number of errors that are reported for one file.
 pub(crate) const MAX_FINDINGS: usize = 200;
+/// Maximum number of reported warnings, which nobody needs to fix to see the others.
+const MAX_WARNINGS: usize = 1_000;
 
 /// One step of a path: a key of a mapping, or an index of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,36 +276,54 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{out}`")
 }
 
-/// Keeps the first [`MAX_FINDINGS`] findings of each severity, and adds one with the number of the others.
+/// Keeps the first [`MAX_FINDINGS`] errors and [`MAX_WARNINGS`] warnings, and adds one of each severity with the number of the others.
 pub(crate) fn keep_first(findings: &mut Vec<Finding>) {
-    let (mut errors, mut warnings, before) = (0_usize, 0_usize, findings.len());
+    let (mut errors, mut warnings) = (0_usize, 0_usize);
     findings.retain(|finding| {
-        let count = if finding.severity == Severity::Error { &mut errors } else { &mut warnings };
+        let (count, limit) = match finding.severity {
+            Severity::Error => (&mut errors, MAX_FINDINGS),
+            Severity::Warning => (&mut warnings, MAX_WARNINGS),
+        };
         *count += 1;
-        *count <= MAX_FINDINGS
+        *count <= limit
     });
-    let left_out = before - findings.len();
-    if left_out > 0 {
-        let message = format!("{left_out} more are not shown; fix these first");
-        let last = Finding::key("too-many", &Path::default(), message);
-        findings.push(if errors > MAX_FINDINGS { last } else { last.warning() });
+    let last = |message| Finding::key("too-many", &Path::default(), message);
+    if let Some(others) = errors.checked_sub(MAX_FINDINGS).filter(|others| *others > 0) {
+        let noun = if others == 1 { "error is" } else { "errors are" };
+        findings.push(last(format!("{others} more {noun} not shown; fix these first")));
+    }
+    if let Some(others) = warnings.checked_sub(MAX_WARNINGS).filter(|others| *others > 0) {
+        let noun = if others == 1 { "warning is" } else { "warnings are" };
+        findings.push(last(format!("{others} more {noun} not shown")).warning());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, MAX_FINDINGS, Path, keep_first};
+    use super::{Finding, MAX_FINDINGS, MAX_WARNINGS, Path, keep_first};
+    use crate::text::diagnostics::Severity;
 
     #[test]
-    fn diagnostics_beyond_limit_are_counted() {
-        let finding = Finding::value("x", &Path::default(), "x");
-        let mut few = vec![finding.clone(); MAX_FINDINGS];
-        keep_first(&mut few);
-        assert_eq!(few.len(), MAX_FINDINGS);
-        let mut many = vec![finding; 3 * MAX_FINDINGS];
-        keep_first(&mut many);
-        assert_eq!(many.len(), MAX_FINDINGS + 1);
-        assert!(many[MAX_FINDINGS].message.starts_with("400 more"));
+    fn diagnostics_beyond_limit_are_counted_by_severity() {
+        let error = Finding::value("x", &Path::default(), "x");
+        let warning = error.clone().warning();
+        let kept = |errors: usize, warnings: usize| {
+            let mut findings = [vec![warning.clone(); warnings], vec![error.clone(); errors]].concat();
+            keep_first(&mut findings);
+            findings
+        };
+        assert_eq!(kept(MAX_FINDINGS, MAX_WARNINGS).len(), MAX_FINDINGS + MAX_WARNINGS);
+        let both = kept(3 * MAX_FINDINGS, MAX_WARNINGS + 1);
+        let [.., of_errors, of_warnings] = both.as_slice() else { panic!("{}", both.len()) };
+        assert_eq!(both.len(), MAX_FINDINGS + MAX_WARNINGS + 2);
+        assert_eq!(
+            (of_errors.severity, of_errors.message.as_str()),
+            (Severity::Error, "400 more errors are not shown; fix these first")
+        );
+        assert_eq!(
+            (of_warnings.severity, of_warnings.message.as_str()),
+            (Severity::Warning, "1 more warning is not shown")
+        );
     }
 
     #[test]

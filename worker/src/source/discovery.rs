@@ -14,7 +14,7 @@ use super::{
     registry,
 };
 use indexmap::IndexMap;
-use std::{cell::RefCell, ops::ControlFlow, path::Path};
+use std::{cell::RefCell, fmt::Write as _, ops::ControlFlow, path::Path};
 use tidemill_core::execution::discovery::{
     Discovery, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES, MAX_PIPELINE_FILES,
     PipelineFile,
@@ -251,8 +251,10 @@ impl CollectedFiles {
     fn add_diagnostic(&mut self, mut text: String) {
         if text.len() > MAX_DIAGNOSTICS_BYTES {
             let end = (0..=MAX_DIAGNOSTICS_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let heads = |line: &&str| line.starts_with("error[") || line.starts_with("warning[");
+            let left_out = text.get(end..).unwrap_or_default().lines().filter(heads).count();
             text.truncate(end);
-            text.push_str("\n...\n");
+            let _ = write!(text, "\n... {left_out} more are not shown: `tidemill check` shows them\n");
         }
         self.diagnostics.push(text);
     }

@@ -3,7 +3,7 @@
 use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
 use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
 use std::{cell::RefCell, fs, path::Path};
-use tidemill_core::execution::discovery::Discovery;
+use tidemill_core::execution::discovery::{Discovery, MAX_DIAGNOSTICS_BYTES};
 use tidemill_core::pipeline::NoSources;
 use tokio_util::sync::CancellationToken;
 
@@ -147,4 +147,16 @@ fn pipeline_files_and_changes_are_found_at_commit() {
     assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
     let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
     assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed_paths, None);
+}
+
+#[test]
+fn findings_beyond_the_size_of_a_message_are_counted() {
+    let mut collected = CollectedFiles::default();
+    let warning = format!("warning[x]: {}\n  --> a.yml\n", "w".repeat(86));
+    collected.add_diagnostic(warning.repeat(MAX_DIAGNOSTICS_BYTES / warning.len() + 5));
+    let [text] = &collected.diagnostics[..] else { panic!("{collected:?}") };
+    assert!(text.ends_with("\n... 4 more are not shown: `tidemill check` shows them\n"), "{text}");
+    assert!(text.len() < MAX_DIAGNOSTICS_BYTES + 100);
+    collected.add_diagnostic(warning.clone());
+    assert_eq!(collected.diagnostics[1], warning);
 }
