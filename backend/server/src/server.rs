@@ -16,7 +16,7 @@ use std::{
 };
 use tidemill_core::{api::RecordsCheck, time::Timestamp};
 use tidemill_services::{
-    Disk, Notifiers, Services, Settings, SourcePolicy, SystemClock,
+    Disk, Notifiers, Services, Settings, SourcePolicy, SystemClock, ports::MailSender,
     error::{Error, Result},
     http::{DEFAULT_RATE, TokenVerifier, router},
 };
