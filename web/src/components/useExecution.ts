@@ -40,7 +40,7 @@ export function useExecution(id: string): Live<ExecutionView> {
       if (reply.value === null) return null;
       const jobs = [...reply.value.jobs];
       // Jobs of the next pages may be newer than the tag, which then differs from that of the next reply.
-      for (let cursor = reply.value.next_cursor; cursor != null; ) {
+      for (let cursor = reply.value.next_cursor; cursor != null;) {
         const page = await get(path, { path: { executionId: id }, query: { cursor }, signal });
         jobs.push(...page.jobs);
         cursor = page.next_cursor;
