@@ -52,6 +52,12 @@ pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
 pub const POOLS: &str = "TIDEMILL_POOLS";
 /// `true`: each request writes a line of metrics; default no.
 pub const REQUEST_METRICS: &str = "TIDEMILL_REQUEST_METRICS";
+/// Mail server of notifications; absent: no e-mails are sent.
+pub const SMTP_URL: &str = "TIDEMILL_SMTP_URL";
+/// Password of its user.
+pub const SMTP_PASSWORD: &str = "TIDEMILL_SMTP_PASSWORD";
+/// Address that e-mails come from.
+pub const MAIL_FROM: &str = "TIDEMILL_MAIL_FROM";
 /// Filter of the log, as `tracing` reads it; default `info`.
 pub const LOG: &str = "TIDEMILL_LOG";
 

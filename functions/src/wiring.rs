@@ -1,12 +1,17 @@
 //! The services over AWS, created once per process.
 
 use crate::{
-    settings::{DEAD_LETTER_QUEUE_URL, PUBLIC_URL, Settings, SettingsError},
+    settings::{
+        DEAD_LETTER_QUEUE_URL, MAIL_FROM, PUBLIC_URL, SMTP_PASSWORD, SMTP_URL, Settings, SettingsError,
+    },
     worker_group::scale_on_groups,
 };
 use tidemill_aws::{DeadLetterQueue, Meter};
 use tidemill_core::execution::attempt::ReportPace;
+use tidemill_mail::{MailSettings, SmtpSender};
+use tidemill_services::ports::MailSender;
 use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.
@@ -45,14 +50,31 @@ impl FunctionContext {
             continues_after_reply: false,
             ..ServiceSettings::default()
         };
-        let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
-        let notifiers = Notifiers { public_url, ..Notifiers::default() };
+        let notifiers =
+            Notifiers { public_url: variable(PUBLIC_URL), mail: mail_sender(), ..Notifiers::default() };
         let services = Services::new(stores, service_settings, CancellationToken::new())
             .with_notifiers(notifiers)
             .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
         scale_on_groups(&services, &sdk)?;
-        let url = std::env::var(DEAD_LETTER_QUEUE_URL).ok().filter(|url| !url.is_empty());
-        let dead_letters = url.map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
+        let dead_letters = variable(DEAD_LETTER_QUEUE_URL).map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
         Ok(Self { services, meter, dead_letters })
+    }
+}
+
+/// Returns the value of a variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the sender of e-mails, if there is a mail server. Settings that are not valid stop no execution: they are logged, and each e-mail
+/// fails with a reason.
+fn mail_sender() -> Option<Arc<dyn MailSender>> {
+    let (url, from) = (variable(SMTP_URL)?, variable(MAIL_FROM).unwrap_or_default());
+    match SmtpSender::new(&MailSettings { url, password: variable(SMTP_PASSWORD), from }) {
+        Ok(sender) => Some(Arc::new(sender)),
+        Err(why) => {
+            tracing::error!(why, "the settings of e-mails are not valid; none are sent");
+            None
+        }
     }
 }
