@@ -92,7 +92,8 @@ impl Notify {
             });
         }
         let has_scheme = self.url.starts_with("https://") || self.url.starts_with("http://");
-        if !is_mail && !(has_scheme && is_plain(&self.url) && self.url.len() <= MAX_URL_LEN) {
+        let is_url = has_scheme && is_plain(&self.url) && self.url.len() <= MAX_URL_LEN;
+        if !(is_mail || is_url) {
             return Err("the URL of a notification target must start with https:// or http://".to_owned());
         }
         let length = self.secret.as_deref().unwrap_or_default().len();
