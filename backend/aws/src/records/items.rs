@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Maximum packed size of a spec in the item of a node: every write to the item pays for the spec.
 const MAX_INLINE_SPEC_SIZE: usize = 300;
 /// Maximum size of the item of a new node with a spec: there remains some room for its state to grow within one write unit.
-const MAX_NEW_NODE_SIZE: usize = 800;
+const MAX_NEW_NODE_SIZE: usize = 650;
 /// Maximum packed size of a node's state; a larger one is stored without its steps. An item takes 400 KB.
 const MAX_STATE_SIZE: usize = 350_000;
 
