@@ -288,7 +288,7 @@ async fn retain(services: Services, disk: Arc<dyn Disk>, stop: CancellationToken
                     );
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "caches cannot be removed although the disk is nearly full")
+                    tracing::warn!(%error, "caches cannot be removed although the disk is nearly full");
                 }
             }
         }

@@ -30,7 +30,7 @@ fn removal_order(
     max_age: Option<Duration>,
 ) -> (Vec<PulledImage>, Vec<PulledImage>) {
     images.retain(|image| image.unused >= MIN_UNUSED);
-    images.sort_by(|one, other| other.unused.cmp(&one.unused));
+    images.sort_by_key(|image| std::cmp::Reverse(image.unused));
     images.into_iter().partition(|image| max_age.is_some_and(|max_age| image.unused > max_age))
 }
 
