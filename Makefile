@@ -39,7 +39,7 @@ observability-test: ## test metrics, alerts and traces with Debian's Prometheus 
 	@scripts/setup scripts/observability-test
 
 docs:  ## write docs/cli.md and docs/environment.md from the definition of the commands
-	@UPDATE_DOCS=1 cargo test --quiet -p tidemill-cli --bin tidemill is_current
+	@UPDATE_DOCS=1 cargo test --quiet -p tidemill-cli --lib is_current
 
 lint:  ## check formatting, clippy, dependencies, scripts, Python and spelling
 	@scripts/lint
