@@ -237,7 +237,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --jobs 4\n  tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
     )]
-    Server(Server),
+    Server(Box<Server>),
     /// Run jobs for a server
     #[command(
         after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server https://ci.example.org:7600\n  \
