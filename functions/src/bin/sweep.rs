@@ -72,7 +72,14 @@ async fn main() -> Result<(), Error> {
             }
             let done = json!({ "overdue": overdue.as_ref().ok() });
             // The invocation fails if a step failed, which raises the function's alarm.
-            overdue.and(given_up).and(scheduled).and(stopped).and(followed).and(notified).and(removed).and(retained)?;
+            overdue
+                .and(given_up)
+                .and(scheduled)
+                .and(stopped)
+                .and(followed)
+                .and(notified)
+                .and(removed)
+                .and(retained)?;
             Ok::<Value, Error>(done)
         }
     }))
