@@ -6,12 +6,12 @@ use crate::{
     },
     worker_group::scale_on_groups,
 };
+use std::sync::Arc;
 use tidemill_aws::{DeadLetterQueue, Meter};
 use tidemill_core::execution::attempt::ReportPace;
 use tidemill_mail::{MailSettings, SmtpSender};
 use tidemill_services::ports::MailSender;
 use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.
@@ -56,7 +56,8 @@ impl FunctionContext {
             .with_notifiers(notifiers)
             .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
         scale_on_groups(&services, &sdk)?;
-        let dead_letters = variable(DEAD_LETTER_QUEUE_URL).map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
+        let dead_letters =
+            variable(DEAD_LETTER_QUEUE_URL).map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
         Ok(Self { services, meter, dead_letters })
     }
 }

@@ -28,17 +28,23 @@ const MAX_ATTACK: f64 = 30.0;
 const FREE: &[&str] = &[
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Authorizer",
+    "AWS::ApiGateway::BasePathMapping",
+    "AWS::ApiGateway::DomainName",
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::Method",
     "AWS::ApiGateway::Resource",
     "AWS::ApiGateway::RestApi",
     "AWS::ApiGateway::Stage",
     "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::ApiMapping",
+    "AWS::ApiGatewayV2::DomainName",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
     "AWS::AutoScaling::AutoScalingGroup",
+    // The disks of stopped instances are billed, but there are none by default.
+    "AWS::AutoScaling::WarmPool",
     "AWS::DynamoDB::Table",
     "AWS::EC2::InternetGateway",
     "AWS::EC2::LaunchTemplate",
@@ -57,6 +63,8 @@ const FREE: &[&str] = &[
     "AWS::Lambda::Function",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
+    // Its metric is billed for hours in which it has a value.
+    "AWS::Logs::MetricFilter",
     "AWS::S3::Bucket",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Topic",
@@ -177,6 +185,7 @@ fn idle_deployment_costs_ten_cents_a_month_and_a_dollar_with_alarms() {
     }
     idle += MINUTES_A_MONTH * DEAD_LETTER_RECEIVES * prices.sqs_request;
     assert_eq!(template.default_of("RequestMetrics"), "off", "custom metrics are billed");
+    assert_eq!(template.default_of("WarmWorkers"), "0", "the disks of a warm pool are billed");
     println!("idle: {idle:.3} dollars a month; alarms: {alarms:.2}");
     assert!(idle <= MAX_IDLE, "{idle} dollars a month");
     assert!(idle + alarms <= MAX_IDLE_WITH_ALARMS, "{} dollars a month with alarms", idle + alarms);

@@ -23,7 +23,7 @@ variable "code_bucket" {
 }
 
 variable "functions" {
-  description = "Directory with api.zip, sweep.zip, dead_letter.zip, scale.zip and notify.zip"
+  description = "Directory with api.zip, authorize.zip, sweep.zip, scale.zip and notify.zip"
   type        = string
 }
 
@@ -67,7 +67,7 @@ data "aws_partition" "this" {}
 data "aws_region" "this" {}
 
 locals {
-  functions = ["api", "sweep", "dead_letter", "scale", "notify"]
+  functions = ["api", "authorize", "sweep", "scale", "notify"]
   files     = { for function in local.functions : function => "${var.functions}/${function}.zip" }
   # CloudFormation compares names, not content: new code gets a new prefix.
   version  = substr(sha256(join(",", [for function in local.functions : filesha256(local.files[function])])), 0, 16)

@@ -10,8 +10,8 @@ use tidemill_functions::{FunctionContext, telemetry};
 const DEAD_LETTER_MINUTES: u32 = 5;
 /// Time limit of each step; their sum is less than the function's timeout.
 const NODES_LIMIT: Duration = Duration::from_secs(12);
-const DEAD_LETTERS_LIMIT: Duration = Duration::from_secs(5);
-const SCHEDULES_LIMIT: Duration = Duration::from_secs(8);
+const DEAD_LETTERS_LIMIT: Duration = Duration::from_secs(3);
+const SCHEDULES_LIMIT: Duration = Duration::from_secs(6);
 const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(5);
 const FOLLOW_UPS_LIMIT: Duration = Duration::from_secs(5);
 const OUTBOX_LIMIT: Duration = Duration::from_secs(6);
@@ -72,7 +72,14 @@ async fn main() -> Result<(), Error> {
             }
             let done = json!({ "overdue": overdue.as_ref().ok() });
             // The invocation fails if a step failed, which raises the function's alarm.
-            overdue.and(given_up).and(scheduled).and(stopped).and(followed).and(notified).and(removed).and(retained)?;
+            overdue
+                .and(given_up)
+                .and(scheduled)
+                .and(stopped)
+                .and(followed)
+                .and(notified)
+                .and(removed)
+                .and(retained)?;
             Ok::<Value, Error>(done)
         }
     }))
