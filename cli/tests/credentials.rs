@@ -170,9 +170,7 @@ fn private_project_is_included_by_the_worker_with_the_credential_of_the_registra
     assert!(finish(add.env("APP_TOKEN", TOKEN).spawn().unwrap()).status.success());
     fixture.succeeds(&["repo", "run", &repo, "--file", ".gitlab-ci.yml", "--branch", "main"]);
     let is_done = || fixture.succeeds(&["status", "--repo", &repo, "--status", "success"]).contains("app");
-    if wait_until(is_done).is_err() {
-        panic!("{}", fixture.succeeds(&["status", "--repo", &repo, "--all"]));
-    }
+    assert!(wait_until(is_done).is_ok(), "{}", fixture.succeeds(&["status", "--repo", &repo, "--all"]));
     let shown = fixture.succeeds(&["logs", "included", "--repo", &repo]);
     assert!(shown.contains("from the private project"), "{shown}");
     let report = fixture.succeeds(&["report", "--repo", &repo]);

@@ -91,7 +91,10 @@ async fn mail_arrives_with_its_text_and_receivers() {
         assert!(text.contains("Message-ID: <0190-end-0@example.org>\r\n"), "{text}");
         assert!(text.contains("To: team@example.org, second@example.org\r\n"), "{text}");
         assert!(text.contains("From: Tidemill <ci@example.org>\r\n") && text.contains("Date: "), "{text}");
-        assert!(text.contains("Subject: =?utf-8?") || text.contains("Subject: ci 7 of team/app on =?"), "{text}");
+        assert!(
+            text.contains("Subject: =?utf-8?") || text.contains("Subject: ci 7 of team/app on =?"),
+            "{text}"
+        );
         assert!(text.contains("ci 7 failed\r\n"), "{text}");
     }
 }

@@ -1,9 +1,9 @@
 //! The embedded server: stores, API and sweep in one process.
 
 mod compute;
+pub mod doctor;
 mod metrics;
 mod otlp;
-pub mod doctor;
 mod server;
 mod serving;
 mod tls;

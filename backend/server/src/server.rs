@@ -16,9 +16,10 @@ use std::{
 };
 use tidemill_core::{api::RecordsCheck, time::Timestamp};
 use tidemill_services::{
-    Disk, Notifiers, Services, Settings, SourcePolicy, SystemClock, ports::MailSender,
+    Disk, Notifiers, Services, Settings, SourcePolicy, SystemClock,
     error::{Error, Result},
     http::{DEFAULT_RATE, TokenVerifier, router},
+    ports::MailSender,
 };
 use tidemill_sqlite::{Database, OpenedStores, move_database_away, open_all, records_path};
 use tokio::{

@@ -186,7 +186,7 @@ impl Server {
             worker: WorkerInfo { id: WorkerId(uuid::Uuid::from_u128(7)), name: "w".into() },
             job_id: None,
             execution_id: None,
-            labels: std::collections::BTreeMap::default(),
+            labels: BTreeMap::default(),
             lease: None,
             wait_ms: 0,
             lookahead: 0,
@@ -266,7 +266,8 @@ async fn trace_of_an_execution_arrives_although_the_receiver_failed_at_first() {
     let items = sent.iter().find(|family| family.name() == "tidemill_otlp_items_total").unwrap();
     let count = |labels: [&str; 2]| {
         let of = items.get_metric().iter().find(|metric| {
-            let values: Vec<&str> = metric.get_label().iter().map(|label| label.value()).collect();
+            let values: Vec<&str> =
+                metric.get_label().iter().map(prometheus::proto::LabelPair::value).collect();
             values == labels
         });
         of.unwrap().get_counter().get_value()

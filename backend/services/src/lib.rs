@@ -48,8 +48,8 @@ pub use executions::{
     sweep::Sweep,
 };
 pub use forge::{
-    discoveries::DiscoveryService,
     delivery::Notifiers,
+    discoveries::DiscoveryService,
     notices::NOTIFICATION_KIND,
     outbox::{Outbox, STATUS_KIND},
     schedules::ScheduleService,

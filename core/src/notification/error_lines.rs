@@ -22,12 +22,8 @@ static HARMLESS: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
 #[must_use]
 pub fn error_lines(log: &[u8], is_whole: bool) -> Vec<String> {
     let text = String::from_utf8_lossy(log);
-    let lines: Vec<String> = text
-        .lines()
-        .skip(usize::from(!is_whole))
-        .map(readable)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<String> =
+        text.lines().skip(usize::from(!is_whole)).map(readable).filter(|line| !line.is_empty()).collect();
     let is_error = |line: &String| {
         ERROR.as_ref().is_some_and(|error| error.is_match(line))
             && !HARMLESS.as_ref().is_some_and(|harmless| harmless.is_match(line))
@@ -104,9 +100,14 @@ mod tests {
     fn successes_that_name_errors_are_no_errors() {
         for harmless in ["0 failures", "no errors found", "failed: 0", "Failures=0, passed 3"] {
             let log = format!("{harmless}\na\nb\nc\nd\ne\nf\nlast\n");
-            assert_eq!(error_lines(log.as_bytes(), true).last().map(String::as_str), Some("last"), "{harmless}");
+            assert_eq!(
+                error_lines(log.as_bytes(), true).last().map(String::as_str),
+                Some("last"),
+                "{harmless}"
+            );
         }
-        for error in ["E   assert 1 == 2", "FAILED tests/a.py", "thread 'main' panicked at x", "not ok 3 - y"] {
+        for error in ["E   assert 1 == 2", "FAILED tests/a.py", "thread 'main' panicked at x", "not ok 3 - y"]
+        {
             let log = format!("start\n{error}\na\nb\nc\nd\ne\nf\ng\n");
             assert_eq!(error_lines(log.as_bytes(), true).first().map(String::as_str), Some(error));
         }
@@ -114,7 +115,10 @@ mod tests {
 
     #[test]
     fn control_characters_and_long_lines_are_cut() {
-        let log = format!("half a line error\n\x1b]8;;http://x\x1b\\link\x1b]8;;\x07 10%\r 100% error: \u{7}{}\n", "x".repeat(500));
+        let log = format!(
+            "half a line error\n\x1b]8;;http://x\x1b\\link\x1b]8;;\x07 10%\r 100% error: \u{7}{}\n",
+            "x".repeat(500)
+        );
         let found = error_lines(log.as_bytes(), false);
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with(" 100% error: x") && found[0].ends_with('…'), "{found:?}");

@@ -56,10 +56,8 @@ impl Notification {
         let text = body.to_string();
         let secret = to.secret.as_deref().unwrap_or_default();
         let signature = format!("sha256={}", sign(secret.as_bytes(), text.as_bytes()));
-        let headers = vec![
-            ("x-tidemill-signature-256", signature),
-            ("x-tidemill-delivery", delivery.id.to_owned()),
-        ];
+        let headers =
+            vec![("x-tidemill-signature-256", signature), ("x-tidemill-delivery", delivery.id.to_owned())];
         OutgoingRequest { method: Method::Post, url: to.url.clone(), headers, body: text }
     }
 
@@ -86,7 +84,11 @@ impl Notification {
             sections.push(match paragraph {
                 Paragraph::Line(line) => slack_quoted(&line),
                 Paragraph::Excerpt { heading, lines } => {
-                    format!("{}\n```{}```", slack_quoted(&heading), unfenced(&slack_quoted(&lines.join("\n"))))
+                    format!(
+                        "{}\n```{}```",
+                        slack_quoted(&heading),
+                        unfenced(&slack_quoted(&lines.join("\n")))
+                    )
                 }
             });
         }
@@ -296,9 +298,7 @@ mod tests {
     }
 
     fn request(to: &Notify) -> (OutgoingRequest, Value) {
-        let Message::Request(request) = notification().message(to, DELIVERY) else {
-            panic!("not a request")
-        };
+        let Message::Request(request) = notification().message(to, DELIVERY) else { panic!("not a request") };
         let body = serde_json::from_str(&request.body).unwrap();
         (request, body)
     }
@@ -324,18 +324,28 @@ mod tests {
     fn chat_text_has_no_mention_and_no_link_of_others() {
         let text = post(NotifyKind::Chat)["text"].as_str().unwrap().to_owned();
         assert!(
-            text.starts_with("&lt;!channel&gt; 3 of x/y on main failed: https://ci.example.org/executions/e\n"),
+            text.starts_with(
+                "&lt;!channel&gt; 3 of x/y on main failed: https://ci.example.org/executions/e\n"
+            ),
             "{text}"
         );
-        assert!(text.contains("\nc0ffee12 Add @everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"));
+        assert!(
+            text.contains(
+                "\nc0ffee12 Add @everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"
+            )
+        );
         assert!(text.ends_with("\nand 2 more jobs"), "{text}");
     }
 
     #[test]
     fn slack_blocks_quote_markup() {
         let body = post(NotifyKind::Slack);
-        let sections: Vec<&str> =
-            body["blocks"].as_array().unwrap().iter().map(|block| block["text"]["text"].as_str().unwrap()).collect();
+        let sections: Vec<&str> = body["blocks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["text"]["text"].as_str().unwrap())
+            .collect();
         assert_eq!(
             sections[0],
             "*<https://ci.example.org/executions/e|&lt;!channel&gt; 3 of x/y on main failed>*"
@@ -385,7 +395,10 @@ mod tests {
             "https://matrix.example.org/_matrix/client/v3/rooms/%21r%3Aexample%2Eorg/send/m.room.message/e%3A0"
         );
         assert_eq!(request.headers, [("authorization", "Bearer token".to_owned())]);
-        assert_eq!((&body["msgtype"], &body["format"]), (&"m.notice".into(), &"org.matrix.custom.html".into()));
+        assert_eq!(
+            (&body["msgtype"], &body["format"]),
+            (&"m.notice".into(), &"org.matrix.custom.html".into())
+        );
         let html = body["formatted_body"].as_str().unwrap();
         assert!(html.contains("&lt;!channel&gt; 3 of") && html.contains("&lt;/code&gt;"), "{html}");
     }

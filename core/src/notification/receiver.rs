@@ -211,8 +211,7 @@ mod tests {
         };
         let token = Some("0123456789abcdef".to_owned());
         let room = Some("!r:example.org".to_owned());
-        let quiet =
-            |from: &str| Some(QuietHours { from: from.into(), to: "07:00".into(), time_zone: None });
+        let quiet = |from: &str| Some(QuietHours { from: from.into(), to: "07:00".into(), time_zone: None });
         for (receiver, why) in [
             (of(NotifyKind::Webhook), "needs a secret of 16"),
             (of(NotifyKind::Email), "has `to` instead of a URL"),

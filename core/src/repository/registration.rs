@@ -1,7 +1,7 @@
 //! Registered repositories: the settings of their webhooks, commit statuses and notifications.
 
-use crate::repository::credential::{CredentialKind, RepositoryCredential};
 use crate::notification::receiver::{Notify, NotifyKind};
+use crate::repository::credential::{CredentialKind, RepositoryCredential};
 use crate::repository::webhook::Provider;
 use crate::{ids::ExecutionId, time::Timestamp};
 use schemars::JsonSchema;

@@ -185,8 +185,8 @@ impl CallerKey {
             let identity = key.name.clone();
             return Ok((key, identity));
         };
-        let identity =
-            json_digest(request).map_err(|error| Error::storage("deriving the identity of a request", error))?;
+        let identity = json_digest(request)
+            .map_err(|error| Error::storage("deriving the identity of a request", error))?;
         Ok((key.of_repository(repo)?, identity))
     }
 

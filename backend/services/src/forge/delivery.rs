@@ -9,10 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 use tidemill_core::{
-    api::page,
-    execution::retry::backoff_ms,
-    ids::ExecutionId,
-    notification::message::Message,
+    api::page, execution::retry::backoff_ms, ids::ExecutionId, notification::message::Message,
     time::Timestamp,
 };
 

@@ -93,7 +93,10 @@ pub(super) async fn awaited_jobs(
 }
 
 /// Returns the tests that turned out to be flaky in an ended execution.
-pub(super) async fn new_flaky_tests(context: &Context, execution: &ExecutionRecord) -> Result<Vec<FlakyTest>> {
+pub(super) async fn new_flaky_tests(
+    context: &Context,
+    execution: &ExecutionRecord,
+) -> Result<Vec<FlakyTest>> {
     let spec = &execution.spec;
     let nodes = context.stores.records.all_nodes(spec.id).await?;
     let measured = context.measured_jobs(spec.id, spec.retry_of, &nodes).await?;

@@ -216,9 +216,7 @@ impl Notices {
         };
         let repository = self.sender.repositories.find(&noticed.repo).await?;
         let receiver = match &repository {
-            Some(repository) => {
-                self.sender.repositories.notification_target(repository, noticed.at).await?
-            }
+            Some(repository) => self.sender.repositories.notification_target(repository, noticed.at).await?,
             None => None,
         };
         let documents = &self.sender.context.stores.documents;

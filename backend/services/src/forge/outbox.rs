@@ -78,7 +78,10 @@ impl Outbox {
             trouble: DeliveryFailure::default(),
             approvals: Vec::new(),
         };
-        self.sender.put(key(STATUS_KIND, execution), &announced, Some(self.sender.context.now()), None).await.map(drop)
+        self.sender
+            .put(key(STATUS_KIND, execution), &announced, Some(self.sender.context.now()), None)
+            .await
+            .map(drop)
     }
 
     /// Starts announcing a retry, if an external event started the retried execution.

@@ -99,9 +99,7 @@ impl Messenger for HttpMessenger {
             Method::Post => client.post(sent.url.as_str()),
             Method::Put => client.put(sent.url.as_str()),
         };
-        let mut request = request
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, AGENT);
+        let mut request = request.header(CONTENT_TYPE, "application/json").header(USER_AGENT, AGENT);
         for (name, value) in &sent.headers {
             request = request.header(*name, value.as_str());
         }

@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use tidemill_core::{
-    api::path, execution::test_report::TestReport, notification::message::OutgoingMail,
-};
+use tidemill_core::{api::path, execution::test_report::TestReport, notification::message::OutgoingMail};
 use tidemill_services::{
     Notifiers,
     ports::{Clock, MailSender},
@@ -75,7 +73,7 @@ impl Notified {
     }
 }
 
-fn hook(more: Value) -> Value {
+fn hook(more: &Value) -> Value {
     let mut hook = json!({ "kind": "webhook", "url": HOOK, "secret": KEY });
     hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     hook
@@ -87,7 +85,7 @@ async fn failure_names_jobs_first_error_lines_author_and_link() {
                       tolerated: { image: i, script: [x], allow_failure: true }\n";
     for server in Server::for_each_store() {
         let mail = json!({ "kind": "email", "to": ["team@example.org"] });
-        let mut on = Notified::new(server, json!([hook(json!({})), mail])).await;
+        let mut on = Notified::new(server, json!([hook(&json!({})), mail])).await;
         on.start("main", CI).await;
         for _ in 0..3 {
             let claimed = on.claim().await;
@@ -125,7 +123,7 @@ async fn approval_is_notified_once_and_when_nothing_else_is_awaited() {
     const CI: &str = "name: ci\non: { push: }\njobs:\n  build: { image: i, script: [x] }\n  \
                       deploy: { image: i, script: [x], needs: [build], when: manual }\n";
     for server in Server::for_each_store() {
-        let mut on = Notified::new(server, json!([hook(json!({ "events": ["approval"] }))])).await;
+        let mut on = Notified::new(server, json!([hook(&json!({ "events": ["approval"] }))])).await;
         on.start("main", CI).await;
         assert_eq!(on.received().await, Vec::<Value>::new(), "the build has not ended");
         let build = on.claim().await;
@@ -144,15 +142,17 @@ async fn approval_is_notified_once_and_when_nothing_else_is_awaited() {
 async fn test_that_becomes_flaky_is_notified_once() {
     const CI: &str = "name: ci\non: { push: }\njobs: { unit: { image: i, script: [x], retry: 1 } }\n";
     for server in Server::for_each_store() {
-        let mut on = Notified::new(server, json!([hook(json!({ "events": ["flaky"] }))])).await;
+        let mut on = Notified::new(server, json!([hook(&json!({ "events": ["flaky"] }))])).await;
         for expected in [1, 0] {
             on.start("main", CI).await;
             let case = json!({ "suite": "gate", "name": "opens" });
-            let counts = json!({ "tests": 1, "failures": 1, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
+            let counts =
+                json!({ "tests": 1, "failures": 1, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
             let mut passed = TestReport::default();
             passed.add_passed("gate", "opens");
             let passed = serde_json::to_value(passed).unwrap();
-            for (report, success) in [(json!({ "counts": counts, "failed": [case] }), false), (passed, true)] {
+            for (report, success) in [(json!({ "counts": counts, "failed": [case] }), false), (passed, true)]
+            {
                 let job = on.claim().await;
                 let request = json!({ "job_id": job.job(), "lease": job.lease(), "report": report });
                 on.server.ok(Method::POST, "/api/job/tests", request).await;
@@ -176,7 +176,7 @@ async fn notification_waits_for_the_end_of_quiet_hours_and_for_its_branch() {
         // Quiet from this hour on, for two hours or a little less.
         let hour = server.clock.now().0.div_euclid(HOUR).rem_euclid(24);
         let quiet = json!({ "from": format!("{hour:02}:00"), "to": format!("{:02}:00", (hour + 2) % 24) });
-        let receiver = hook(json!({ "quiet": quiet, "branches": ["main", "release/*"] }));
+        let receiver = hook(&json!({ "quiet": quiet, "branches": ["main", "release/*"] }));
         let mut on = Notified::new(server, json!([receiver])).await;
         for branch in ["main", "topic", "release/1"] {
             on.start(branch, CI).await;
@@ -187,6 +187,9 @@ async fn notification_waits_for_the_end_of_quiet_hours_and_for_its_branch() {
         on.server.clock.advance(2 * HOUR);
         let received = on.received().await;
         let branches: Vec<&str> = received.iter().map(|notice| notice["branch"].as_str().unwrap()).collect();
-        assert!(branches.len() == 2 && branches.contains(&"main") && branches.contains(&"release/1"), "{branches:?}");
+        assert!(
+            branches.len() == 2 && branches.contains(&"main") && branches.contains(&"release/1"),
+            "{branches:?}"
+        );
     }
 }

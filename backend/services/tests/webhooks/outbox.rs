@@ -58,8 +58,11 @@ impl RecordingMessenger {
 }
 
 fn with_messenger(server: Server, messenger: &Arc<RecordingMessenger>) -> Server {
-    let notifiers =
-        Notifiers { messenger: messenger.clone(), mail: None, public_url: Some("https://ci.example.org/".into()) };
+    let notifiers = Notifiers {
+        messenger: messenger.clone(),
+        mail: None,
+        public_url: Some("https://ci.example.org/".into()),
+    };
     let services: Services = server.services.clone().with_notifiers(notifiers);
     server.with_services(services)
 }

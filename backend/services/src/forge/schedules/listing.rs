@@ -60,8 +60,7 @@ impl ScheduleService {
         let document = self.context.stores.documents.get(&key).await?.ok_or_else(missing)?;
         let stored = read(&document)?;
         let start = discovery_of(&stored, &repository, by.to_owned());
-        let reply =
-            start_discovery_for(&self.pipelines, &self.context, &repository, start, once).await?;
+        let reply = start_discovery_for(&self.pipelines, &self.context, &repository, start, once).await?;
         let started = ScheduleRecord { last: Some(reply.execution_id), ..stored };
         // On a conflict, its time came at this moment, and that is the last one.
         self.put(&key.name, &started, document.due_at, Some(document.version)).await?;
