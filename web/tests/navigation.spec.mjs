@@ -130,6 +130,15 @@ test("jobs and executions offer only what works in their state", async () => {
   await world.api.post(`/api/pipeline/cancel/${running}`);
   await world.api.ended(running);
   assert.deepEqual(await buttons(`/executions/${running}/jobs/watch`, "watch"), ["Retry this job"]);
+  // After the end of its execution, a job that nobody approved can only run in another one, and the button says so.
+  const ended = await world.api.start(pipelines.optional());
+  await world.api.ended(ended);
+  assert.deepEqual(await buttons(`/executions/${ended}/jobs/publish`, "publish"), ["Run in a retry"]);
+  await on(`/executions/${ended}/jobs/publish`, {}, async (page) => {
+    await page.getByRole("button", { name: "Run in a retry" }).click();
+    await page.getByText("Retry of").waitFor();
+    await waitUntil(page, "document.title.includes('succeeded')");
+  });
 });
 
 test("retrying all jobs shows the new execution", () =>

@@ -137,6 +137,24 @@ test("only those whose approval counts are offered to approve, and the others le
   await administrator.close();
 });
 
+test("a rule that changes is seen when its viewer comes back to the tab", async () => {
+  const rule = { repo, environment: "sluice", approvals: 1, exclude_starter: true };
+  await world.api.post("/api/environment/protection", { ...rule, by: ["user:oidc:dora@example.org"] });
+  const id = await world.api.start(pipelines.guarded("sluice"));
+  const { page, close } = await openAs("alice", `/executions/${id}/jobs/open`);
+  await page.getByText("You are not among those who may approve this job").waitFor();
+  await world.api.post("/api/environment/protection", { ...rule, by: ["user:oidc:alice@example.org"] });
+  for (const hidden of [true, false]) {
+    await page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  }
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.locator(".status-badge.success").waitFor();
+  await close();
+});
+
 test("a person without a role learns what to ask for, and gets it from an administrator", async () => {
   const id = await world.api.start(pipelines.checks("given", 0, 1));
   await world.api.ended(id, 120);

@@ -10,11 +10,13 @@ export function ActionButton({
   children,
   kind = "",
   confirm,
+  title,
 }: {
   run: () => Promise<void>;
   children: ComponentChildren;
   kind?: string;
   confirm?: string;
+  title?: string;
 }): JSX.Element {
   const [busy, setBusy] = useState(false);
   const [asked, setAsked] = useState(false);
@@ -39,6 +41,7 @@ export function ActionButton({
         type="button"
         class={asked ? "danger" : kind}
         disabled={busy}
+        title={title}
         onClick={start}
         onBlur={() => setAsked(false)}
       >

@@ -9,7 +9,7 @@ function viewOf(jobs: JobView[], changes: Partial<ExecutionView> = {}): Executio
   return { execution: of, stages: ["test"], jobs, caller_may_run: true, ...changes };
 }
 
-const NOTHING = { approve: false, cancel: false, retry: false };
+const NOTHING = { approve: false, cancel: false, retry: false, runInRetry: false };
 
 describe("what the viewer is offered", () => {
   const waiting = { status: "PENDING", approval: "awaited" } as const;
@@ -44,5 +44,17 @@ describe("what the viewer is offered", () => {
       retryUnsuccessful: true,
       retryAll: true,
     });
+  });
+
+  it("is a retry, not an approval, once the execution of an unapproved job has ended", () => {
+    const one = job("deploy", {
+      status: "SKIPPED",
+      approval: "awaited",
+      failure_reason: { kind: "not_approved", message: "skipped: not approved" },
+    });
+    const ended = viewOf([one], { execution: execution("e", { status: "SUCCESS" }) });
+    expect(jobActions(one, ended)).toEqual({ ...NOTHING, runInRetry: true });
+    expect(jobActions(one, viewOf([one]))).toEqual({ ...NOTHING });
+    expect(jobActions(one, { ...ended, caller_may_run: false })).toEqual(NOTHING);
   });
 });

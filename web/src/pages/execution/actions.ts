@@ -30,17 +30,19 @@ export interface JobActions {
   readonly approve: boolean;
   readonly cancel: boolean;
   readonly retry: boolean;
+  /** Runs the job, which nobody approved in time, in a retry of its execution. */
+  readonly runInRetry: boolean;
 }
 
 export function jobActions(job: JobView, view: ExecutionView): JobActions {
-  if (view.caller_may_run !== true) return { approve: false, cancel: false, retry: false };
-  const executionEnded = hasEnded(view.execution.status);
+  if (view.caller_may_run !== true) return { approve: false, cancel: false, retry: false, runInRetry: false };
+  const isEndedPipeline = hasEnded(view.execution.status) && view.execution.kind === "run_pipeline";
   const notApproved = job.failure_reason?.kind === "not_approved";
   return {
-    approve:
-      (job.approval === "awaited" && job.caller_approval === "counts") || (executionEnded && notApproved),
+    approve: job.approval === "awaited" && job.caller_approval === "counts",
     cancel: !hasEnded(job.status) && view.execution.cancel_requested !== true,
-    retry: executionEnded && view.execution.kind === "run_pipeline" && !notApproved,
+    retry: isEndedPipeline && !notApproved,
+    runInRetry: isEndedPipeline && notApproved,
   };
 }
 
@@ -68,7 +70,6 @@ export async function retryExecution(
 }
 
 export async function approveJob(job: JobView, view: ExecutionView): Promise<void> {
-  if (hasEnded(view.execution.status)) return retryExecution(view, { approve: [job.job_name] });
   await post("/api/job/approve/{jobId}", { path: { jobId: job.id }, query: { repo: view.execution.repo } });
 }
 

@@ -35,6 +35,15 @@ function Actions({
           Approve
         </ActionButton>
       )}
+      {can.runInRetry && (
+        <ActionButton
+          title="Starts a retry of the execution, in which this job is approved; if its environment is protected, it waits there for its approvals"
+          run={() => retryExecution(view, { approve: [job.job_name] })}
+        >
+          <Icon name="retry" />
+          Run in a retry
+        </ActionButton>
+      )}
       {can.retry && (
         <ActionButton run={() => retryExecution(view, { jobs: [job.job_name] })}>
           <Icon name="retry" />
