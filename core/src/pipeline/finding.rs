@@ -5,10 +5,8 @@ use std::rc::Rc;
 
 use crate::text::diagnostics::{Location, Severity};
 
-/// Maximum number of errors that are reported for one file.
+/// Maximum number of errors, and of warnings, that are reported for one file.
 pub(crate) const MAX_FINDINGS: usize = 200;
-/// Maximum number of reported warnings, which nobody needs to fix to see the others.
-const MAX_WARNINGS: usize = 1_000;
 
 /// One step of a path: a key of a mapping, or an index of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,23 +274,20 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{out}`")
 }
 
-/// Keeps the first [`MAX_FINDINGS`] errors and [`MAX_WARNINGS`] warnings, and adds one of each severity with the number of the others.
+/// Keeps the first [`MAX_FINDINGS`] findings of each severity, and adds one of that severity with the number of the others.
 pub(crate) fn keep_first(findings: &mut Vec<Finding>) {
     let (mut errors, mut warnings) = (0_usize, 0_usize);
     findings.retain(|finding| {
-        let (count, limit) = match finding.severity {
-            Severity::Error => (&mut errors, MAX_FINDINGS),
-            Severity::Warning => (&mut warnings, MAX_WARNINGS),
-        };
+        let count = if finding.severity == Severity::Error { &mut errors } else { &mut warnings };
         *count += 1;
-        *count <= limit
+        *count <= MAX_FINDINGS
     });
     let last = |message| Finding::key("too-many", &Path::default(), message);
     if let Some(others) = errors.checked_sub(MAX_FINDINGS).filter(|others| *others > 0) {
         let noun = if others == 1 { "error is" } else { "errors are" };
         findings.push(last(format!("{others} more {noun} not shown; fix these first")));
     }
-    if let Some(others) = warnings.checked_sub(MAX_WARNINGS).filter(|others| *others > 0) {
+    if let Some(others) = warnings.checked_sub(MAX_FINDINGS).filter(|others| *others > 0) {
         let noun = if others == 1 { "warning is" } else { "warnings are" };
         findings.push(last(format!("{others} more {noun} not shown")).warning());
     }
@@ -300,7 +295,7 @@ pub(crate) fn keep_first(findings: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, MAX_FINDINGS, MAX_WARNINGS, Path, keep_first};
+    use super::{Finding, MAX_FINDINGS, Path, keep_first};
     use crate::text::diagnostics::Severity;
 
     #[test]
@@ -312,10 +307,10 @@ mod tests {
             keep_first(&mut findings);
             findings
         };
-        assert_eq!(kept(MAX_FINDINGS, MAX_WARNINGS).len(), MAX_FINDINGS + MAX_WARNINGS);
-        let both = kept(3 * MAX_FINDINGS, MAX_WARNINGS + 1);
+        assert_eq!(kept(MAX_FINDINGS, MAX_FINDINGS).len(), MAX_FINDINGS + MAX_FINDINGS);
+        let both = kept(3 * MAX_FINDINGS, MAX_FINDINGS + 1);
         let [.., of_errors, of_warnings] = both.as_slice() else { panic!("{}", both.len()) };
-        assert_eq!(both.len(), MAX_FINDINGS + MAX_WARNINGS + 2);
+        assert_eq!(both.len(), MAX_FINDINGS + MAX_FINDINGS + 2);
         assert_eq!(
             (of_errors.severity, of_errors.message.as_str()),
             (Severity::Error, "400 more errors are not shown; fix these first")
