@@ -21,7 +21,17 @@ pub mod execution;
 pub mod fuzzing;
 pub mod gitlab;
 pub mod ids;
-pub mod notification;
+pub mod notification {
+    //! Commit statuses, and notifications: what is reported about an execution, to whom, when, and in which format.
+
+    pub mod commit_status;
+    pub mod content;
+    pub mod error_lines;
+    pub mod format;
+    pub mod message;
+    pub mod quiet_hours;
+    pub mod receiver;
+}
 pub mod pipeline;
 pub mod plan;
 pub mod records;

@@ -111,8 +111,8 @@ async fn rejected_receiver_is_an_error_with_the_servers_reason() {
     assert!(sender.send(&mail("a@example.org")).await.is_err());
 }
 
-#[test]
-fn invalid_settings_are_rejected() {
+#[tokio::test]
+async fn invalid_settings_are_rejected() {
     let of = |url: &str, password: Option<&str>| MailSettings {
         password: password.map(str::to_owned),
         ..settings(url.to_owned())

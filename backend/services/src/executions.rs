@@ -3,7 +3,6 @@
 mod advance;
 pub(crate) mod approvals;
 mod assignment;
-mod awaited;
 pub(crate) mod budget;
 mod children;
 pub(crate) mod dead_letters;

@@ -6,6 +6,7 @@ mod comments;
 mod deliveries;
 pub(crate) mod delivery;
 pub(crate) mod discoveries;
+mod failed_discoveries;
 pub(crate) mod follow_ups;
 mod held_executions;
 mod notice_content;

@@ -7,7 +7,6 @@ pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
 pub(crate) mod export;
-mod failed_discoveries;
 pub(crate) mod file_access;
 pub(crate) mod health;
 pub(crate) mod insights;

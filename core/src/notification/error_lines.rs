@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn log_without_error_ends_with_its_last_lines() {
-        let log: String = (0..20).map(|n| format!("line {n}\n")).collect();
-        let found = error_lines(log.as_bytes(), true);
+        let log: Vec<String> = (0..20).map(|n| format!("line {n}")).collect();
+        let found = error_lines(log.join("\n").as_bytes(), true);
         assert_eq!(found.len(), MAX_LINES);
         assert_eq!(found.last().map(String::as_str), Some("line 19"));
         assert!(error_lines(b"", true).is_empty());

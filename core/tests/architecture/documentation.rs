@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Names in code style that look like types of ours and belong to AWS, to GitLab, to crates or to the standard library.
-const FOREIGN_NAMES: &[&str] = &[];
+const FOREIGN_NAMES: &[&str] = &["HttpOnly", "VmRSS"];
 
 /// Width of a line of prose.
 const MAX_COLUMNS: usize = 100;

@@ -4,16 +4,27 @@ use crate::tree::{files, relative, root};
 use std::fs;
 
 /// The packages of this workspace that each package may depend on.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("backend/services", &["tidemill-core"]),
     ("backend/sqlite", &["tidemill-core", "tidemill-services"]),
     ("backend/server", &["tidemill-core", "tidemill-services", "tidemill-sqlite"]),
     ("backend/aws", &["tidemill-core", "tidemill-services"]),
+    ("backend/mail", &["tidemill-core", "tidemill-services"]),
     ("backend/testkit", &["tidemill-core", "tidemill-services", "tidemill-sqlite", "tidemill-aws"]),
     ("worker", &["tidemill-core"]),
-    ("functions", &["tidemill-core", "tidemill-services", "tidemill-aws"]),
-    ("cli", &["tidemill-core", "tidemill-services", "tidemill-server", "tidemill-aws", "tidemill-worker"]),
+    ("functions", &["tidemill-core", "tidemill-services", "tidemill-aws", "tidemill-mail"]),
+    (
+        "cli",
+        &[
+            "tidemill-core",
+            "tidemill-services",
+            "tidemill-server",
+            "tidemill-aws",
+            "tidemill-mail",
+            "tidemill-worker",
+        ],
+    ),
 ];
 
 #[test]

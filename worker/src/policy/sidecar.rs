@@ -91,7 +91,7 @@ mod tests {
                 "origin": { "repository": "example.org/a" },
             },
             "job_name": "pack", "stage": "build", "attempt": 1,
-            "lease": { "token": uuid::Uuid::nil(), "ttl_ms": 1000 },
+            "lease": { "token": uuid::Uuid::nil(), "ttl_ms": 1000, "report_interval_ms": 1000 },
             "script": ["docker build ."], "variables": {}, "timeout_s": 60,
         });
         let mut job: Assignment = serde_json::from_value(json).unwrap();

@@ -204,7 +204,7 @@ mod tests {
     use tracing::{field, subscriber::with_default};
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    fn text<'a>(of: Option<&'a AnyValue>) -> &'a str {
+    fn text(of: Option<&AnyValue>) -> &str {
         match of.and_then(|value| value.value.as_ref()) {
             Some(Value::Text(text)) => text,
             other => panic!("{other:?}"),
@@ -224,9 +224,9 @@ mod tests {
             let _outer = outer.enter();
             outer.record("execution", "e1");
             let _inner = tracing::error_span!("job", attempt = 2_u64).entered();
-            tracing::warn!(kind = ?Some(3), ok = true, "it is slow");
+            tracing::warn!(target: "tidemill_services", kind = ?Some(3), ok = true, "it is slow");
             tracing::error!(target: "tidemill_server::otlp::exporter", "the export failed");
-            tracing::info!(long = "ü".repeat(MAX_VALUE_LEN), "second");
+            tracing::info!(target: "tidemill_services", long = "ü".repeat(MAX_VALUE_LEN), "second");
         });
         let first = records.receiver.try_recv().unwrap();
         assert_eq!((first.severity_number, first.severity_text.as_str()), (13, "WARN"));
@@ -247,7 +247,7 @@ mod tests {
         let (layer, records) = log_layer();
         with_default(tracing_subscriber::registry().with(layer), || {
             for number in 0..MAX_WAITING + 7 {
-                tracing::info!(number, "event");
+                tracing::info!(target: "tidemill_services", number, "event");
             }
         });
         assert_eq!((records.receiver.len(), records.dropped.load(Ordering::Relaxed)), (MAX_WAITING, 7));

@@ -1,5 +1,6 @@
 //! Converts records to the types of the API.
 
+mod awaited;
 mod planned_from;
 
 pub use planned_from::{excluded_jobs, pipeline_file};

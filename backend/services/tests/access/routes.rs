@@ -163,6 +163,7 @@ async fn operations_reject_wrong_scopes() {
                         path::ENVIRONMENTS,
                         path::PROTECTIONS,
                         path::INSIGHTS,
+                        path::EXPORT,
                         path::DELIVERIES,
                     ]
                     .contains(&route.path) =>

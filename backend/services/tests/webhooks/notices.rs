@@ -89,7 +89,7 @@ async fn failure_names_jobs_first_error_lines_author_and_link() {
         on.start("main", CI).await;
         for _ in 0..3 {
             let claimed = on.claim().await;
-            let name = claimed.assignment["preparation"]["name"].as_str().unwrap().to_owned();
+            let name = claimed.assignment["job_name"].as_str().unwrap().to_owned();
             let text = format!("$ x\ncompiling\n{name}.rs:7: error: no pump\n  help: buy one\n");
             let log = json!({ "offset": 0, "length": text.len(), "content": { "text": text } });
             let failed = json!({ "kind": "script_failed", "message": "`x` exited with code 1" });

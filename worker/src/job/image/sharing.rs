@@ -92,7 +92,7 @@ mod tests {
                 "job_id": uuid::Uuid::nil(), "execution_id": execution, "image": id, "source": { "kind": "none" },
             },
             "job_name": "test", "stage": "build", "attempt": 1,
-            "lease": { "token": uuid::Uuid::nil(), "ttl_ms": 1000 },
+            "lease": { "token": uuid::Uuid::nil(), "ttl_ms": 1000, "report_interval_ms": 1000 },
             "script": ["true"], "variables": {}, "timeout_s": 60,
         });
         let mut job: Assignment = serde_json::from_value(json).unwrap();

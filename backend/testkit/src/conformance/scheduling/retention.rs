@@ -1,6 +1,6 @@
 //! Checks of retention: what is removed, and what never is.
 
-use super::fixture::{claim, end, job, request, run, services, start_execution, view};
+use super::fixture::{self, claim, end, job, run, services, start_execution, view};
 use crate::conformance::{StoresUnderTest, samples};
 use tidemill_core::{
     api::{ExecuteRequest, RetryRequest},
@@ -24,6 +24,12 @@ async fn set(services: &Services, repo: &str, rule: RetentionRule) {
 
 fn days(days: u32) -> RetentionRule {
     RetentionRule { days: Some(days), branch_days: Some(0), ..RetentionRule::default() }
+}
+
+/// A request whose jobs are all in the stage `one`.
+fn request(repo: &str, top: &str, jobs: &str) -> ExecuteRequest {
+    let request = fixture::request(repo, top, jobs);
+    ExecuteRequest { pipeline: request.pipeline.replace("[one, two, three]", "[one]"), ..request }
 }
 
 /// Runs a pass over a repository.

@@ -1,5 +1,7 @@
 //! Checks of the list of workers, over the adapters.
 
+pub mod outside_worker;
+
 use crate::conformance::StoresUnderTest;
 use tidemill_core::{
     api::{DrainWorkersRequest, WorkerInfo, WorkerJob, WorkerReport, WorkerView},

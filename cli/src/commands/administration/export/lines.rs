@@ -76,8 +76,8 @@ impl Sink for Files {
 
 fn write_rows(out: &mut impl Write, rows: &[impl Serialize]) -> Outcome {
     for row in rows {
-        serde_json::to_writer(&mut *out, row).map_err(|error| failed(&error))?;
-        out.write_all(b"\n")?;
+        let row = serde_json::to_string(row).map_err(|error| failed(&error))?;
+        writeln!(out, "{row}")?;
     }
     Ok(())
 }
