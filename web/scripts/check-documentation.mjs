@@ -21,7 +21,10 @@ for (const file of (await readdir(tests)).filter((name) => name.endsWith(".spec.
   }
 }
 // What is left is what the tests are about, their files, and what stands between.
-rest = rest.replace(/\*\*.+?\*\*/g, "").replace(/`[a-z-]+`/g, "").replace(/\([^)]*\)/g, "");
+rest = rest
+  .replace(/\*\*.+?\*\*/g, "")
+  .replace(/`[a-z-]+`/g, "")
+  .replace(/\([^)]*\)/g, "");
 const unknown = rest.split(/[-:;,]\s|\s-\s/).map((part) => part.trim());
 for (const part of unknown.filter((part) => /\w/.test(part)))
   problems.push(`docs/ui.md names a test that does not exist: ${part}`);

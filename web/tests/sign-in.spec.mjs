@@ -147,7 +147,7 @@ test("a rule that changes is seen when its viewer comes back to the tab", async 
   for (const hidden of [true, false]) {
     await page.evaluate((value) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
-      document.dispatchEvent(new Event("visibilitychange"));
+      document.dispatchEvent(new window.Event("visibilitychange"));
     }, hidden);
   }
   await page.getByRole("button", { name: "Approve" }).click();

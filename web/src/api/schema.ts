@@ -924,6 +924,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pipeline/pin/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pin or unpin an execution
+         * @description Pin or unpin an execution. Needs a token.
+         */
+        post: operations["pipeline-pin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/pipeline/retry/{executionId}": {
         parameters: {
             query?: never;
@@ -1210,6 +1230,50 @@ export interface paths {
          * @description Read a repository's schedules again. Needs a token.
          */
         post: operations["repository-sync"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How long executions are kept
+         * @description How long executions are kept. Needs a token.
+         */
+        get: operations["retention"];
+        put?: never;
+        /**
+         * Change how long executions are kept
+         * @description Change how long executions are kept. Needs a token.
+         */
+        post: operations["retention-set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/retention/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove what no rule keeps
+         * @description Remove what no rule keeps. Needs a token.
+         */
+        post: operations["retention-run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3049,7 +3113,10 @@ export interface components {
             /** @description The execution of its group that it waits for. */
             waits_for?: components["schemas"]["ExecutionId"] | null;
         };
-        /** @description A page of rows: executions, newest first, each with its jobs and artifacts after it. Those of a large execution go on in the next pages. */
+        /**
+         * @description A page of rows: executions, newest first, each with its jobs and artifacts after it. Those of a large execution go on in the next
+         *     pages.
+         */
         ExportPage: {
             /** @description Artifacts. */
             artifacts: components["schemas"]["ExportedArtifact"][];
@@ -3183,6 +3250,63 @@ export interface components {
             machines: number;
             /** @description The last machines that were removed because their worker did not report, at most 10; the newest last. */
             unstarted?: components["schemas"]["UnstartedMachine"][];
+        };
+        /** @description What was removed, or would be. */
+        GcReport: {
+            /**
+             * Format: uint64
+             * @description Bytes of artifacts.
+             */
+            artifact_bytes: number;
+            /**
+             * Format: uint64
+             * @description Number of executions of which only the artifacts went.
+             */
+            artifacts: number;
+            /** @description Whether nothing was removed. */
+            dry_run: boolean;
+            /**
+             * Format: uint64
+             * @description Number of executions.
+             */
+            executions: number;
+            /**
+             * Format: uint64
+             * @description Number of executions that could not be removed; the next run tries them again.
+             */
+            failed: number;
+            /** @description The first items. */
+            items: components["schemas"]["RemovedItem"][];
+            /** @description Number of executions of those read that are kept, by reason. */
+            kept: {
+                [key: string]: number;
+            };
+            /**
+             * Format: uint64
+             * @description Number of executions of which only the logs went.
+             */
+            logs: number;
+            /** @description Where to go on, if the request had no time for everything. */
+            next?: components["schemas"]["ExecutionId"] | null;
+            /**
+             * Format: uint64
+             * @description Number of executions that were read: those that are old enough for some rule.
+             */
+            read: number;
+            /** @description Whether there are more items than these. */
+            truncated: boolean;
+        };
+        /** @description Requests to remove what the rules say, now. */
+        GcRequest: {
+            /** @description Where to go on: `next` of the report before. */
+            after?: components["schemas"]["ExecutionId"] | null;
+            /**
+             * @description Whether to remove nothing, and only to say what would go.
+             * @default false
+             */
+            dry_run?: boolean;
+            /** @description Only of this repository, in any form of its address. */
+            repo?: string | null;
         };
         /** @description GPUs of the worker's machine. */
         Gpus: "all" | {
@@ -3707,17 +3831,29 @@ export interface components {
              */
             size: number;
         };
-        /** @description A receiver of notifications about failed and recovered pipelines. */
+        /** @description What a notification is about. */
+        NotificationEvent: "failure" | "recovery" | "approval" | "flaky";
+        /** @description A receiver of notifications. */
         Notify: {
+            /** @description Patterns of branches and tags, such as `release/*`; none: all. */
+            branches?: string[];
+            /** @description The events; none: failures and recoveries. */
+            events?: components["schemas"]["NotificationEvent"][];
             /** @description The format. */
             kind: components["schemas"]["NotifyKind"];
-            /** @description The secret that signs webhooks. */
+            /** @description When notifications wait. */
+            quiet?: components["schemas"]["QuietHours"] | null;
+            /** @description The room of Matrix: `!id:example.org`. */
+            room?: string | null;
+            /** @description The secret that signs webhooks, or the access token for Matrix. */
             secret?: string | null;
-            /** @description The address: `http://` or `https://`. The address of a chat is itself a secret. */
-            url: string;
+            /** @description The addresses of an e-mail. */
+            to?: string[];
+            /** @description The address: `https://` or `http://`; none for e-mail. The address of a chat is itself a secret. */
+            url?: string;
         };
         /** @description The format of a notification. */
-        NotifyKind: "webhook" | "chat";
+        NotifyKind: "webhook" | "chat" | "slack" | "teams" | "discord" | "matrix" | "email";
         /** @description How verifiers check ID tokens, as in OpenID Connect Discovery 1.0. */
         OpenIdConfiguration: {
             /** @description The claims of a token. */
@@ -3766,6 +3902,26 @@ export interface components {
             job_id: components["schemas"]["JobId"];
             /** @description The job's name. */
             job_name: string;
+        };
+        /** @description Whether an execution is pinned. */
+        PinReply: {
+            /** @description Whether this request changed it. */
+            changed: boolean;
+            /** @description The execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description Why. */
+            note?: string | null;
+            /** @description When. */
+            pinned_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Who pinned it; absent: it is not pinned. */
+            pinned_by?: string | null;
+        };
+        /** @description Pins an execution, so that it is kept for ever, or unpins it. */
+        PinRequest: {
+            /** @description Why, for others to read; at most 500 bytes. */
+            note?: string | null;
+            /** @description Whether to pin it. */
+            pinned: boolean;
         };
         /** @description An included file from elsewhere, with the version of it that the pipeline was made from. */
         PinnedInclude: {
@@ -3997,6 +4153,15 @@ export interface components {
         };
         /** @description When an image is pulled. */
         PullPolicy: "if-not-present" | "always" | "never";
+        /** @description A time of each day in which notifications wait. */
+        QuietHours: {
+            /** @description When they begin: `22:00`. */
+            from: string;
+            /** @description The IANA time zone of both; absent: UTC. */
+            time_zone?: string | null;
+            /** @description When they end; before `from`: on the next day. */
+            to: string;
+        };
         /** @description An execution that has ended. */
         RecentExecution: {
             /** @description Branch. */
@@ -4130,6 +4295,28 @@ export interface components {
             /** @description The repository. */
             repo: string;
         };
+        /** @description Something that was removed, or would be. */
+        RemovedItem: {
+            /** @description When it ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description The execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description What of it goes. */
+            part: components["schemas"]["RemovedPart"];
+            /** @description Its pipeline. */
+            pipeline_name: string;
+            /** @description Its repository. */
+            repo: string;
+            /**
+             * Format: uint64
+             * @description Its run number.
+             */
+            run_number: number;
+            /** @description Why. */
+            why: string;
+        };
+        /** @description What of an execution goes. */
+        RemovedPart: "execution" | "logs" | "artifacts";
         /** @description Reports of a job, which the worker parses after the script. */
         Reports: {
             /** @description Globs of files with issues of Code Climate. */
@@ -4308,6 +4495,71 @@ export interface components {
              * @default null
              */
             memory_bytes?: number | null;
+        };
+        /** @description Replaces the settings of a repository, or those of the server. */
+        RetentionRequest: {
+            /** @description Address of the repository, in any form; absent: the server. */
+            repo?: string | null;
+            /** @description The new settings; empty ones remove the old ones. */
+            settings: components["schemas"]["RetentionSettings"];
+        };
+        /** @description A rule: what is absent is as in the rule of the repository, then of the server. 0 days, or a `last` of 0, mean no limit. */
+        RetentionRule: {
+            /**
+             * Format: uint32
+             * @description Days for which artifacts are kept after the end of their execution, whatever their `expire_in`; 0: as long as it.
+             */
+            artifact_days?: number | null;
+            /**
+             * Format: uint32
+             * @description Days for which the newest execution of each branch is kept, 365 without a rule; 0: as any other.
+             */
+            branch_days?: number | null;
+            /**
+             * Format: uint32
+             * @description Days for which an execution is kept after its end; 0: for ever.
+             */
+            days?: number | null;
+            /** @description Whether executions of tags are kept for ever; true without a rule. */
+            keep_tags?: boolean | null;
+            /**
+             * Format: uint32
+             * @description How many of the newest executions of the pipeline are kept, however old; 0: no number.
+             */
+            last?: number | null;
+            /**
+             * Format: uint32
+             * @description Days for which logs are kept after the end of their execution; 0: as long as it.
+             */
+            log_days?: number | null;
+        };
+        /** @description The settings of a repository, or those of the server for all repositories. */
+        RetentionSettings: {
+            /**
+             * Format: uint32
+             * @description Days for which a cache is kept after its last use; 14 without a rule.
+             */
+            cache_days?: number | null;
+            /** @description Rules of pipelines, by their names. */
+            pipelines?: {
+                [key: string]: components["schemas"]["RetentionRule"];
+            };
+            /** @description The rule of all pipelines. */
+            rule?: components["schemas"]["RetentionRule"];
+            /**
+             * Format: uint32
+             * @description Days for which uploaded sources are kept after their last use; 35 without a rule. Only of the server.
+             */
+            upload_days?: number | null;
+        };
+        /** @description The settings of a repository, or those of the server. */
+        RetentionView: {
+            /** @description Name of the repository; absent: the server. */
+            repo?: string | null;
+            /** @description The settings of the server, for what a repository does not set. */
+            server: components["schemas"]["RetentionSettings"];
+            /** @description Its own settings. */
+            settings: components["schemas"]["RetentionSettings"];
         };
         /** @description Retries an ended execution: creates a new one that carries over the successful jobs. */
         RetryRequest: {
@@ -7224,6 +7476,54 @@ export interface operations {
             };
         };
     };
+    "pipeline-pin": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PinRequest"];
+            };
+        };
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "pipeline-retry": {
         parameters: {
             query?: {
@@ -7894,6 +8194,127 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retention: {
+        parameters: {
+            query?: {
+                /** @description Repository; default the server */
+                repo?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retention-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetentionRequest"];
+            };
+        };
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retention-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GcRequest"];
+            };
+        };
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GcReport"];
                 };
             };
             /** @description Error */
