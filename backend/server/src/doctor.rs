@@ -243,7 +243,7 @@ mod tests {
 
     fn new_directory() -> tempfile::TempDir {
         use std::os::unix::fs::PermissionsExt as _;
-        let private = std::fs::Permissions::from_mode(0o700);
+        let private = fs::Permissions::from_mode(0o700);
         let directory = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         drop(Database::open(&records_path(directory.path())).unwrap());
         directory

@@ -3,7 +3,7 @@
 //!
 //! It is written before the end is recorded, which is repeated after a crash.
 
-use super::insights::{pause, repository_hash};
+use crate::storage::insights::{pause, repository_hash};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},

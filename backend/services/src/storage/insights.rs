@@ -58,7 +58,7 @@ pub struct InsightService {
 }
 
 /// Returns a hash of a repository, which names its documents.
-pub(super) fn repository_hash(repo: &str) -> String {
+pub(crate) fn repository_hash(repo: &str) -> String {
     sha256_hex(repository_key(repo).as_bytes())[..HASH_LEN].to_owned()
 }
 
@@ -74,7 +74,7 @@ fn rollup_key(repo: &str, pipeline: &str, day: u32) -> DocumentKey {
 
 /// Waits before a further attempt of a conditional write, for a time that differs between executions, so that those that conflict do
 /// not conflict again. Does not wait where nothing has timers, as in a simulation.
-pub(super) async fn pause(attempt: u32, execution: ExecutionId) {
+pub(crate) async fn pause(attempt: u32, execution: ExecutionId) {
     if Handle::try_current().is_ok() {
         let max_ms = FIRST_PAUSE_MS << attempt.saturating_sub(1);
         let random = execution.0.as_u64_pair().1.rotate_left(13 * attempt);
