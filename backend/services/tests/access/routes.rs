@@ -164,6 +164,7 @@ async fn operations_reject_wrong_scopes() {
                         path::PROTECTIONS,
                         path::INSIGHTS,
                         path::EXPORT,
+                        path::RETENTION,
                         path::DELIVERIES,
                     ]
                     .contains(&route.path) =>

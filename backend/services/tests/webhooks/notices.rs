@@ -91,7 +91,7 @@ async fn failure_names_jobs_first_error_lines_author_and_link() {
             let claimed = on.claim().await;
             let name = claimed.assignment["job_name"].as_str().unwrap().to_owned();
             let text = format!("$ x\ncompiling\n{name}.rs:7: error: no pump\n  help: buy one\n");
-            let log = json!({ "offset": 0, "length": text.len(), "content": { "text": text } });
+            let log = json!({ "offset": 0, "length": text.len(), "text": text });
             let failed = json!({ "kind": "script_failed", "message": "`x` exited with code 1" });
             let failure = if name == "good" { Value::Null } else { failed };
             let report = json!({ "job_id": claimed.job(), "lease": claimed.lease(), "log": log,
