@@ -2,7 +2,7 @@
 
 use super::{
     outbox::{RecordingMessenger, run},
-    server::{ClaimedJob, Server, URL, push},
+    server::{COMMIT, ClaimedJob, Server, URL, push},
 };
 use async_trait::async_trait;
 use axum::http::Method;
@@ -51,12 +51,12 @@ impl Notified {
     /// Pushes to a branch, whose pipeline file this is.
     async fn start(&mut self, branch: &str, file: &str) {
         self.pushes += 1;
-        let mut event = push(branch);
-        event["head_commit"] = json!({ "id": event["after"], "message": "Fix the pump\n\nAll of it.",
-                                       "author": { "name": "Ada", "email": "ada@example.org" } });
-        self.server.github("push", &self.pushes.to_string(), &event).await;
+        self.server.github("push", &self.pushes.to_string(), &push(branch)).await;
         let claimed = self.server.claim().await.unwrap();
-        self.server.report_discovery(&claimed, &[("p/ci.yml", file)]).await;
+        let details = json!({ "message": "Fix the pump\n\nAll of it.", "author": "Ada <ada@example.org>" });
+        let report = json!({ "job_id": claimed.job(), "lease": claimed.lease(), "commit": COMMIT,
+                             "files": [{ "path": "p/ci.yml", "text": file }], "details": details });
+        self.server.ok(Method::POST, path::DISCOVERY_REPORT, report).await;
         self.server.finish(&claimed, true).await;
     }
 

@@ -120,7 +120,10 @@ impl Document {
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
             (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS | path::REGISTRIES | path::ROLES | path::PROTECTIONS | path::RETENTION, "post")
+            (
+                path::SECRETS | path::REGISTRIES | path::ROLES | path::PROTECTIONS | path::RETENTION,
+                "post",
+            )
             | (path::REPOSITORIES, "put") => {
                 format!("{id}-set")
             }
