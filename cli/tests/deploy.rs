@@ -280,6 +280,10 @@ fn permissions_are_checked_before_any_change() {
         let mut command = account.command(&["deploy", "--functions", "functions", "--dry-run"]);
         command.envs(credentials.clone()).output().unwrap()
     };
+    // Who may not even look for the stack learns that from the first call.
+    let looks = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*","Action":["cloudformation:DescribeStacks","iam:SimulatePrincipalPolicy"]}]}"#;
+    let document = ("PolicyDocument", looks);
+    account.call_form("iam", &[("Action", "PutRolePolicy"), version, role, ("PolicyName", "look"), document]);
     let denied = preview();
     assert_eq!(denied.status.code(), Some(2), "{}", stderr(&denied));
     let message = stderr(&denied);

@@ -119,6 +119,7 @@ async fn open_s3(address: &str) -> Outcome<BackupRepository> {
 }
 
 #[cfg(not(feature = "aws"))]
+#[allow(clippy::unused_async, reason = "the same signature as with AWS")]
 async fn open_s3(_: &str) -> Outcome<BackupRepository> {
     Err(Failure::without_aws("a backup in S3"))
 }
