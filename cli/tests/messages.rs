@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 43] = [
+const COMMANDS: [&str; 44] = [
     "run",
     "check",
     "plan",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 43] = [
     "artifacts",
     "token",
     "audit",
+    "export",
     "insights",
     "badge",
     "workers",
