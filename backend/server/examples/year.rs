@@ -133,8 +133,10 @@ async fn main() -> Result<(), ExampleError> {
         for number in 0..20 {
             let repo = Some(repository(number));
             let started = Instant::now();
-            services.pipelines.list(ListQuery { repo, ..ListQuery::default() }).await?;
-            samples.list.push(started.elapsed());
+            let list = services.pipelines.list(ListQuery { repo, ..ListQuery::default() }).await?;
+            // In the first week, a page of a small run is not full.
+            let listed = u32::try_from(list.executions.len())?.max(1);
+            samples.list.push(started.elapsed() / listed);
         }
         time.now.store(START + (day + 1) * DAY_MS, Ordering::Relaxed);
         services.sweep.run().await?;
@@ -171,7 +173,7 @@ fn verdict(first: &mut Samples, last: &mut Samples, sizes: &[(i64, u64)]) -> Res
     let mut failures = Vec::new();
     for (what, first, last) in [
         ("start", &mut first.start, &mut last.start),
-        ("list", &mut first.list, &mut last.list),
+        ("list, for each execution", &mut first.list, &mut last.list),
         ("status", &mut first.status, &mut last.status),
     ] {
         let (first, last) = (median(first), median(last));
