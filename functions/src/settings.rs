@@ -124,7 +124,7 @@ impl Settings {
                 table: text(TABLE)?,
                 queue_url: text(QUEUE_URL)?,
                 labelled_queues: queues(LABELLED_QUEUES)?,
-                key_parameter: env::var(KEY_PARAMETER).ok().filter(|name| !name.is_empty()),
+                key_parameter: variable(KEY_PARAMETER),
                 bucket: text(BUCKET)?,
                 keep_days: (keep_days > 0).then_some(keep_days),
             },
@@ -136,16 +136,15 @@ impl Settings {
 
 /// Returns the provider with which people sign in, if there is one.
 pub fn sign_in() -> Result<Option<ProviderSettings>, SettingsError> {
-    let given = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
-    let Some(provider) = given(SIGN_IN_PROVIDER) else { return Ok(None) };
+    let Some(provider) = variable(SIGN_IN_PROVIDER) else { return Ok(None) };
     let invalid = |what: String| SettingsError { name: SIGN_IN_PROVIDER, what };
     let kind = ProviderKind::parse(&provider)
         .ok_or_else(|| invalid(format!("`{provider}`, which is none of oidc, github, gitlab and gitea")))?;
     let options = ProviderOptions {
-        url: given(SIGN_IN_URL),
-        client_id: given(SIGN_IN_CLIENT_ID),
-        client_secret: given(SIGN_IN_CLIENT_SECRET),
-        groups_claim: given(SIGN_IN_GROUPS_CLAIM),
+        url: variable(SIGN_IN_URL),
+        client_id: variable(SIGN_IN_CLIENT_ID),
+        client_secret: variable(SIGN_IN_CLIENT_SECRET),
+        groups_claim: variable(SIGN_IN_GROUPS_CLAIM),
     };
     ProviderSettings::new(kind, options).map(Some).map_err(|error| invalid(format!("not usable: {error}")))
 }
@@ -172,10 +171,14 @@ fn queues(name: &'static str) -> Result<BTreeMap<Labels, String>, SettingsError>
     by_labels.into_iter().map(|(labels, url)| Ok((labels::parse(&labels).map_err(&invalid)?, url))).collect()
 }
 
+/// Returns the value of a variable that is set and not empty.
+pub fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// A required variable.
 pub fn text(name: &'static str) -> Result<String, SettingsError> {
-    let value = env::var(name).ok().filter(|text| !text.is_empty());
-    value.ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
+    variable(name).ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
 }
 
 /// A required variable that must be a number.

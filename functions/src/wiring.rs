@@ -3,6 +3,7 @@
 use crate::{
     settings::{
         DEAD_LETTER_QUEUE_URL, MAIL_FROM, PUBLIC_URL, SMTP_PASSWORD, SMTP_URL, Settings, SettingsError,
+        variable,
     },
     worker_group::scale_on_groups,
 };
@@ -60,11 +61,6 @@ impl FunctionContext {
             variable(DEAD_LETTER_QUEUE_URL).map(|url| DeadLetterQueue::new(&sdk, url, meter.clone()));
         Ok(Self { services, meter, dead_letters })
     }
-}
-
-/// Returns the value of a variable that is set and not empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Returns the sender of e-mails, if there is a mail server. Settings that are not valid stop no execution: they are logged, and each e-mail

@@ -104,7 +104,7 @@ pub struct Deploy {
     /// Invalidate all tokens but the newest
     #[arg(long)]
     pub drop_old_tokens: bool,
-    /// Directory with the functions api, sweep, dead_letter, scale and notify, as binaries or zip files
+    /// Directory with the functions api, authorize, sweep, scale and notify, as binaries or zip files
     #[arg(long, value_name = "DIR")]
     pub functions: Option<PathBuf>,
     /// `tidemill` binary for workers [default: this one, if compatible]

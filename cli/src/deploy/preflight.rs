@@ -3,10 +3,10 @@
 
 use super::{account::Account, parameters::ParameterValues, signed::Call};
 use crate::{
+    deployment::query_encoded,
     failure::{Failure, Outcome},
     output::errln,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -104,7 +104,7 @@ async fn simulate(
 ) -> Result<String, String> {
     let mut body = "Action=SimulatePrincipalPolicy&Version=2010-05-08".to_owned();
     let mut add = |name: &str, value: &str| {
-        let _ = write!(body, "&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+        let _ = write!(body, "&{name}={}", query_encoded(value));
     };
     add("PolicySourceArn", principal);
     for (number, action) in (1..).zip(actions) {

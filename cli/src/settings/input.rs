@@ -13,6 +13,11 @@ pub fn read_file(path: &Path, max: u64) -> Outcome<String> {
     read(file, &name, max)
 }
 
+/// Reads a value, such as a password, from a file, without the line breaks at its end.
+pub fn read_value(path: &Path) -> Outcome<String> {
+    Ok(read_file(path, MAX_VALUE_LEN)?.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 /// Reads text of at most `max` bytes. `name` is that of the input in messages.
 pub fn read(input: impl Read, name: &str, max: u64) -> Outcome<String> {
     let mut bytes = Vec::new();

@@ -9,6 +9,7 @@ use std::{
     },
     time::SystemTime,
 };
+use tidemill_core::text::prefix;
 use tokio::sync::mpsc;
 use tracing::{
     Event, Level, Subscriber,
@@ -189,8 +190,7 @@ impl std::fmt::Write for BoundedText {
             self.0.push_str(text);
             return Ok(());
         }
-        let end = (0..=left).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        self.0.push_str(&text[..end]);
+        self.0.push_str(prefix(text, left));
         Err(std::fmt::Error)
     }
 }

@@ -348,8 +348,9 @@ impl Context {
             }
             let parent = self.parent_gate(&execution).await?;
             // Before the end is recorded: this step is repeated if the process dies in between.
-            Box::pin(self.count_ended(&execution, &nodes, ended_status(&execution, &nodes))).await;
-            let (status, now) = (ended_status(&execution, &nodes), self.now());
+            let status = ended_status(&execution, &nodes);
+            Box::pin(self.count_ended(&execution, &nodes, status)).await;
+            let now = self.now();
             let mut writes = finish(&execution, &node, &nodes, next, now);
             if let Some(gate) = parent.clone() {
                 writes.extend(open_parent_gate(gate, status, now));

@@ -64,7 +64,7 @@ async fn log_lines(context: &Context, node: &Node) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let logs = &context.stores.logs;
-    let (_, size) = logs.read(job, attempt, 0, 1).await?;
+    let (_, size) = logs.read(job, attempt, 0, 0).await?;
     let from = size.saturating_sub(LOG_TAIL);
     let limit = usize::try_from(LOG_TAIL).unwrap_or(usize::MAX);
     let (bytes, _) = logs.read(job, attempt, from, limit).await?;

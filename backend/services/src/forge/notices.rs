@@ -14,7 +14,7 @@ use tidemill_core::{
     execution::status::ExecutionStatus::{Failed, Success},
     ids::digest::json_digest,
     notification::{
-        content::{MAX_JOBS, MAX_TESTS, Notification, NotificationEvent, NotifiedJob, event_at_end},
+        content::{MAX_JOBS, MAX_TESTS, Notification, NotificationEvent, event_at_end},
         format::Delivery,
         receiver::Notify,
     },
@@ -65,7 +65,11 @@ impl Notices {
         noticed: &[u32],
     ) -> Result<Vec<u32>> {
         let has_new = execution.spec.approvals.iter().any(|approval| !noticed.contains(&approval.gate));
-        if !has_new || repository.notification_targets() == 0 {
+        if !has_new {
+            return Ok(Vec::new());
+        }
+        let receivers = self.receivers(execution, repository, NotificationEvent::Approval).await?;
+        if receivers.is_empty() {
             return Ok(Vec::new());
         }
         let (gates, jobs) = awaited_jobs(&self.sender.context, execution, noticed).await?;
@@ -73,7 +77,9 @@ impl Notices {
             return Ok(gates);
         }
         let name = format!("approval-{}", gates[0]);
-        self.write(execution, repository, (NotificationEvent::Approval, &name), jobs, Vec::new()).await?;
+        let notice =
+            Notification { jobs, ..self.notification(execution, repository, NotificationEvent::Approval) };
+        self.write(&name, notice, receivers).await?;
         Ok(gates)
     }
 
@@ -95,11 +101,15 @@ impl Notices {
         let has_failed_before = previous.is_some_and(|previous| previous.failed);
         let event = event_at_end(has_failed_before, execution.state.status).filter(|_| !is_older);
         if let Some(event) = event {
+            let receivers = self.receivers(execution, repository, event).await?;
             let jobs = match event {
-                NotificationEvent::Failure => failed_jobs(&self.sender.context, execution).await?,
+                NotificationEvent::Failure if !receivers.is_empty() => {
+                    failed_jobs(&self.sender.context, execution).await?
+                }
                 _ => Vec::new(),
             };
-            self.write(execution, repository, (event, "end"), jobs, Vec::new()).await?;
+            let notice = Notification { jobs, ..self.notification(execution, repository, event) };
+            self.write("end", notice, receivers).await?;
         }
         self.write_outcome(line, execution, existing.as_ref(), is_older).await
     }
@@ -131,25 +141,25 @@ impl Notices {
             return Ok(());
         }
         first.truncate(MAX_TESTS);
-        self.write(execution, repository, (NotificationEvent::Flaky, "flaky"), Vec::new(), first).await
+        let notice = Notification {
+            tests: first,
+            ..self.notification(execution, repository, NotificationEvent::Flaky)
+        };
+        self.write("flaky", notice, receivers).await
     }
 
-    /// Writes a notification for each receiver that accepts it. `name` distinguishes those of an execution.
-    async fn write(
+    /// Returns a notification of an event that names no jobs and tests.
+    fn notification(
         &self,
         execution: &ExecutionRecord,
         repository: &Repository,
-        (event, name): (NotificationEvent, &str),
-        mut jobs: Vec<NotifiedJob>,
-        tests: Vec<String>,
-    ) -> Result<()> {
+        event: NotificationEvent,
+    ) -> Notification {
         let spec = &execution.spec;
         let details = &spec.facts.details;
         let title = details.message.as_deref().and_then(|message| message.lines().next());
         let author = details.author.as_deref().map(|author| author.split(" <").next().unwrap_or(author));
-        let more_jobs = jobs.len().saturating_sub(MAX_JOBS);
-        jobs.truncate(MAX_JOBS);
-        let notice = Notification {
+        Notification {
             event,
             repository: repository.name(),
             pipeline: spec.pipeline_name.clone(),
@@ -159,16 +169,22 @@ impl Notices {
             commit: spec.commit.clone(),
             title: title.map(str::to_owned),
             author: author.map(str::to_owned),
-            jobs,
-            more_jobs,
-            tests,
+            jobs: Vec::new(),
+            more_jobs: 0,
+            tests: Vec::new(),
             url: self.sender.url(spec.id),
-        };
+        }
+    }
+
+    /// Writes a notification for each receiver. `name` distinguishes those of an execution.
+    async fn write(&self, name: &str, mut notice: Notification, to: Vec<(usize, Notify)>) -> Result<()> {
+        notice.more_jobs = notice.jobs.len().saturating_sub(MAX_JOBS);
+        notice.jobs.truncate(MAX_JOBS);
         let now = self.sender.context.now();
-        for (at, receiver) in self.receivers(execution, repository, event).await? {
-            let (repo, notice) = (repository.name(), notice.clone());
+        for (at, receiver) in to {
+            let (repo, notice) = (notice.repository.clone(), notice.clone());
+            let key = DocumentKey::new(NOTIFICATION_KIND, format!("{}:{name}:{at}", notice.execution_id));
             let noticed = NotificationRecord { repo, at, notice, trouble: DeliveryFailure::default() };
-            let key = DocumentKey::new(NOTIFICATION_KIND, format!("{}:{name}:{at}", spec.id));
             self.sender.put(key, &noticed, Some(receiver.send_at(now)), None).await?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
-use tidemill_core::time::Timestamp;
+use tidemill_core::{api::is_sha256, time::Timestamp};
 use tidemill_services::error::{Error, Result};
 
 /// The format that this version writes and reads.
@@ -95,11 +95,6 @@ impl ManifestFile {
         }
         Err(Error::Damaged(format!("the backup has an invalid path: {:?}", self.path)))
     }
-}
-
-/// Whether `text` is a SHA-256 in hex.
-pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

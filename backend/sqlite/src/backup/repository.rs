@@ -1,12 +1,11 @@
 //! Where backups are: a directory, or any other store of objects.
 
-use super::manifest::{BackupEntry, BackupIndex, Manifest, is_sha256};
+use super::manifest::{BackupEntry, BackupIndex, Manifest};
 use crate::files::FileObjects;
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use sha2::{Digest, Sha256};
 use std::{fmt, path::Path, sync::Arc};
+use tidemill_core::{api::is_sha256, ids::digest::sha256_hex};
 use tidemill_services::{
     error::{Error, Result},
     pack::{pack_bytes, unpack_bytes},
@@ -70,7 +69,7 @@ impl BackupRepository {
     pub async fn manifest(&self, entry: &BackupEntry) -> Result<Manifest> {
         let missing = || Error::Damaged(format!("the manifest of backup {} is missing", entry.id));
         let bytes = self.get(&self.manifest_key(&entry.id)).await?.ok_or_else(missing)?;
-        if digest(&bytes) != entry.manifest_sha256 {
+        if sha256_hex(&bytes) != entry.manifest_sha256 {
             return Err(Error::Damaged(format!("the manifest of backup {} is damaged", entry.id)));
         }
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
@@ -104,7 +103,7 @@ impl BackupRepository {
 
     /// Stores a chunk, and returns its name.
     pub(super) async fn put_chunk(&self, bytes: &[u8]) -> Result<String> {
-        let name = digest(bytes);
+        let name = sha256_hex(bytes);
         self.put(&self.chunk_key(&name), bytes).await?;
         Ok(name)
     }
@@ -118,7 +117,7 @@ impl BackupRepository {
     pub(super) async fn chunk(&self, name: &str) -> Result<Vec<u8>> {
         let damaged = |what: &str| Error::Damaged(format!("chunk {name} of the backup is {what}"));
         let bytes = self.get(&self.chunk_key(name)).await?.ok_or_else(|| damaged("missing"))?;
-        if digest(&bytes) == name { Ok(bytes) } else { Err(damaged("damaged")) }
+        if sha256_hex(&bytes) == name { Ok(bytes) } else { Err(damaged("damaged")) }
     }
 
     pub(super) async fn remove_chunk(&self, name: &str) -> Result<()> {
@@ -127,7 +126,7 @@ impl BackupRepository {
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let packed = Bytes::from(pack_bytes(bytes)?);
-        let sha256 = digest(&packed);
+        let sha256 = sha256_hex(&packed);
         let stream = stream::once(std::future::ready(Ok(packed))).boxed();
         self.objects.put_checked(key, Some(&sha256), stream).await.map(drop)
     }
@@ -159,9 +158,4 @@ impl BackupRepository {
     fn chunk_key(&self, name: &str) -> String {
         format!("{}chunks/{}/{name}", self.prefix, name.get(..2).unwrap_or_default())
     }
-}
-
-/// Returns the SHA-256 of bytes in hex.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    HEXLOWER.encode(&Sha256::digest(bytes))
 }

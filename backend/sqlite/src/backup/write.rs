@@ -2,7 +2,7 @@
 
 use super::{
     manifest::{BackupEntry, FORMAT, Manifest, ManifestFile},
-    repository::{BackupRepository, digest},
+    repository::BackupRepository,
 };
 use crate::{blocking::blocking, open::records_path, sqlite::snapshot};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
-use tidemill_core::time::Timestamp;
+use tidemill_core::{ids::digest::sha256_hex, time::Timestamp};
 use tidemill_services::error::{Error, Result};
 
 /// Size of the chunks of the database, of which a few pages change.
@@ -81,9 +81,9 @@ pub async fn back_up(
         Manifest { format: FORMAT, version: version.to_owned(), created_at: now, transactions, files };
     let text = serde_json::to_vec(&manifest).map_err(|error| Error::storage("writing a manifest", error))?;
     let backup = BackupEntry {
-        id: format!("{:013}-{}", now.0.max(0), digest(&text).get(..8).unwrap_or_default()),
+        id: format!("{:013}-{}", now.0.max(0), sha256_hex(&text).get(..8).unwrap_or_default()),
         created_at: now,
-        manifest_sha256: digest(&text),
+        manifest_sha256: sha256_hex(&text),
         files: manifest.files.len() as u64,
         bytes: manifest.bytes(),
         transactions,
@@ -178,7 +178,7 @@ impl<'a> ChunkWriter<'a> {
     }
 
     async fn put(&mut self, bytes: &[u8]) -> Result<String> {
-        let name = digest(bytes);
+        let name = sha256_hex(bytes);
         if self.stored.contains(&name) {
             return Ok(name);
         }

@@ -179,8 +179,8 @@ fn receivers(path: &Path) -> Outcome<Vec<Notify>> {
 }
 
 fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
-    let secret = add.notify_secret_file.as_deref().map(read).transpose()?;
-    let chats = add.notify_chat_file.iter().map(|path| read(path));
+    let secret = add.notify_secret_file.as_deref().map(input::read_value).transpose()?;
+    let chats = add.notify_chat_file.iter().map(|path| input::read_value(path));
     let mut notify = Vec::new();
     for url in chats {
         notify.push(Notify::new(NotifyKind::Chat, url?));
@@ -194,8 +194,8 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
     Ok(RepositoryRequest {
         url: add.url.clone(),
         provider: add.provider,
-        webhook_secret: add.secret_file.as_deref().map(read).transpose()?,
-        status_token: add.status_token_file.as_deref().map(read).transpose()?,
+        webhook_secret: add.secret_file.as_deref().map(input::read_value).transpose()?,
+        status_token: add.status_token_file.as_deref().map(input::read_value).transpose()?,
         api_url: add.api_url.clone(),
         default_branch: add.default_branch.clone(),
         approval: add.approval.map(|approval| match approval {
@@ -216,10 +216,4 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
             .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
         public: add.access.is_public(),
     })
-}
-
-/// Reads a text file without trailing line ends.
-fn read(path: &Path) -> Outcome<String> {
-    let text = input::read_file(path, input::MAX_VALUE_LEN)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

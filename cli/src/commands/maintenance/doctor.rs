@@ -8,7 +8,7 @@ use crate::{
     view::format,
 };
 use serde_json::json;
-use std::io::Write;
+use std::{io::Write, path::Path};
 use tidemill_core::{
     access::TokenList,
     api::{Health, HealthStatus, path},
@@ -29,7 +29,7 @@ pub async fn doctor(settings: &Settings, args: &Doctor) -> Outcome {
     });
     let mut findings = checking.await.map_err(|error| Failure::system(error.to_string()))?;
     findings.push(engine(settings).await);
-    findings.extend(server(settings).await);
+    findings.extend(server(settings, &directory).await);
     if args.format.is_json() {
         let items: Vec<_> = findings
             .iter()
@@ -69,10 +69,10 @@ async fn engine(settings: &Settings) -> Finding {
 
 /// Checks the server that uses the data directory, if one runs: its health, its tokens, and its address, to which git providers send
 /// webhooks.
-async fn server(settings: &Settings) -> Vec<Finding> {
-    let none = || vec![Finding::new("server", Verdict::Ok, "no server runs on this data directory")];
-    let Ok(directory) = settings.data_dir() else { return none() };
-    let Some(url) = data_dir::recorded_address(directory) else { return none() };
+async fn server(settings: &Settings, directory: &Path) -> Vec<Finding> {
+    let Some(url) = data_dir::recorded_address(directory) else {
+        return vec![Finding::new("server", Verdict::Ok, "no server runs on this data directory")];
+    };
     let token = std::fs::read_to_string(directory.join("token")).unwrap_or_default();
     let client =
         |token: &str| ApiClient::new(&url, token).with_certificate_authorities(settings.ca_cert.clone());

@@ -2,13 +2,12 @@
 
 use crate::{
     args::{Retention, RetentionAction, RetentionScope, RuleArgs},
-    deployment::Deployment,
+    deployment::{Deployment, query_encoded},
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::io::Write;
 use tidemill_core::{
     api::path,
@@ -65,7 +64,7 @@ fn repo(scope: &RetentionScope) -> Outcome<Option<String>> {
 }
 
 async fn read(deployment: &Deployment, repo: Option<&str>) -> Outcome<RetentionView> {
-    let query = repo.map(|repo| format!("?repo={}", utf8_percent_encode(repo, NON_ALPHANUMERIC)));
+    let query = repo.map(|repo| format!("?repo={}", query_encoded(repo)));
     deployment.get(&format!("{}{}", path::RETENTION, query.unwrap_or_default())).await
 }
 

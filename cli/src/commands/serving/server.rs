@@ -74,16 +74,10 @@ pub async fn server(settings: &Settings, args: &Server, logging: Logging) -> Out
 #[cfg(feature = "smtp")]
 fn mail_sender(args: &MailArgs) -> Outcome<Option<Arc<dyn MailSender>>> {
     let (Some(url), Some(from)) = (&args.smtp_url, &args.mail_from) else { return Ok(None) };
-    let password = args.smtp_password_file.as_deref().map(read_password).transpose()?;
+    let password = args.smtp_password_file.as_deref().map(input::read_value).transpose()?;
     let settings = tidemill_mail::MailSettings { url: url.clone(), password, from: from.clone() };
     let sender = tidemill_mail::SmtpSender::new(&settings).map_err(Failure::usage)?;
     Ok(Some(Arc::new(sender)))
-}
-
-#[cfg(feature = "smtp")]
-fn read_password(path: &Path) -> Outcome<String> {
-    let text = input::read_file(path, input::MAX_VALUE_LEN)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(not(feature = "smtp"))]

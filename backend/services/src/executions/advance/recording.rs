@@ -183,6 +183,7 @@ impl Context {
 
     /// Records the nodes of an execution that was created without most of them.
     pub(crate) async fn record_nodes(&self, id: ExecutionId) -> Result<Recording> {
+        let mut carried = None;
         for _ in 0..MAX_ATTEMPTS {
             let execution = self.execution(id).await?;
             if !execution.state.unplanned {
@@ -207,8 +208,12 @@ impl Context {
                 approved: &spec.approved,
                 protected: &gated,
             };
-            let carried = self.carried_jobs(spec, &plan).await?;
-            let new = new_execution(&plan, id, &carried, conditions, spec.created_at);
+            // They have ended, so that a conflict changes nothing about them.
+            let carried = match &mut carried {
+                Some(known) => known,
+                none => none.insert(self.carried_jobs(spec, &plan).await?),
+            };
+            let new = new_execution(&plan, id, carried, conditions, spec.created_at);
             let group_gate = new.group_gate;
             let end_due = new.nodes.last().and_then(|end| end.due_at);
             let missing = |(ix, _): &(u32, NewNode)| !is_recorded_first(spec, group_gate, *ix);

@@ -19,7 +19,10 @@ use tidemill_core::{
     access::Scope,
     api::{ExcludedJobList, ExecutionView, PipelineFileView},
     ids::ExecutionId,
-    trace::spans::{Span, execution_spans},
+    trace::{
+        context::execution_context,
+        spans::{Span, execution_spans},
+    },
 };
 
 /// A view of an execution with its revision.
@@ -134,6 +137,9 @@ impl PipelineExecutionService {
     /// Returns the spans of an execution; none before its end.
     pub async fn spans(&self, id: ExecutionId) -> Result<Vec<Span>> {
         let trace = self.context.cached_execution(id).await?.spec.trace.clone();
+        if !execution_context(id, trace.as_deref()).sampled {
+            return Ok(Vec::new());
+        }
         let view = self.view(id, None, 0).await?.view;
         Ok(view.map(|view| execution_spans(&view, trace.as_deref())).unwrap_or_default())
     }

@@ -3,7 +3,7 @@
 
 use super::{
     facts::{FactReader, removes},
-    removal::{Family, Removal},
+    removal::{Family, Member, Removal},
     service::RetentionService,
 };
 use crate::{
@@ -93,7 +93,8 @@ impl RetentionService {
             Decision::Keep(reason, parts) if parts == ExpiredParts::default() => reason,
             Decision::Keep(reason, parts) => {
                 count(report, &reason);
-                let family = self.family(execution).await?;
+                let nodes = self.context.stores.records.all_nodes(execution.spec.id).await?;
+                let family = Family(vec![Member { execution, nodes }]);
                 return Ok(Some(Task { family, action: Action::RemoveParts(parts) }));
             }
             Decision::Remove(why) => {

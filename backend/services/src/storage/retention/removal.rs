@@ -5,7 +5,7 @@ use super::service::RetentionService;
 use crate::{
     error::Result,
     executions::jobs::log_times,
-    ports::{Commit, DocumentKey, ExecutionRecord, ExecutionState, Node, NodeBody, Write},
+    ports::{Commit, ExecutionRecord, ExecutionState, Node, NodeBody, Write},
     storage::{summaries, test_reports},
 };
 use tidemill_core::{
@@ -180,7 +180,7 @@ impl RetentionService {
         loop {
             let (page, has_more) = documents.list(kind, prefix, None, PAGE_SIZE).await?;
             for document in page {
-                documents.delete(&DocumentKey::new(kind, document.key.name), None).await?;
+                documents.delete(&document.key, None).await?;
             }
             if !has_more {
                 return Ok(());

@@ -71,10 +71,6 @@ impl RetentionService {
             }
             progress.after
         };
-        if self.context.retention_policy().await?.first_removal_days().is_none() {
-            self.record(None);
-            return Ok(0);
-        }
         let report =
             self.run(GcRequest { after, ..GcRequest::default() }, Some(Instant::now() + limit)).await?;
         self.record(report.next);
