@@ -1,5 +1,5 @@
-//! Runs every example of every help text, as a user would paste it. Names of other machines, ids and run numbers are replaced by those
-//! of the test.
+//! Runs every example of every help text, as a user would paste it. Names of other machines, directories of this one, ids and run
+//! numbers are replaced by those of the test.
 
 use crate::support::{TestEnv, json, serve, stop, text};
 use std::{
@@ -95,6 +95,8 @@ fn every_example_of_every_help_text_runs() {
             .replace("TIDEMILL_TOKEN=...", "")
             .replace("0.0.0.0:7600", "127.0.0.1:0")
             .replace("127.0.0.1:7600", "127.0.0.1:0")
+            .replace("/mnt/", &format!("{}/mnt/", env.dir.path().display()))
+            .replace("/var/lib/tidemill", &env.dir.path().join("var").to_string_lossy())
             .replace("--pipeline ci", &format!("--pipeline {}", env.pipeline))
             .replace(nil, if example.contains("token revoke") { &token_id } else { &id });
         let words: Vec<&str> = script.split(' ').map(|word| if word == "12" { "1" } else { word }).collect();
