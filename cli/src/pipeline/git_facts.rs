@@ -194,15 +194,18 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
 
 /// Returns the default branch of `origin`; otherwise `main` or `master` if it exists.
 fn default_branch(top: &Path) -> Option<String> {
-    if let Some(head) = git(top, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]) {
-        return head.strip_prefix("origin/").map(str::to_owned);
-    }
+    const HEAD: &str = "refs/remotes/origin/HEAD";
     let names = ["main", "master"];
     let refs = |name: &str| [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")];
-    let mut arguments = vec!["for-each-ref".to_owned(), "--format=%(refname)".to_owned()];
+    let mut arguments = vec!["for-each-ref".to_owned(), "--format=%(refname) %(symref)".to_owned()];
+    arguments.push(HEAD.to_owned());
     arguments.extend(names.into_iter().flat_map(refs));
-    let known = String::from_utf8(output(top, &arguments)?).ok()?;
-    let is_known = |name: &&str| known.lines().any(|line| refs(name).iter().any(|one| one == line));
+    let text = String::from_utf8(output(top, &arguments)?).ok()?;
+    let known: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    if let Some((_, target)) = known.iter().find(|(name, target)| *name == HEAD && !target.is_empty()) {
+        return target.strip_prefix("refs/remotes/origin/").map(str::to_owned);
+    }
+    let is_known = |name: &&str| known.iter().any(|(known, _)| refs(name).iter().any(|one| one == known));
     names.into_iter().find(is_known).map(str::to_owned)
 }
 

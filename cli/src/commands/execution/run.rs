@@ -56,10 +56,17 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         search = SourceSearch::Ended(Box::new(search.finish().await?));
     }
     let secrets = secrets(settings, args)?;
+    let tree = args.repo.is_none().then(|| tokio::task::spawn_blocking(read_tree));
     let deployment = Deployment::connect(settings).await?;
-    let planned =
-        plan(settings, args, &deployment, search.found(), (&variables, &inputs, secrets.as_slice())).await;
-    let (file, facts, plan) = match planned {
+    let planned = async {
+        let tree = match tree {
+            Some(tree) => Some(tree.await.map_err(|error| Failure::system(error.to_string()))??),
+            None => None,
+        };
+        plan(settings, args, &deployment, (search.found(), tree), (&variables, &inputs, secrets.as_slice()))
+            .await
+    };
+    let ((file, facts, plan), worker) = match Box::pin(plan_and_open(settings, args, planned)).await {
         Ok(planned) => planned,
         Err(failure) => {
             deployment.close().await;
@@ -68,13 +75,17 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     };
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
-    let (sources, worker) = match prepare(settings, args, search, (&plan, &facts)).await {
-        Ok(prepared) => prepared,
+    let sources = match search.finish().await {
+        Ok(sources) => sources,
         Err(failure) => {
+            workers::close(worker).await;
             deployment.close().await;
             return Err(failure);
         }
     };
+    if let Some(worker) = &worker {
+        prepare(args, worker, &sources, (&plan, &facts));
+    }
     let mut source = sources.source;
     if let Some(pack) = sources.pack {
         let uploaded;
@@ -141,22 +152,58 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
 /// Values by name.
 type Values = IndexMap<String, String>;
 
+/// The repository of the current directory: what is checked out, and its address.
+fn read_tree() -> Outcome<(git_facts::WorkingTree, String)> {
+    Ok((git_facts::WorkingTree::read(Path::new(".")), repository::address(None)?))
+}
+
+/// Plans, and for a run on this machine also opens a worker meanwhile: to connect to the engine takes as long as to plan. What is wrong
+/// with the pipeline is reported before what is wrong with the engine, and without waiting for it.
+async fn plan_and_open(
+    settings: &Settings,
+    args: &Run,
+    planned: impl Future<Output = Outcome<Planned>>,
+) -> Outcome<(Planned, Option<Worker>)> {
+    if settings.is_remote() {
+        return Ok((planned.await?, None));
+    }
+    let labels = &args.slots.labels.values;
+    let planned = async {
+        let planned = planned.await?;
+        check_labels(&planned.2, &workers::labels(labels))?;
+        Ok(planned)
+    };
+    let templates = args.include.templates.as_deref();
+    let mut opened = None;
+    let open = async {
+        opened = Some(workers::open(settings, workers::slots(args.slots.jobs), labels, templates).await);
+        Ok(())
+    };
+    let planned = tokio::try_join!(planned, open);
+    match (planned, opened) {
+        (Ok((planned, ())), Some(Ok(worker))) => Ok((planned, Some(worker))),
+        (Ok((planned, ())), None) => Ok((planned, None)),
+        (Ok(_), Some(Err(failure))) => Err(failure),
+        (Err(failure), worker) => {
+            workers::close(worker.and_then(Result::ok)).await;
+            Err(failure)
+        }
+    }
+}
+
+/// A pipeline file, the facts for its conditions, and the plan that they give.
+type Planned = (PipelineFile, Facts, Plan);
+
 /// Loads the file, and plans it as the server will. Prints the jobs that are left out.
 async fn plan(
     settings: &Settings,
     args: &Run,
     deployment: &Deployment,
-    resolved: Option<&RunSources>,
+    (resolved, tree): (Option<&RunSources>, Option<(git_facts::WorkingTree, String)>),
     (variables, inputs, secrets): (&Values, &Values, &[(String, String)]),
-) -> Outcome<(PipelineFile, Facts, Plan)> {
-    let repo = match resolved {
-        Some(sources) => sources.repo.clone(),
-        None => repository::address(None)?,
-    };
-    let tree = match resolved {
-        Some(_) => git_facts::WorkingTree::default(),
-        None => git_facts::WorkingTree::read(Path::new(".")),
-    };
+) -> Outcome<Planned> {
+    let (tree, address) = tree.unwrap_or_default();
+    let repo = resolved.map_or(address, |sources| sources.repo.clone());
     let refs = facts(args, resolved, tree.facts(git_facts::RequiredFacts::default()))?;
     let mut given = external::of_deployment(deployment, &repo, refs.is_protected()).await?;
     given.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
@@ -303,32 +350,9 @@ fn facts(args: &Run, resolved: Option<&RunSources>, of_tree: Facts) -> Outcome<F
     Ok(Facts { is_assumed: args.event.is_some(), jobs: args.selection.selection(), ..facts })
 }
 
-/// Waits for the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
-/// engine is slow at that.
-async fn prepare(
-    settings: &Settings,
-    args: &Run,
-    search: SourceSearch,
-    (plan, facts): (&Plan, &Facts),
-) -> Outcome<(RunSources, Option<Worker>)> {
-    if settings.is_remote() {
-        return Ok((search.finish().await?, None));
-    }
-    let labels = &args.slots.labels.values;
-    check_labels(plan, &workers::labels(labels))?;
+/// Lets `worker` create the first containers in advance, because the engine is slow at that.
+fn prepare(args: &Run, worker: &Worker, sources: &RunSources, (plan, facts): (&Plan, &Facts)) {
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) = tokio::join!(
-        search.finish(),
-        workers::open(settings, slots, labels, args.include.templates.as_deref())
-    );
-    let (sources, worker) = match (sources, worker) {
-        (Ok(sources), Ok(worker)) => (sources, worker),
-        (Err(failure), Ok(worker)) => {
-            worker.close().await;
-            return Err(failure);
-        }
-        (_, Err(failure)) => return Err(failure),
-    };
     // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
     let origin = Origin { repository: sources.repo.clone(), is_fork: false };
@@ -345,7 +369,6 @@ async fn prepare(
         worker.set_credentials(address, credentials.clone());
     }
     worker.prepare_standby_containers(&first, plan.jobs.len());
-    Ok((sources, Some(worker)))
 }
 
 /// Returns a usage error if a job requires labels that the worker in this process does not have: the job would wait forever.
