@@ -59,7 +59,7 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let records = &*stores.records;
-    let failing = (0..MORE_THAN_ONE_SWEEP).map(async |number| {
+    let failing = (0..MORE_THAN_ONE_SWEEP).map(|number| async move {
         let execution = poisoned(records, long_ago(number)).await;
         NodeKey { execution, ix: 0 }
     });
@@ -78,12 +78,12 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
         let now = subject.clock.now();
         let due = read_node(records, failing[0]).await.due_at.expect("it is retried");
         assert!(due > now, "it is postponed");
-        let postponed = stream::iter(&failing).map(async |key| read_node(records, *key).await.due_at);
+        let postponed = stream::iter(&failing).map(|key| async { read_node(records, *key).await.due_at });
         let postponed: Vec<_> = postponed.buffered(AT_ONCE).collect().await;
         assert!(postponed.iter().all(|at| *at == Some(due)), "{postponed:?}");
         // All were postponed alike. A few show how the pauses grow, and the others are not due again.
         let others = failing.split_off(failing.len().min(REPEATEDLY_FAILING));
-        stream::iter(others).for_each_concurrent(AT_ONCE, async |key| remove_due_time(records, key).await).await;
+        stream::iter(others).for_each_concurrent(AT_ONCE, |key| remove_due_time(records, key)).await;
         pauses.push(due.since_ms(now));
         subject.clock.advance(i64::try_from(due.since_ms(now)).unwrap());
         services.sweep.run().await.unwrap();
