@@ -26,8 +26,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
-        JobReportReply, LogContent, path,
+        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest,
+        JobReport, JobReportReply, LogContent, path,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     pipeline::Checkout,
