@@ -4,15 +4,12 @@
 use crate::support::{TestEnv, json, serve, stop, text};
 use std::{
     fs,
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-/// Time after which a command that does not end by itself is stopped, if it prints nothing.
+/// Time after which a command that does not end by itself is stopped.
 const LONG_RUNNING: Duration = Duration::from_secs(4);
-/// How long such a command must run after its first line, which it prints when it has started.
-const STARTED: Duration = Duration::from_millis(500);
 
 const PIPELINE: &str = r#"
 name: ci
@@ -47,9 +44,8 @@ fn examples(env: &TestEnv) -> Vec<String> {
     all
 }
 
-/// Starts a script that prints to the file `stdout`.
-fn spawn(env: &TestEnv, script: &str, token: &str, stdout: &Path) -> Child {
-    let binary = Path::new(env!("CARGO_BIN_EXE_tidemill"));
+fn spawn(env: &TestEnv, script: &str, token: &str) -> Child {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tidemill"));
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
     command.args(["-c", script]).current_dir(env.repo()).env("PATH", path);
@@ -60,8 +56,7 @@ fn spawn(env: &TestEnv, script: &str, token: &str, stdout: &Path) -> Child {
     if script.contains("--server") || script.contains("tidemill open") {
         command.env("TIDEMILL_TOKEN", token);
     }
-    let stdout = fs::File::create(stdout).unwrap();
-    command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
@@ -118,18 +113,12 @@ fn every_example_of_every_help_text_runs() {
         if is_new_file {
             fs::remove_file(repo.join(".pipelines/ci.yml")).unwrap();
         }
-        let printed = env.dir.path().join("stdout");
-        let mut child = spawn(&env, &script, &token, &printed);
+        let mut child = spawn(&env, &script, &token);
         let (start, mut is_stopped) = (Instant::now(), false);
-        let mut first_line = None;
         let is_server =
             ["server", "worker", "watch"].iter().any(|word| example.contains(&format!("tidemill {word}")));
         while child.try_wait().unwrap().is_none() && start.elapsed() < crate::support::TIMEOUT {
-            if first_line.is_none() && fs::metadata(&printed).unwrap().len() > 0 {
-                first_line = Some(Instant::now());
-            }
-            let has_started = first_line.is_some_and(|at| at.elapsed() > STARTED);
-            if is_server && !is_stopped && (has_started || start.elapsed() > LONG_RUNNING) {
+            if is_server && !is_stopped && start.elapsed() > LONG_RUNNING {
                 // A second signal would end it at once.
                 is_stopped = true;
                 let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
@@ -149,7 +138,7 @@ fn every_example_of_every_help_text_runs() {
         assert!(
             is_expected(&example, output.status.code(), &stderr),
             "$ {script}\n{}{stderr}exit code {:?}",
-            text(&fs::read(&printed).unwrap()),
+            text(&output.stdout),
             output.status.code()
         );
     }
