@@ -1,9 +1,9 @@
 //! The suite on deployments: a server on this machine, and one in the cloud.
 
 mod server {
-    crate::suite!(Some(crate::support::Backend::Server));
+    crate::suite!(server, Some(crate::support::Backend::Server));
 }
 
 mod cloud {
-    crate::suite!(crate::support::Backend::cloud());
+    crate::suite!(cloud, crate::support::Backend::cloud());
 }

@@ -4,7 +4,7 @@ use crate::support::{Backend, TestEnv, json, text};
 use serde_json::Value;
 use std::fs;
 
-crate::suite!(Some(Backend::Embedded));
+crate::suite!(embedded, Some(Backend::Embedded));
 
 #[test]
 fn invalid_files_and_usage_errors_exit_with_2() {

@@ -26,8 +26,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
-        LogContent, path,
+        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest,
+        JobReport, JobReportReply, LogContent, path,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     pipeline::Checkout,
@@ -37,10 +37,16 @@ use tidemill_worker::{
     policy::{JobSettings, Limits, Permissions},
     source::SourceSettings,
 };
+use tokio::sync::Notify;
+
+/// How long the fake server holds a request: shorter than the real one, so that a worker that is idle soon notices it.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct Server {
     pub queue: Mutex<VecDeque<Assignment>>,
+    /// Wakes one request that waits for a job.
+    pub enqueued: Notify,
     pub upcoming: Mutex<Vec<Preparation>>,
     pub logs: Mutex<HashMap<JobId, Vec<u8>>>,
     pub artifact: Mutex<Vec<u8>>,
@@ -56,8 +62,22 @@ pub struct Server {
     pub ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
 }
 
-async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
-    let next = server.queue.lock().unwrap().pop_front();
+/// Holds a request until there is a job, as the real server does: a worker whose requests are not held asks every 5 s only.
+async fn execute(
+    State(server): State<Arc<Server>>,
+    Json(request): Json<JobExecuteRequest>,
+) -> Json<JobExecuteReply> {
+    let take = async {
+        loop {
+            let next = server.queue.lock().unwrap().pop_front();
+            if let Some(next) = next {
+                return next;
+            }
+            server.enqueued.notified().await;
+        }
+    };
+    let wait = Duration::from_millis(request.wait_ms).min(MAX_WAIT);
+    let next = tokio::time::timeout(wait, take).await.ok();
     let upcoming = server.upcoming.lock().unwrap().clone();
     Json(match next {
         Some(assignment) => JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming },
@@ -224,6 +244,7 @@ impl Bench {
     pub fn enqueue(&self, assignment: Assignment) {
         self.server.logs.lock().unwrap().remove(&assignment.preparation.job_id);
         self.server.queue.lock().unwrap().push_back(assignment);
+        self.server.enqueued.notify_one();
     }
 
     pub async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {

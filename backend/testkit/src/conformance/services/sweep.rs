@@ -8,6 +8,7 @@ use crate::conformance::{
     },
 };
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::{api::ContentChecksum, ids::ExecutionId, time::Timestamp};
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 /// More items than one pass of the sweep reads.
 const MORE_THAN_ONE_SWEEP: i64 = 220;
+/// Requests at once: those to an emulator take long, and there are hundreds.
+const AT_ONCE: usize = 16;
 /// Failing nodes that are processed in several sweeps.
 const REPEATEDLY_FAILING: usize = 10;
 
@@ -56,10 +59,12 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let records = &*stores.records;
-    let mut failing = Vec::new();
-    for number in 0..MORE_THAN_ONE_SWEEP {
-        failing.push(NodeKey { execution: poisoned(records, long_ago(number)).await, ix: 0 });
-    }
+    let failing = (0..MORE_THAN_ONE_SWEEP).map(|number| async move {
+        let execution = poisoned(records, long_ago(number)).await;
+        NodeKey { execution, ix: 0 }
+    });
+    // In the order of their numbers.
+    let mut failing: Vec<NodeKey> = stream::iter(failing).buffered(AT_ONCE).collect().await;
     let good = create_execution(records, independent_jobs(0)).await;
     let key = NodeKey { execution: good, ix: 0 };
     let if_version = read_node(records, key).await.version;
@@ -73,13 +78,12 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
         let now = subject.clock.now();
         let due = read_node(records, failing[0]).await.due_at.expect("it is retried");
         assert!(due > now, "it is postponed");
-        for key in &failing {
-            assert_eq!(read_node(records, *key).await.due_at, Some(due));
-        }
+        let postponed = stream::iter(&failing).map(|key| async { read_node(records, *key).await.due_at });
+        let postponed: Vec<_> = postponed.buffered(AT_ONCE).collect().await;
+        assert!(postponed.iter().all(|at| *at == Some(due)), "{postponed:?}");
         // All were postponed alike. A few show how the pauses grow, and the others are not due again.
-        for key in failing.split_off(failing.len().min(REPEATEDLY_FAILING)) {
-            remove_due_time(records, key).await;
-        }
+        let others = failing.split_off(failing.len().min(REPEATEDLY_FAILING));
+        stream::iter(others).for_each_concurrent(AT_ONCE, |key| remove_due_time(records, key)).await;
         pauses.push(due.since_ms(now));
         subject.clock.advance(i64::try_from(due.since_ms(now)).unwrap());
         services.sweep.run().await.unwrap();
