@@ -68,7 +68,8 @@ test("a token is revoked after a question", async () => {
 
 test("a token without the scope learns what each list needs", async () => {
   const reader = await world.api.createToken("reader", ["read"]);
-  for (const path of ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit"]) {
+  const lists = ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit", "/settings/disk"];
+  for (const path of lists) {
     await on(path, { signIn: reader }, async (page) => {
       const alert = page.getByRole("alert");
       await alert.getByText("The token does not allow this").waitFor();
@@ -166,6 +167,37 @@ test("an environment is protected, and its rule removed", async () => {
     await row.getByRole("button", { name: "Really remove?" }).click();
     await page.getByText("No environment is protected").waitFor();
   });
+});
+
+test("the use of the disk is shown by kind and by repository", async () => {
+  const id = await world.api.start(pipelines.delivery(false), { repo: "https://git.example.org/harbour/disk.git" });
+  await world.api.until(id, (view) =>
+    view.jobs.some((job) => job.job_name === "package" && job.status === "SUCCESS"),
+  );
+  const usage = await world.api.call("/api/retention/usage");
+  const used = usage.repositories.find((one) => one.repo === "git.example.org/harbour/disk");
+  assert.ok(used.executions === 1 && used.log_bytes > 0 && used.artifact_bytes > 0, JSON.stringify(usage));
+  for (const width of [1280, 390]) {
+    await on("/settings/disk", { width }, async (page) => {
+      await loaded(page);
+      const kinds = page.getByRole("region", { name: "Use by kind" });
+      for (const kind of ["Records", "Logs", "Artifacts", "Caches", "Uploaded sources", "Free"])
+        await kinds.getByText(kind, { exact: true }).waitFor();
+      const cells = rows(page, "harbour/disk").getByRole("cell");
+      assert.equal(await cells.nth(1).textContent(), "1");
+      assert.match(await cells.nth(2).textContent(), /^[1-9].* KiB$/);
+      const widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]");
+      assert.ok(widths[0] <= widths[1], `${widths}`);
+    });
+  }
+  const { page, problems, close } = await world.open("/");
+  await page.route("**/api/retention/usage", (route) =>
+    route.fulfill({ json: { ...usage, measured_at: undefined } }),
+  );
+  await page.goto(`${world.url}/settings/disk`);
+  await page.getByText("This deployment does not measure what it stores").waitFor();
+  assert.deepEqual(problems, []);
+  await close();
 });
 
 test("anyone may read the executions and logs of a public repository, and nothing else", async () => {

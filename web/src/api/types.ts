@@ -14,6 +14,7 @@ export type CallerView = Schemas["CallerView"];
 export type ChildView = Schemas["ChildView"];
 export type DeliveryOutcome = Schemas["DeliveryOutcome"];
 export type DeliveryView = Schemas["DeliveryView"];
+export type DiskUsage = Schemas["DiskUsage"];
 export type ExcludedJobList = Schemas["ExcludedJobList"];
 export type ExecutionStatus = Schemas["ExecutionStatus"];
 export type ExecutionSummary = Schemas["ExecutionSummary"];

@@ -4,6 +4,7 @@ import { useTitle } from "../../shell/title";
 import { AccountList } from "./AccountList";
 import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
+import { DiskUse } from "./DiskUse";
 import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
 import { SessionList } from "./SessionList";
@@ -45,6 +46,7 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "Jobs that ended for a reason that was not their own.",
     List: DeadLetterList,
   },
+  disk: { title: "Disk use", about: "What the server stores, and whose it is.", List: DiskUse },
   account: {
     title: "Your account",
     about: "Who you are here, and what you may do.",
