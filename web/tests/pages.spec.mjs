@@ -152,6 +152,9 @@ test("failed tests are shown with their message", () =>
   on(`/executions/${failed}?view=tests`, {}, async (page) => {
     await page.getByText("closes at low water").waitFor();
     await page.getByText("expected closed, found open").waitFor();
+    await page.getByText("Slowest tests").click();
+    const slowest = page.getByRole("table").getByRole("row");
+    assert.match(await slowest.first().textContent(), /turns both ways.*1\.4s/);
   }));
 
 test("artifacts list their files and can be downloaded", () =>

@@ -155,6 +155,20 @@ jobs:
     artifacts: { reports: { junit: report.xml } }
 `;
 
+/** A job with a test that fails, or passes. */
+export const failing = (fails) => `${header("failing")}
+jobs:
+  unit:
+    script:
+      - |
+        cat > report.xml <<'XML'
+        <testsuite name="mill" tests="1"><testcase classname="gate" name="closes" time="0.1">
+        ${fails ? '<failure message="stuck"/>' : ""}</testcase></testsuite>
+        XML
+      - exit ${fails ? 1 : 0}
+    artifacts: { reports: { junit: report.xml } }
+`;
+
 /**
  * A job of at least a second, and one with tests: the report calls one of them flaky. With `fails`, the first job fails; with
  * `shaky`, another test fails, and passes when the job is tried again.

@@ -28,6 +28,26 @@ test("flaky tests and the coverage of a job are shown", () =>
     assert.equal(await job.getByRole("heading", { name: "Failed" }).count(), 0);
   }));
 
+test("a test shows what it did in the executions before", async () => {
+  const branch = "history";
+  const ids = [];
+  for (const shaky of [true, false, true]) {
+    const id = await world.api.start(pipelines.failing(shaky), { branch });
+    await world.api.ended(id, 120);
+    ids.push(id);
+  }
+  await on(`/executions/${ids[2]}?view=tests`, {}, async (page) => {
+    await page.getByRole("button", { name: "Show how these tests did before" }).click();
+    await page.getByText("failed in 1 of 2 before").waitFor();
+    const before = page.getByRole("list", { name: /^Earlier executions of closes/ }).getByRole("link");
+    assert.equal(await before.nth(0).getAttribute("aria-label"), "#1: failed");
+    assert.equal(await before.nth(1).getAttribute("aria-label"), "#2: did not fail");
+    await before.nth(1).click();
+    await page.getByText("#2", { exact: true }).waitFor();
+    assert.match(page.url(), new RegExp(`/executions/${ids[1]}\\?view=tests$`));
+  });
+});
+
 test("the pipeline file is shown as it was, with the jobs that rules left out", async () => {
   const id = await world.api.start(pipelines.withRules(), { variables: { TIDE: "spring" } });
   await on(`/executions/${id}`, {}, async (page) => {

@@ -18,6 +18,7 @@ export type DiskUsage = Schemas["DiskUsage"];
 export type ExcludedJobList = Schemas["ExcludedJobList"];
 export type ExecutionStatus = Schemas["ExecutionStatus"];
 export type ExecutionSummary = Schemas["ExecutionSummary"];
+export type ExecutionTests = Schemas["ExecutionTests"];
 export type ExecutionView = Schemas["ExecutionView"];
 export type FailureReason = Schemas["FailureReason"];
 export type Insights = Schemas["Insights"];
