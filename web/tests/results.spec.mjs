@@ -82,6 +82,45 @@ test("annotations are listed by file, failures first, with the summaries of jobs
   });
 });
 
+test("texts, images and reports of artifacts are shown, a report without the page's rights", async () => {
+  const id = await world.api.start(pipelines.reported());
+  await world.api.ended(id, 120);
+  await on(`/executions/${id}?view=artifacts`, {}, async (page) => {
+    const title = await page.title();
+    const show = async (path, check) => {
+      await page.getByRole("button", { name: path, exact: true }).click();
+      const dialog = page.getByRole("dialog", { name: path });
+      await check(dialog);
+      await page.keyboard.press("Escape");
+      await dialog.waitFor({ state: "detached" });
+    };
+    await show("out/coverage.txt", (dialog) => dialog.getByText("12 of 14 lines").waitFor());
+    await show("out/gauge.svg", async (dialog) => {
+      const image = dialog.getByRole("img", { name: "out/gauge.svg" });
+      await image.waitFor();
+      const isDrawn = (one) => one.decode().then(() => one.naturalWidth === 20);
+      assert.ok(await image.evaluate(isDrawn));
+    });
+    await show("out/html/index.html", async (dialog) => {
+      const frame = dialog.frameLocator("iframe");
+      await frame.getByText("Coverage of the gate").waitFor();
+      await frame.getByText("written by a script").waitFor();
+      await frame.getByText("kept out").waitFor();
+      assert.equal(await dialog.locator("iframe").getAttribute("sandbox"), "allow-scripts");
+    });
+    assert.equal(await page.title(), title);
+    assert.equal(await page.getByRole("button", { name: "out/unknown.bin" }).count(), 0);
+    const saved = async (button) => {
+      const download = page.waitForEvent("download");
+      await button.click();
+      return (await download).suggestedFilename();
+    };
+    const row = page.getByRole("row", { name: /coverage\.txt/ });
+    assert.equal(await saved(row.getByRole("button", { name: "Save" })), "coverage.txt");
+    assert.match(await saved(page.getByRole("button", { name: "Download all" })), /^artifacts-.*\.tar$/);
+  });
+});
+
 test("insights show flaky tests, the trend of the coverage, and the cost", async () => {
   const { page, problems, close } = await world.open("/");
   await page.route("**/api/insights?*", async (route) => {
