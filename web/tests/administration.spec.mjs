@@ -66,6 +66,50 @@ test("a token is revoked after a question", async () => {
   await on("/settings/audit", {}, (page) => rows(page, "token.revoke").first().waitFor());
 });
 
+test("a token is created, and shown once", async () => {
+  await on("/settings/tokens", {}, async (page) => {
+    const form = page.getByRole("form", { name: "Create a token" });
+    await form.getByLabel("Name").fill("deploy");
+    await form.getByLabel("Scope").selectOption("run");
+    await form.getByLabel("Repository").fill("git.example.org/harbour/mill");
+    await form.getByLabel("Valid for").selectOption("30 days");
+    await form.getByRole("button", { name: "Create token" }).click();
+    const token = await page.getByRole("status").locator("code").textContent();
+    const row = rows(page, "deploy");
+    await row.getByText("run", { exact: true }).waitFor();
+    await row.getByText(/^in 4 weeks|^in 29 days|^in 30 days/).waitFor();
+    const headers = { authorization: `Bearer ${token}` };
+    const status = async (path) => (await fetch(world.api.url + path, { headers })).status;
+    assert.equal(await status("/api/pipeline/executions"), 200);
+    assert.equal(await status("/api/token"), 403);
+    await page.getByRole("button", { name: "Done" }).click();
+    assert.ok(!(await page.locator("main").textContent()).includes(token));
+  });
+});
+
+test("secrets and variables are set and removed", async () => {
+  await on(of("secrets"), {}, async (page) => {
+    const form = page.getByRole("form", { name: "Set a secret or a variable" });
+    await form.getByLabel("Name").fill("NEW_KEY");
+    await form.getByLabel("Value").fill("first line\nsecond line");
+    await form.getByRole("button", { name: "Set" }).click();
+    await rows(page, "NEW_KEY").getByText("hidden").waitFor();
+    assert.equal(await form.getByLabel("Value").inputValue(), "");
+    await form.getByLabel("Name").fill("CHANNEL");
+    await form.getByLabel("Value").fill("stable");
+    await form.getByLabel("Kind").selectOption("variable");
+    await form.getByLabel("Environment").fill("staging");
+    await form.getByRole("button", { name: "Set" }).click();
+    await rows(page, "CHANNEL").getByText("staging").waitFor();
+    for (const name of ["NEW_KEY", "CHANNEL"]) {
+      const row = rows(page, name);
+      await row.getByRole("button", { name: "Remove" }).click();
+      await row.getByRole("button", { name: "Really remove?" }).click();
+      await row.waitFor({ state: "detached" });
+    }
+  });
+});
+
 test("a token without the scope learns what each list needs", async () => {
   const reader = await world.api.createToken("reader", ["read"]);
   const lists = ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit", "/settings/disk"];

@@ -38,6 +38,7 @@ export type Role = Schemas["Role"];
 export type RoleRule = Schemas["RoleRule"];
 export type RoleTarget = Schemas["RoleTarget"];
 export type ScheduleView = Schemas["ScheduleView"];
+export type Scope = Schemas["Scope"];
 export type SessionInfo = Schemas["SessionInfo"];
 export type SessionView = Schemas["SessionView"];
 export type StepView = Schemas["StepView"];

@@ -124,33 +124,6 @@ function EnvironmentsOf({ repo }: { repo: string }): JSX.Element {
   );
 }
 
-function SecretsOf({ repo }: { repo: string }): JSX.Element {
-  const pages = usePages(repo, async () => ({
-    rows: (await get("/api/secret", { query: { repo } })).secrets,
-    next: null,
-  }));
-  return (
-    <ListFrame
-      label="Secrets and variables"
-      pages={pages}
-      rowKey={(one) => `${one.name} ${one.environment ?? ""}`}
-      empty={
-        <>
-          There are none. Run <code>tidemill secret set</code> or <code>tidemill variable set</code>.
-        </>
-      }
-      columns={[
-        { name: "Name", cell: (one) => <strong class="mono">{one.name}</strong> },
-        { name: "Kind", cell: (one) => (one.variable == null ? "secret" : "variable") },
-        { name: "Environment", cell: (one) => one.environment ?? "all" },
-        { name: "Value", cell: (one) => <span class="mono">{one.value ?? "hidden"}</span> },
-        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
-        { name: "By", cell: (one) => one.updated_by },
-      ]}
-    />
-  );
-}
-
 function RegistriesOf({ repo }: { repo: string }): JSX.Element {
   const pages = usePages(repo, async () => ({
     rows: (await get("/api/registry", { query: { repo } })).registries,
@@ -185,5 +158,4 @@ export const EnvironmentList = (): JSX.Element => (
     )}
   />
 );
-export const SecretList = (): JSX.Element => <OfRepository list={(repo) => <SecretsOf repo={repo} />} />;
 export const RegistryList = (): JSX.Element => <OfRepository list={(repo) => <RegistriesOf repo={repo} />} />;

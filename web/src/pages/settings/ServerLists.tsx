@@ -1,6 +1,6 @@
 // Lists of the whole server.
 import type { JSX } from "preact";
-import { get, post, remove } from "../../api/client";
+import { get, post } from "../../api/client";
 import { mayRun } from "../../api/session";
 import { ActionButton } from "../../components/ActionButton";
 import { Age } from "../../components/Time";
@@ -10,47 +10,6 @@ import { ListFrame } from "./ListFrame";
 import { usePages } from "./usePages";
 
 const cursorQuery = (cursor: string | null): { cursor?: string } => (cursor === null ? {} : { cursor });
-
-export function TokenList(): JSX.Element {
-  const pages = usePages("tokens", async () => ({ rows: (await get("/api/token")).tokens, next: null }));
-  return (
-    <ListFrame
-      label="Tokens"
-      pages={pages}
-      rowKey={(token) => token.id}
-      empty="There are no tokens besides the deployment’s own."
-      columns={[
-        { name: "Name", cell: (token) => <strong>{token.name}</strong> },
-        { name: "Scopes", cell: (token) => token.scopes.join(", ") },
-        { name: "Repository", cell: (token) => (token.repo == null ? "all" : shortRepo(token.repo)) },
-        { name: "Created", cell: (token) => <Age time={token.created_at} /> },
-        {
-          name: "Last used",
-          cell: (token) => (token.last_used_at == null ? "never" : <Age time={token.last_used_at} />),
-        },
-        {
-          name: "Expires",
-          cell: (token) => (token.expires_at == null ? "never" : <Age time={token.expires_at} />),
-        },
-        {
-          name: "Change",
-          cell: (token) => (
-            <ActionButton
-              kind="small"
-              confirm="Really revoke?"
-              run={async () => {
-                await remove("/api/token/{tokenId}", { path: { tokenId: token.id } });
-                pages.reload();
-              }}
-            >
-              Revoke
-            </ActionButton>
-          ),
-        },
-      ]}
-    />
-  );
-}
 
 export function AuditList(): JSX.Element {
   const pages = usePages("audit", async (cursor) => {

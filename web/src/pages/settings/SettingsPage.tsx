@@ -2,13 +2,15 @@ import type { ComponentType, JSX } from "preact";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { AccountList } from "./AccountList";
-import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
+import { AuditList, DeadLetterList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
 import { DiskUse } from "./DiskUse";
 import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
+import { SecretList } from "./SecretList";
 import { SessionList } from "./SessionList";
-import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
+import { TokenList } from "./TokenList";
+import { EnvironmentList, RegistryList, RepositoryList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
   repositories: {
@@ -31,7 +33,7 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "Where the jobs of a repository deploy to.",
     List: EnvironmentList,
   },
-  secrets: { title: "Secrets and variables", about: "Names only; no page shows a secret.", List: SecretList },
+  secrets: { title: "Secrets and variables", about: "What jobs of a repository get. No page shows a secret.", List: SecretList },
   registries: {
     title: "Registries",
     about: "The logins of a repository at registries of images.",
