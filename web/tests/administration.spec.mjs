@@ -112,7 +112,13 @@ test("secrets and variables are set and removed", async () => {
 
 test("a token without the scope learns what each list needs", async () => {
   const reader = await world.api.createToken("reader", ["read"]);
-  const lists = ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit", "/settings/disk"];
+  const lists = [
+    "/settings/repositories",
+    of("secrets"),
+    "/settings/tokens",
+    "/settings/audit",
+    "/settings/disk",
+  ];
   for (const path of lists) {
     await on(path, { signIn: reader }, async (page) => {
       const alert = page.getByRole("alert");
@@ -214,7 +220,9 @@ test("an environment is protected, and its rule removed", async () => {
 });
 
 test("the use of the disk is shown by kind and by repository", async () => {
-  const id = await world.api.start(pipelines.delivery(false), { repo: "https://git.example.org/harbour/disk.git" });
+  const id = await world.api.start(pipelines.delivery(false), {
+    repo: "https://git.example.org/harbour/disk.git",
+  });
   await world.api.until(id, (view) =>
     view.jobs.some((job) => job.job_name === "package" && job.status === "SUCCESS"),
   );

@@ -20,7 +20,11 @@ describe("tokenRequest", () => {
 describe("secretRequest", () => {
   it("has options for variables only, and keeps the value as it is", () => {
     const form = { name: "KEY", value: " a\n", environment: "" };
-    expect(secretRequest("r", { ...form, kind: "secret" })).toEqual({ repo: "r", name: "KEY", value: " a\n" });
+    expect(secretRequest("r", { ...form, kind: "secret" })).toEqual({
+      repo: "r",
+      name: "KEY",
+      value: " a\n",
+    });
     expect(secretRequest("r", { ...form, kind: "masked", environment: "production" })).toEqual({
       repo: "r",
       name: "KEY",

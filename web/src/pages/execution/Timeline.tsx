@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { now } from "../../components/clock";
-import type { ExecutionView } from "../../api/types";
+import type { ExecutionView, JobView } from "../../api/types";
 import { StatusIcon } from "../../components/StatusIcon";
 import { formatDuration } from "../../domain/duration";
 import { criticalPath } from "../../domain/graph";
@@ -14,16 +14,47 @@ const KIND_TEXT: Record<SpanKind, string> = {
   running: "ran",
   "failed-attempt": "earlier attempt",
 };
+const MAX_NOT_QUEUED = 50;
 
-/** When each job waited, was prepared and ran. */
+/** The jobs that wait for something else than a worker, with what it is. */
+function NotQueued({ view, jobs }: { view: ExecutionView; jobs: readonly JobView[] }): JSX.Element | null {
+  if (jobs.length === 0) return null;
+  return (
+    <section class="stage" aria-label="Not queued yet">
+      <h3>Not queued yet</h3>
+      <ul class="card rows">
+        {jobs.slice(0, MAX_NOT_QUEUED).map((job) => (
+          <li key={job.id} class="job-row">
+            <a href={to.job(view.execution.id, job.job_name)}>
+              <StatusIcon tone={jobTone(job)} label />
+              <strong class="cut">{job.job_name}</strong>
+              <span class="cut dim">{jobExplanation(job)}</span>
+            </a>
+          </li>
+        ))}
+      </ul>
+      {jobs.length > MAX_NOT_QUEUED && <p class="dim">and {jobs.length - MAX_NOT_QUEUED} more</p>}
+    </section>
+  );
+}
+
+/** When each job waited, was prepared and ran, and why jobs wait. */
 export function Timeline({ view }: { view: ExecutionView }): JSX.Element {
   const time = view.execution.end_time == null ? now.value : Date.parse(view.execution.end_time);
   const chart = waterfall(view.jobs, time);
   const critical = criticalPath(view, time);
-  if (chart.rows.length === 0) return <p class="empty">No job has been queued yet.</p>;
+  const waiting = <NotQueued view={view} jobs={chart.waiting} />;
+  if (chart.rows.length === 0)
+    return (
+      <>
+        <p class="empty">No job has been queued yet.</p>
+        {waiting}
+      </>
+    );
   const length = Math.max(1, chart.end - chart.start);
   const percent = (from: number): string => `${(100 * from) / length}%`;
   return (
+    <>
     <section class="card timeline" aria-label="Timeline">
       <div class="card-head">
         <h2>Timeline</h2>
@@ -72,12 +103,18 @@ export function Timeline({ view }: { view: ExecutionView }): JSX.Element {
                 <span class="number dim">
                   {formatDuration(spans.reduce((sum, span) => sum + span.end - span.start, 0))}
                 </span>
-                <span class="hidden-text">{text}</span>
+                {job.status === "QUEUED" ? (
+                  <span class="timeline-reason">{jobExplanation(job)}</span>
+                ) : (
+                  <span class="hidden-text">{text}</span>
+                )}
               </a>
             </li>
           );
         })}
       </ul>
     </section>
+    {waiting}
+    </>
   );
 }

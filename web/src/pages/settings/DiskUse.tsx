@@ -75,8 +75,8 @@ function RepositoryUse({ usage }: { usage: DiskUsage }): JSX.Element {
         {usage.unlisted_repositories > 0 &&
           `${formatCount(usage.unlisted_repositories)} more use less than these. `}
         Files of the same content are stored once, and count here for each repository that has them.{" "}
-        <code>tidemill retention set</code> says how long they are kept, and <code>tidemill gc --dry-run</code>{" "}
-        what would go.
+        <code>tidemill retention set</code> says how long they are kept, and{" "}
+        <code>tidemill gc --dry-run</code> what would go.
       </p>
     </section>
   );

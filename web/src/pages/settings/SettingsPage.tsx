@@ -33,7 +33,11 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "Where the jobs of a repository deploy to.",
     List: EnvironmentList,
   },
-  secrets: { title: "Secrets and variables", about: "What jobs of a repository get. No page shows a secret.", List: SecretList },
+  secrets: {
+    title: "Secrets and variables",
+    about: "What jobs of a repository get. No page shows a secret.",
+    List: SecretList,
+  },
   registries: {
     title: "Registries",
     about: "The logins of a repository at registries of images.",
