@@ -127,6 +127,10 @@ test("a token without the scope learns what each list needs", async () => {
       await alert.getByRole("button", { name: "sign in with another token" }).waitFor();
     });
   }
+  await on("/start", { signIn: reader }, async (page) => {
+    await page.getByText("the token needs the scope run").waitFor();
+    assert.equal(await page.locator("main button").count(), 0);
+  });
   await on("/settings/dead-letters", { signIn: reader }, (page) =>
     page.getByText("There are no dead letters").waitFor(),
   );

@@ -29,7 +29,7 @@ describe("testHistory", () => {
       "closes",
     );
     expect(history.map(({ tone }) => tone)).toEqual(["failed", "tolerated", "success", "pending", "skipped"]);
-    expect(historySummary(history)).toBe("failed in 1 of 4");
+    expect(historySummary(history)).toBe("failed in 1 of 4 before");
     expect(historySummary(history.slice(4))).toBe("no earlier results");
   });
 });

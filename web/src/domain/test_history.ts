@@ -38,9 +38,9 @@ export function testHistory(
   });
 }
 
-/** `failed in 3 of 10`, of those in which the job reported its tests. */
+/** `failed in 3 of 10 before`, of those in which the job reported its tests. */
 export function historySummary(history: readonly PastOutcome[]): string {
   const ran = history.filter(({ tone }) => tone !== "skipped");
   if (ran.length === 0) return "no earlier results";
-  return `failed in ${ran.filter(({ tone }) => tone === "failed").length} of ${ran.length}`;
+  return `failed in ${ran.filter(({ tone }) => tone === "failed").length} of ${ran.length} before`;
 }

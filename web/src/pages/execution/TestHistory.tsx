@@ -51,7 +51,7 @@ export function TestHistory({
           );
         })}
       </ol>
-      <span class="dim">{historySummary(history)} before</span>
+      <span class="dim">{historySummary(history)}</span>
     </div>
   );
 }

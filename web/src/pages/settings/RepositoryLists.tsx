@@ -29,13 +29,18 @@ export function RepositoryList(): JSX.Element {
         {
           name: "Repository",
           cell: (one) => (
-            <a href={to.executions({ repo: one.url })} title={one.url}>
-              <strong>{one.name}</strong>
-            </a>
+            <>
+              <a href={to.executions({ repo: one.url })} title={one.url}>
+                <strong>{one.name}</strong>
+              </a>
+              <br />
+              <span class="dim">
+                {one.provider}, {one.default_branch ?? "default branch as webhooks say"}
+              </span>
+              {one.trouble != null && <p class="failed-text">{one.trouble}</p>}
+            </>
           ),
         },
-        { name: "Provider", cell: (one) => one.provider },
-        { name: "Default branch", cell: (one) => one.default_branch ?? "as webhooks say" },
         { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
         { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
         { name: "Readers", cell: (one) => (one.public === true ? "anyone" : "with a token") },
@@ -44,7 +49,6 @@ export function RepositoryList(): JSX.Element {
           name: "Webhook",
           cell: (one) => <a href={to.settings("deliveries", { repo: one.url })}>Deliveries</a>,
         },
-        { name: "Trouble", cell: (one) => <span class="failed-text">{one.trouble ?? ""}</span> },
         {
           name: "Change",
           cell: (one) => (

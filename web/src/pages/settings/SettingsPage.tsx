@@ -1,4 +1,5 @@
 import type { ComponentType, JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { AccountList } from "./AccountList";
@@ -65,9 +66,17 @@ export function SettingsPage(): JSX.Element {
   const name = address.value.path[1] ?? "repositories";
   const shown = LISTS[name];
   useTitle(shown?.title ?? "Settings");
+  const lists = useRef<HTMLElement>(null);
+  // On a phone, the lists are one line that is wider than the screen.
+  useEffect(() => {
+    const current = lists.current?.querySelector<HTMLElement>("[aria-current]");
+    if (current == null || lists.current == null) return;
+    const { width } = lists.current.getBoundingClientRect();
+    lists.current.scrollLeft += current.offsetLeft - lists.current.offsetLeft - (width - current.offsetWidth) / 2;
+  }, [name]);
   return (
     <main id="main" tabIndex={-1} class="settings">
-      <nav aria-label="Settings">
+      <nav aria-label="Settings" ref={lists}>
         {Object.entries(LISTS).map(([key, list]) => (
           <a key={key} href={to.settings(key)} aria-current={key === name ? "page" : undefined}>
             {list.title}
