@@ -198,7 +198,9 @@ test("the pages fit a phone", async () => {
       const widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]");
       assert.ok(widths[0] <= widths[1], `${path}: ${widths}`);
       // A name of a view is one line.
-      const heights = await page.locator(".tabs nav a").evaluateAll((all) => all.map((one) => one.offsetHeight));
+      const heights = await page
+        .locator(".tabs nav a")
+        .evaluateAll((all) => all.map((one) => one.offsetHeight));
       assert.ok(Math.max(0, ...heights) < 50, `${path}: ${heights}`);
     });
   }

@@ -62,7 +62,10 @@ test("more than 200 jobs are folded, and open at once", async () => {
   await page.locator(".timeline li").nth(99).waitFor();
   await page.getByText("waiting for a worker with never=true").first().waitFor();
   const others = page.getByRole("region", { name: "Not queued yet" });
-  await others.getByText(/^waiting for build/).first().waitFor();
+  await others
+    .getByText(/^waiting for build/)
+    .first()
+    .waitFor();
   assert.deepEqual(problems, []);
   await close();
   await world.api.post(`/api/pipeline/cancel/${id}`);

@@ -19,7 +19,8 @@ export function NotShown({
       <h1>{isMissing ? `There is no such ${what}` : `The ${what} cannot be shown`}</h1>
       <ErrorNote error={error} retry={retry} />
       <p>
-        {isMissing && "It may have been removed by the rules of retention, or be of a repository that you may not see. "}
+        {isMissing &&
+          "It may have been removed by the rules of retention, or be of a repository that you may not see. "}
         <a href={to.home()}>Home</a> · <a href={to.executions()}>Executions</a>
       </p>
     </>

@@ -72,7 +72,8 @@ export function SettingsPage(): JSX.Element {
     const current = lists.current?.querySelector<HTMLElement>("[aria-current]");
     if (current == null || lists.current == null) return;
     const { width } = lists.current.getBoundingClientRect();
-    lists.current.scrollLeft += current.offsetLeft - lists.current.offsetLeft - (width - current.offsetWidth) / 2;
+    lists.current.scrollLeft +=
+      current.offsetLeft - lists.current.offsetLeft - (width - current.offsetWidth) / 2;
   }, [name]);
   return (
     <main id="main" tabIndex={-1} class="settings">
