@@ -11,6 +11,14 @@ import { usePages } from "./usePages";
 
 const cursorQuery = (cursor: string | null): { cursor?: string } => (cursor === null ? {} : { cursor });
 
+/** What was changed; an execution is a link. */
+function Target({ action, target }: { action: string; target: string }): JSX.Element {
+  const isExecution = action.startsWith("execution.") && /^[0-9a-f-]{36}$/.test(target);
+  return (
+    <span class="mono">{isExecution ? <a href={to.execution(target)}>…{target.slice(-8)}</a> : target}</span>
+  );
+}
+
 export function AuditList(): JSX.Element {
   const pages = usePages("audit", async (cursor) => {
     const page = await get("/api/audit", { query: { limit: 100, ...cursorQuery(cursor) } });
@@ -26,7 +34,7 @@ export function AuditList(): JSX.Element {
         { name: "When", cell: (entry) => <Age time={entry.at} /> },
         { name: "Who", cell: (entry) => <strong>{entry.who}</strong> },
         { name: "Action", cell: (entry) => entry.action },
-        { name: "Target", cell: (entry) => <span class="mono">{entry.target}</span> },
+        { name: "Target", cell: (entry) => <Target action={entry.action} target={entry.target} /> },
         { name: "Repository", cell: (entry) => (entry.repo == null ? "" : shortRepo(entry.repo)) },
         { name: "Outcome", cell: (entry) => entry.outcome },
         { name: "From", cell: (entry) => <span class="mono">{entry.from ?? ""}</span> },
