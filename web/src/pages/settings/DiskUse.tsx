@@ -12,7 +12,7 @@ import { shortRepo } from "../../domain/names";
 import { to } from "../../router/router";
 import "./disk.css";
 
-function DiskBar({ usage }: { usage: DiskUsage }): JSX.Element {
+function DiskBar({ usage, refresh }: { usage: DiskUsage; refresh: () => void }): JSX.Element {
   const parts = diskParts(usage);
   return (
     <section class="card padded disk-use" aria-label="Use by kind">
@@ -20,7 +20,10 @@ function DiskBar({ usage }: { usage: DiskUsage }): JSX.Element {
         <strong>{usedText(parts)}</strong> used by Tidemill, {formatBytes(usage.free_bytes)} free.{" "}
         {usage.measured_at != null && (
           <span class="soft">
-            Measured <Age time={usage.measured_at} />, at most once a minute.
+            Measured <Age time={usage.measured_at} />, at most once a minute.{" "}
+            <button type="button" class="link" onClick={refresh}>
+              Measure again
+            </button>
           </span>
         )}
       </p>
@@ -83,7 +86,12 @@ function RepositoryUse({ usage }: { usage: DiskUsage }): JSX.Element {
 }
 
 export function DiskUse(): JSX.Element {
-  const { value, error, refresh } = useLive("disk", (signal) => get("/api/retention/usage", { signal }));
+  // The server counts its files for each measurement: once is enough until the viewer asks again.
+  const { value, error, refresh } = useLive(
+    "disk",
+    (signal) => get("/api/retention/usage", { signal }),
+    () => true,
+  );
   if (error !== null) return <ErrorNote error={error} retry={refresh} />;
   if (value === null) return <p class="dim">Loading…</p>;
   if (value.measured_at == null)
@@ -98,7 +106,7 @@ export function DiskUse(): JSX.Element {
       {value.partial && (
         <p class="note warning">There are too many files to count all of them: these are the least.</p>
       )}
-      <DiskBar usage={value} />
+      <DiskBar usage={value} refresh={refresh} />
       <RepositoryUse usage={value} />
     </>
   );
