@@ -150,7 +150,7 @@ test("the timeline shows waits, preparation and scripts", () =>
 
 test("failed tests are shown with their message", () =>
   on(`/executions/${failed}?view=tests`, {}, async (page) => {
-    await page.getByText("closes at low water").waitFor();
+    await page.locator("summary", { hasText: "closes at low water" }).waitFor();
     await page.getByText("expected closed, found open").waitFor();
     await page.getByText("Slowest tests").click();
     const slowest = page.getByRole("table").getByRole("row");

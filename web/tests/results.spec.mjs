@@ -22,7 +22,7 @@ test("flaky tests and the coverage of a job are shown", () =>
   on(`/executions/${measured}?view=tests`, {}, async (page) => {
     const job = page.getByRole("region", { name: "Tests of unit" });
     await job.getByRole("heading", { name: "Flaky" }).waitFor();
-    await job.getByText("opens slowly").waitFor();
+    await job.locator("summary", { hasText: "opens slowly" }).waitFor();
     await job.getByText("waited for the tide").waitFor();
     await job.getByText("87.5 %").waitFor();
     assert.equal(await job.getByRole("heading", { name: "Failed" }).count(), 0);
