@@ -4,7 +4,7 @@ import type { ExecutionView, JobView } from "../../api/types";
 import { StatusIcon } from "../../components/StatusIcon";
 import { formatDuration } from "../../domain/duration";
 import { criticalPath } from "../../domain/graph";
-import { jobExplanation, jobTone } from "../../domain/status";
+import { byAttention, jobExplanation, jobTone, notQueuedReason } from "../../domain/status";
 import { axisMarks, type SpanKind, waterfall } from "../../domain/waterfall";
 import { to } from "../../router/router";
 
@@ -23,12 +23,14 @@ function NotQueued({ view, jobs }: { view: ExecutionView; jobs: readonly JobView
     <section class="stage" aria-label="Not queued yet">
       <h3>Not queued yet</h3>
       <ul class="card rows">
-        {jobs.slice(0, MAX_NOT_QUEUED).map((job) => (
+        {byAttention(jobs)
+          .slice(0, MAX_NOT_QUEUED)
+          .map((job) => (
           <li key={job.id} class="job-row">
             <a href={to.job(view.execution.id, job.job_name)}>
               <StatusIcon tone={jobTone(job)} label />
               <strong class="cut">{job.job_name}</strong>
-              <span class="cut dim">{jobExplanation(job)}</span>
+              <span class="cut dim">{notQueuedReason(job, view)}</span>
             </a>
           </li>
         ))}
