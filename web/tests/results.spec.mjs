@@ -86,7 +86,6 @@ test("texts, images and reports of artifacts are shown, a report without the pag
   const id = await world.api.start(pipelines.reported());
   await world.api.ended(id, 120);
   await on(`/executions/${id}?view=artifacts`, {}, async (page) => {
-    const title = await page.title();
     const show = async (path, check) => {
       await page.getByRole("button", { name: path, exact: true }).click();
       const dialog = page.getByRole("dialog", { name: path });
@@ -108,7 +107,7 @@ test("texts, images and reports of artifacts are shown, a report without the pag
       await frame.getByText("kept out").waitFor();
       assert.equal(await dialog.locator("iframe").getAttribute("sandbox"), "allow-scripts");
     });
-    assert.equal(await page.title(), title);
+    assert.equal(await page.title(), "reported #1 succeeded · Tidemill");
     assert.equal(await page.getByRole("button", { name: "out/unknown.bin" }).count(), 0);
     const saved = async (button) => {
       const download = page.waitForEvent("download");
