@@ -26,14 +26,14 @@ function NotQueued({ view, jobs }: { view: ExecutionView; jobs: readonly JobView
         {byAttention(jobs)
           .slice(0, MAX_NOT_QUEUED)
           .map((job) => (
-          <li key={job.id} class="job-row">
-            <a href={to.job(view.execution.id, job.job_name)}>
-              <StatusIcon tone={jobTone(job)} label />
-              <strong class="cut">{job.job_name}</strong>
-              <span class="cut dim">{notQueuedReason(job, view)}</span>
-            </a>
-          </li>
-        ))}
+            <li key={job.id} class="job-row">
+              <a href={to.job(view.execution.id, job.job_name)}>
+                <StatusIcon tone={jobTone(job)} label />
+                <strong class="cut">{job.job_name}</strong>
+                <span class="cut dim">{notQueuedReason(job, view)}</span>
+              </a>
+            </li>
+          ))}
       </ul>
       {jobs.length > MAX_NOT_QUEUED && <p class="dim">and {jobs.length - MAX_NOT_QUEUED} more</p>}
     </section>
