@@ -1,6 +1,6 @@
 // Measures pages with Lighthouse on a throttled connection, several times each, and fails when a median misses its limit.
 //
-//   node measure.mjs [RUNS]
+//   node measure.mjs [RUNS [PAGE...]]    PAGE: home, executions, execution, log; all of them by default
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { browserPath, freePort, start } from "../tests/browser.mjs";
 import * as pipelines from "../tests/pipelines.mjs";
 
 const RUNS = Number(process.argv[2] ?? 5);
+const CHOSEN = process.argv.slice(3);
 const MAX_ATTEMPTS = 3;
 const MIN_SCORE = 95;
 const MAX_INTERACTIVE_MS = 1000;
@@ -90,7 +91,8 @@ try {
   await page.goto(world.url);
   await page.evaluate((token) => localStorage.setItem("tidemill-token", token), world.token);
   console.log("page        device   performance  accessibility  painted  interactive  first load");
-  for (const [name, path] of Object.entries(pages)) {
+  const measured = Object.entries(pages).filter(([name]) => CHOSEN.length === 0 || CHOSEN.includes(name));
+  for (const [name, path] of measured) {
     for (const [device, config] of Object.entries(DEVICES)) {
       const samples = [];
       for (let run = 0; run < RUNS; run += 1)

@@ -102,6 +102,7 @@ async function executionPages(world) {
     ["registries", `/settings/registries?repo=${repo}`, {}],
     ["tokens", "/settings/tokens", {}],
     ["audit", "/settings/audit", {}],
+    ["disk", "/settings/disk", {}],
     ["dead-letters", "/settings/dead-letters", {}],
     ["phone", `/executions/${failed}`, { width: 390, height: 780 }],
   ]);

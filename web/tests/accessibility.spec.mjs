@@ -36,6 +36,7 @@ const paths = () => [
   "/settings/tokens",
   "/settings/audit",
   "/settings/roles",
+  "/settings/disk",
   "/settings/account",
   "/nothing-here",
 ];

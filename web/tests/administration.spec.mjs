@@ -66,9 +66,60 @@ test("a token is revoked after a question", async () => {
   await on("/settings/audit", {}, (page) => rows(page, "token.revoke").first().waitFor());
 });
 
+test("a token is created, and shown once", async () => {
+  await on("/settings/tokens", {}, async (page) => {
+    const form = page.getByRole("form", { name: "Create a token" });
+    await form.getByLabel("Name").fill("deploy");
+    await form.getByLabel("Scope").selectOption("run");
+    await form.getByLabel("Repository").fill("git.example.org/harbour/mill");
+    await form.getByLabel("Valid for").selectOption("30 days");
+    await form.getByRole("button", { name: "Create token" }).click();
+    const token = await page.getByRole("status").locator("code").textContent();
+    const row = rows(page, "deploy");
+    await row.getByText("run", { exact: true }).waitFor();
+    await row.getByText(/^in 4 weeks|^in 29 days|^in 30 days/).waitFor();
+    const headers = { authorization: `Bearer ${token}` };
+    const status = async (path) => (await fetch(world.api.url + path, { headers })).status;
+    assert.equal(await status("/api/pipeline/executions"), 200);
+    assert.equal(await status("/api/token"), 403);
+    await page.getByRole("button", { name: "Done" }).click();
+    assert.ok(!(await page.locator("main").textContent()).includes(token));
+  });
+});
+
+test("secrets and variables are set and removed", async () => {
+  await on(of("secrets"), {}, async (page) => {
+    const form = page.getByRole("form", { name: "Set a secret or a variable" });
+    await form.getByLabel("Name").fill("NEW_KEY");
+    await form.getByLabel("Value").fill("first line\nsecond line");
+    await form.getByRole("button", { name: "Set" }).click();
+    await rows(page, "NEW_KEY").getByText("hidden").waitFor();
+    assert.equal(await form.getByLabel("Value").inputValue(), "");
+    await form.getByLabel("Name").fill("CHANNEL");
+    await form.getByLabel("Value").fill("stable");
+    await form.getByLabel("Kind").selectOption("variable");
+    await form.getByLabel("Environment").fill("staging");
+    await form.getByRole("button", { name: "Set" }).click();
+    await rows(page, "CHANNEL").getByText("staging").waitFor();
+    for (const name of ["NEW_KEY", "CHANNEL"]) {
+      const row = rows(page, name);
+      await row.getByRole("button", { name: "Remove" }).click();
+      await row.getByRole("button", { name: "Really remove?" }).click();
+      await row.waitFor({ state: "detached" });
+    }
+  });
+});
+
 test("a token without the scope learns what each list needs", async () => {
   const reader = await world.api.createToken("reader", ["read"]);
-  for (const path of ["/settings/repositories", of("secrets"), "/settings/tokens", "/settings/audit"]) {
+  const lists = [
+    "/settings/repositories",
+    of("secrets"),
+    "/settings/tokens",
+    "/settings/audit",
+    "/settings/disk",
+  ];
+  for (const path of lists) {
     await on(path, { signIn: reader }, async (page) => {
       const alert = page.getByRole("alert");
       await alert.getByText("The token does not allow this").waitFor();
@@ -76,6 +127,10 @@ test("a token without the scope learns what each list needs", async () => {
       await alert.getByRole("button", { name: "sign in with another token" }).waitFor();
     });
   }
+  await on("/start", { signIn: reader }, async (page) => {
+    await page.getByText("the token needs the scope run").waitFor();
+    assert.equal(await page.locator("main button").count(), 0);
+  });
   await on("/settings/dead-letters", { signIn: reader }, (page) =>
     page.getByText("There are no dead letters").waitFor(),
   );
@@ -166,6 +221,39 @@ test("an environment is protected, and its rule removed", async () => {
     await row.getByRole("button", { name: "Really remove?" }).click();
     await page.getByText("No environment is protected").waitFor();
   });
+});
+
+test("the use of the disk is shown by kind and by repository", async () => {
+  const id = await world.api.start(pipelines.delivery(false), {
+    repo: "https://git.example.org/harbour/disk.git",
+  });
+  await world.api.until(id, (view) =>
+    view.jobs.some((job) => job.job_name === "package" && job.status === "SUCCESS"),
+  );
+  const usage = await world.api.call("/api/retention/usage");
+  const used = usage.repositories.find((one) => one.repo === "git.example.org/harbour/disk");
+  assert.ok(used.executions === 1 && used.log_bytes > 0 && used.artifact_bytes > 0, JSON.stringify(usage));
+  for (const width of [1280, 390]) {
+    await on("/settings/disk", { width }, async (page) => {
+      await loaded(page);
+      const kinds = page.getByRole("region", { name: "Use by kind" });
+      for (const kind of ["Records", "Logs", "Artifacts", "Caches", "Uploaded sources", "Free"])
+        await kinds.getByText(kind, { exact: true }).waitFor();
+      const cells = rows(page, "harbour/disk").getByRole("cell");
+      assert.equal(await cells.nth(1).textContent(), "1");
+      assert.match(await cells.nth(2).textContent(), /^[1-9].* KiB$/);
+      const widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]");
+      assert.ok(widths[0] <= widths[1], `${widths}`);
+    });
+  }
+  const { page, problems, close } = await world.open("/");
+  await page.route("**/api/retention/usage", (route) =>
+    route.fulfill({ json: { ...usage, measured_at: undefined } }),
+  );
+  await page.goto(`${world.url}/settings/disk`);
+  await page.getByText("This deployment does not measure what it stores").waitFor();
+  assert.deepEqual(problems, []);
+  await close();
 });
 
 test("anyone may read the executions and logs of a public repository, and nothing else", async () => {

@@ -152,7 +152,8 @@ function world({ url, token, api, browser, stop }) {
       });
       if (signIn !== null) {
         await window.addInitScript((value) => {
-          if (sessionStorage.getItem("tidemill-test") !== null) return;
+          // The frame of a report has no storage.
+          if (window !== window.top || sessionStorage.getItem("tidemill-test") !== null) return;
           sessionStorage.setItem("tidemill-test", "");
           sessionStorage.setItem("tidemill-token", value);
         }, signIn);

@@ -150,8 +150,11 @@ test("the timeline shows waits, preparation and scripts", () =>
 
 test("failed tests are shown with their message", () =>
   on(`/executions/${failed}?view=tests`, {}, async (page) => {
-    await page.getByText("closes at low water").waitFor();
+    await page.locator("summary", { hasText: "closes at low water" }).waitFor();
     await page.getByText("expected closed, found open").waitFor();
+    await page.getByText("Slowest tests").click();
+    const slowest = page.getByRole("table").getByRole("row");
+    assert.match(await slowest.first().textContent(), /turns both ways.*1\.4s/);
   }));
 
 test("artifacts list their files and can be downloaded", () =>
@@ -171,6 +174,10 @@ test("a job shows its log", () =>
 test("unknown ids and pages say so", async () => {
   await on("/executions/01a22a04-0000-7000-8000-000000000000", {}, async (page) => {
     await page.getByRole("alert").waitFor();
+    await page.getByRole("heading", { level: 1, name: "There is no such execution" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Try again" }).count(), 0);
+    await page.getByRole("main").getByRole("link", { name: "Executions" }).click();
+    await page.getByRole("heading", { level: 1, name: "Executions" }).waitFor();
   });
   await on(`/executions/${failed}/jobs/nothing`, {}, async (page) => {
     await page.getByText("has no job “nothing”").waitFor();
@@ -190,6 +197,11 @@ test("the pages fit a phone", async () => {
       await loaded(page);
       const widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]");
       assert.ok(widths[0] <= widths[1], `${path}: ${widths}`);
+      // A name of a view is one line.
+      const heights = await page
+        .locator(".tabs nav a")
+        .evaluateAll((all) => all.map((one) => one.offsetHeight));
+      assert.ok(Math.max(0, ...heights) < 50, `${path}: ${heights}`);
     });
   }
 });

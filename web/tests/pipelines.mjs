@@ -155,6 +155,20 @@ jobs:
     artifacts: { reports: { junit: report.xml } }
 `;
 
+/** A job with a test that fails, or passes. */
+export const failing = (fails) => `${header("failing")}
+jobs:
+  unit:
+    script:
+      - |
+        cat > report.xml <<'XML'
+        <testsuite name="mill" tests="1"><testcase classname="gate" name="closes" time="0.1">
+        ${fails ? '<failure message="stuck"/>' : ""}</testcase></testsuite>
+        XML
+      - exit ${fails ? 1 : 0}
+    artifacts: { reports: { junit: report.xml } }
+`;
+
 /**
  * A job of at least a second, and one with tests: the report calls one of them flaky. With `fails`, the first job fails; with
  * `shaky`, another test fails, and passes when the job is tried again.
@@ -187,6 +201,21 @@ jobs:
       - echo "::warning file=src/gauge.rs,line=3::the gauge is old"
       - echo "::error file=src/gate.rs,line=7,title=Stuck::the gate does not open"
   quiet: { script: [echo quiet] }
+`;
+
+/** A job with a text, an image and an HTML report, whose script tries to reach the page around it. */
+export const reported = () => `${header("reported")}
+jobs:
+  report:
+    script:
+      - mkdir -p out/html && echo "12 of 14 lines" > out/coverage.txt && echo no > out/unknown.bin
+      - printf '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="20" height="10"/></svg>' > out/gauge.svg
+      - printf 'document.getElementById("by-script").textContent = "written by a script";try { parent.document.title = "changed" } catch { document.getElementById("parent").textContent = "kept out" }' > out/html/report.js
+      - printf '<!doctype html><h1>Coverage of the gate</h1><p id="by-script"></p><p id="parent"></p><script src="report.js"></script>' > out/html/index.html
+    artifacts: { paths: [out/], name: reports, expire_in: 1 day }
+  other:
+    script: ["mkdir -p out && echo 1 > out/other.txt"]
+    artifacts: { paths: [out/], name: others, expire_in: 1 day }
 `;
 
 /** A job that its rules leave out beside one that runs. */

@@ -22,11 +22,31 @@ test("flaky tests and the coverage of a job are shown", () =>
   on(`/executions/${measured}?view=tests`, {}, async (page) => {
     const job = page.getByRole("region", { name: "Tests of unit" });
     await job.getByRole("heading", { name: "Flaky" }).waitFor();
-    await job.getByText("opens slowly").waitFor();
+    await job.locator("summary", { hasText: "opens slowly" }).waitFor();
     await job.getByText("waited for the tide").waitFor();
     await job.getByText("87.5 %").waitFor();
     assert.equal(await job.getByRole("heading", { name: "Failed" }).count(), 0);
   }));
+
+test("a test shows what it did in the executions before", async () => {
+  const branch = "history";
+  const ids = [];
+  for (const shaky of [true, false, true]) {
+    const id = await world.api.start(pipelines.failing(shaky), { branch });
+    await world.api.ended(id, 120);
+    ids.push(id);
+  }
+  await on(`/executions/${ids[2]}?view=tests`, {}, async (page) => {
+    await page.getByRole("button", { name: "Show how these tests did before" }).click();
+    await page.getByText("failed in 1 of 2 before").waitFor();
+    const before = page.getByRole("list", { name: /^Earlier executions of closes/ }).getByRole("link");
+    assert.equal(await before.nth(0).getAttribute("aria-label"), "#1: failed");
+    assert.equal(await before.nth(1).getAttribute("aria-label"), "#2: did not fail");
+    await before.nth(1).click();
+    await page.getByText("#2", { exact: true }).waitFor();
+    assert.match(page.url(), new RegExp(`/executions/${ids[1]}\\?view=tests$`));
+  });
+});
 
 test("the pipeline file is shown as it was, with the jobs that rules left out", async () => {
   const id = await world.api.start(pipelines.withRules(), { variables: { TIDE: "spring" } });
@@ -59,6 +79,44 @@ test("annotations are listed by file, failures first, with the summaries of jobs
     assert.equal(await page.getByRole("region", { name: "Summary of quiet" }).count(), 0);
     await annotations.getByRole("link", { name: "lint" }).first().click();
     await page.getByRole("heading", { level: 1, name: "lint" }).waitFor();
+  });
+});
+
+test("texts, images and reports of artifacts are shown, a report without the page's rights", async () => {
+  const id = await world.api.start(pipelines.reported());
+  await world.api.ended(id, 120);
+  await on(`/executions/${id}?view=artifacts`, {}, async (page) => {
+    const show = async (path, check) => {
+      await page.getByRole("button", { name: path, exact: true }).click();
+      const dialog = page.getByRole("dialog", { name: path });
+      await check(dialog);
+      await page.keyboard.press("Escape");
+      await dialog.waitFor({ state: "detached" });
+    };
+    await show("out/coverage.txt", (dialog) => dialog.getByText("12 of 14 lines").waitFor());
+    await show("out/gauge.svg", async (dialog) => {
+      const image = dialog.getByRole("img", { name: "out/gauge.svg" });
+      await image.waitFor();
+      const isDrawn = (one) => one.decode().then(() => one.naturalWidth === 20);
+      assert.ok(await image.evaluate(isDrawn));
+    });
+    await show("out/html/index.html", async (dialog) => {
+      const frame = dialog.frameLocator("iframe");
+      await frame.getByText("Coverage of the gate").waitFor();
+      await frame.getByText("written by a script").waitFor();
+      await frame.getByText("kept out").waitFor();
+      assert.equal(await dialog.locator("iframe").getAttribute("sandbox"), "allow-scripts");
+    });
+    assert.equal(await page.title(), "reported #1 succeeded · Tidemill");
+    assert.equal(await page.getByRole("button", { name: "out/unknown.bin" }).count(), 0);
+    const saved = async (button) => {
+      const download = page.waitForEvent("download");
+      await button.click();
+      return (await download).suggestedFilename();
+    };
+    const row = page.getByRole("row", { name: /coverage\.txt/ });
+    assert.equal(await saved(row.getByRole("button", { name: "Save" })), "coverage.txt");
+    assert.match(await saved(page.getByRole("button", { name: "Download all" })), /^artifacts-.*\.tar$/);
   });
 });
 

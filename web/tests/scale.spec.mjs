@@ -60,6 +60,10 @@ test("more than 200 jobs are folded, and open at once", async () => {
   assert.ok((await page.locator(".job-row").count()) > 100);
   await page.getByRole("link", { name: "Timeline" }).click();
   await page.locator(".timeline li").nth(99).waitFor();
+  await page.getByText("waiting for a worker with never=true").first().waitFor();
+  const others = page.getByRole("region", { name: "Not queued yet" });
+  await others.getByText("waiting for the stages before").first().waitFor();
+  await others.getByText("waiting for approval").first().waitFor({ state: "attached" });
   assert.deepEqual(problems, []);
   await close();
   await world.api.post(`/api/pipeline/cancel/${id}`);

@@ -15,7 +15,7 @@ export async function serve(api, port = 0) {
   const target = new URL(api);
   const server = createServer((incoming, reply) => {
     const path = incoming.url.split("?")[0];
-    if (path.startsWith("/api/")) {
+    if (path.startsWith("/api/") || path.startsWith("/artifact-files/")) {
       const options = {
         host: target.hostname,
         port: target.port,

@@ -214,6 +214,7 @@ impl ReportReader {
             error: case.outcome == Outcome::Error,
             message: String::new(),
         };
+        self.report.add_duration(&test.suite, &test.name, case.duration_ms);
         if matches!(case.outcome, Outcome::Passed | Outcome::Flaky) {
             self.report.add_passed(&test.suite, &test.name);
         }

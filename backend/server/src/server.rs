@@ -127,13 +127,14 @@ impl EmbeddedServer {
             let opened = open_all(&config.data_dir, Arc::new(SystemClock), config.min_free_space)?;
             Ok((opened, token(&config.data_dir.join("token"))?))
         });
-        let (OpenedStores { stores, database, reserve }, token) =
+        let (OpenedStores { stores, database, reserve, meter }, token) =
             opening.await.map_err(|error| Error::storage("opening the data directory", error))??;
         let services = Services::new(stores, settings, closing.clone())
             .with_notifiers(notifiers)
             .with_source_policy(sources)
             .with_disk(reserve.clone());
         services.compute_on(Arc::new(ComputeThreads::default()));
+        services.retention.measure_with(meter);
         let sweep_interval = sweep_every;
         Ok(Self { services, database, token, sweep_interval, rate_limit, limits, closing, disk: reserve })
     }

@@ -64,7 +64,7 @@ pub use storage::{
     download::Download,
     health::{Disk, DiskState, HealthService},
     insights::InsightService,
-    retention::service::RetentionService,
+    retention::{service::RetentionService, usage::DiskMeter},
     scaling::{ScalingOutcome, ScalingService},
     sources::SourceService,
     summaries::SummaryService,

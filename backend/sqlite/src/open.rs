@@ -1,6 +1,7 @@
 //! Opens the stores of a data directory.
 
 use crate::{
+    disk_usage::DirectoryMeter,
     files::{DiskGuarded, DiskReserve, FileKeyStore, FileLogs, FileObjects, directories::create_directory},
     sqlite::Database,
     tables::{SqliteDocuments, SqliteQueue, SqliteRecords},
@@ -20,6 +21,8 @@ pub struct OpenedStores {
     pub database: Arc<Database>,
     /// The state of the disk, and the space reserved for records.
     pub reserve: Arc<DiskReserve>,
+    /// Measures what the stores use of the disk.
+    pub meter: Arc<DirectoryMeter>,
 }
 
 /// Returns the path of the database in a data directory.
@@ -61,5 +64,6 @@ pub fn open_all(data_dir: &Path, clock: Arc<dyn Clock>, min_free_space: Option<u
         clock,
         ids: Arc::new(RandomIds),
     };
-    Ok(OpenedStores { stores, database, reserve })
+    let meter = Arc::new(DirectoryMeter::new(data_dir, database.clone(), reserve.clone()));
+    Ok(OpenedStores { stores, database, reserve, meter })
 }

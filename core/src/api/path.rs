@@ -175,6 +175,8 @@ pub const WORKER_DRAIN: &str = "/api/worker/drain";
 pub const RETENTION: &str = "/api/retention";
 /// POST [`GcRequest`](crate::retention::api::GcRequest): [`GcReport`](crate::retention::api::GcReport).
 pub const GC: &str = "/api/retention/run";
+/// GET: [`DiskUsage`](crate::retention::api::DiskUsage).
+pub const DISK_USAGE: &str = "/api/retention/usage";
 /// POST [`PinRequest`](crate::retention::api::PinRequest): [`PinReply`](crate::retention::api::PinReply). Query
 /// [`super::ExpectedQuery`].
 pub const PIN: &str = "/api/pipeline/pin/{executionId}";

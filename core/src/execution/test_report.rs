@@ -13,6 +13,8 @@ pub const MAX_CASES: usize = 250;
 pub const MAX_CASE_TEXT_BYTES: usize = 60 << 10;
 /// Maximum number of passed test cases that are remembered.
 pub const MAX_PASSED: usize = 10_000;
+/// Maximum number of test cases whose durations are remembered: those of the slowest.
+pub const MAX_SLOWEST: usize = 10;
 /// Number of hex digits of the digest of a passed test case.
 const DIGEST_LEN: usize = 8;
 
@@ -104,6 +106,23 @@ impl fmt::Display for TestCase {
     }
 }
 
+/// A test case with its duration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TestDuration {
+    /// Its class, or else its suite.
+    pub suite: String,
+    /// Its name within the suite.
+    pub name: String,
+    /// Its duration in milliseconds.
+    pub duration_ms: u64,
+}
+
+impl TestDuration {
+    const fn bytes(&self) -> usize {
+        self.suite.len() + self.name.len()
+    }
+}
+
 /// Test results of one attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
@@ -121,6 +140,9 @@ pub struct TestReport {
     /// Number of flaky test cases omitted for lack of space.
     #[serde(default)]
     pub flaky_left_out: u64,
+    /// The slowest test cases, the slowest first; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slowest: Vec<TestDuration>,
     /// Concatenated hex digests of the passed test cases, which show what is flaky in a later attempt.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub passed: String,
@@ -152,6 +174,15 @@ impl TestReport {
     pub fn add_passed(&mut self, suite: &str, name: &str) {
         if self.passed.len() < MAX_PASSED * DIGEST_LEN {
             self.passed += &digest(suite, name);
+        }
+    }
+
+    /// Remembers a test case if it is one of the slowest so far.
+    pub fn add_duration(&mut self, suite: &str, name: &str, duration_ms: u64) {
+        let at = self.slowest.partition_point(|other| other.duration_ms >= duration_ms);
+        if duration_ms > 0 && at < MAX_SLOWEST {
+            self.slowest.truncate(MAX_SLOWEST - 1);
+            self.slowest.insert(at, TestDuration { suite: suite.into(), name: name.into(), duration_ms });
         }
     }
 
@@ -270,9 +301,13 @@ pub struct JobTests {
 impl ExecutionTests {
     /// Adds a job. If the texts of all test cases exceed `most` bytes in total, those of this job are omitted.
     pub fn add(&mut self, mut job: JobTests, max_bytes: usize) {
-        let used: usize = self.jobs.iter().map(|job| job.report.bytes()).sum();
+        let all = |report: &TestReport| {
+            report.bytes() + report.slowest.iter().map(TestDuration::bytes).sum::<usize>()
+        };
+        let used: usize = self.jobs.iter().map(|job| all(&job.report)).sum();
         let report = &mut job.report;
-        if used + report.bytes() > max_bytes {
+        if used + all(report) > max_bytes {
+            report.slowest.clear();
             report.failed_left_out += report.failed.drain(..).count() as u64;
             report.flaky_left_out += report.flaky.drain(..).count() as u64;
         }
@@ -378,6 +413,7 @@ mod tests {
             report.add_failed(long.clone());
             report.add_flaky(long);
             report.add_passed("s", &number.to_string());
+            report.add_duration(&"\\".repeat(400), &"\\".repeat(400), number as u64);
         }
         for number in 0..2_000 {
             report.add_failed(case(&number.to_string()));
@@ -387,6 +423,31 @@ mod tests {
         assert!(report.failed.len() <= MAX_CASES);
         let bytes = serde_json::to_vec(&report).unwrap().len();
         assert!(bytes < 256 << 10, "{bytes}");
+    }
+
+    #[test]
+    fn slowest_tests_are_remembered_in_order() {
+        let mut report = TestReport::default();
+        for (number, duration_ms) in [5, 0, 9, 9, 1, 30, 2, 2, 2, 2, 2, 2, 7].into_iter().enumerate() {
+            report.add_duration("s", &number.to_string(), duration_ms);
+        }
+        let slowest: Vec<(&str, u64)> =
+            report.slowest.iter().map(|test| (test.name.as_str(), test.duration_ms)).collect();
+        let expected = [
+            ("5", 30),
+            ("2", 9),
+            ("3", 9),
+            ("12", 7),
+            ("0", 5),
+            ("6", 2),
+            ("7", 2),
+            ("8", 2),
+            ("9", 2),
+            ("10", 2),
+        ];
+        assert_eq!(slowest, expected);
+        let last = combine_attempts(&[TestReport::default(), report.clone()]).unwrap();
+        assert_eq!(last.slowest, report.slowest);
     }
 
     #[test]

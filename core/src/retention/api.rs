@@ -109,6 +109,57 @@ pub struct GcReport {
     pub next: Option<ExecutionId>,
 }
 
+/// What the stores of a server use of its disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskUsage {
+    /// When it was measured; absent: this deployment does not measure it, and everything else is zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Timestamp>,
+    /// Free bytes of the disk.
+    pub free_bytes: u64,
+    /// Bytes of the database of records.
+    pub record_bytes: u64,
+    /// Bytes of logs and summaries.
+    pub log_bytes: u64,
+    /// Bytes of artifacts; files of the same content count once.
+    pub artifact_bytes: u64,
+    /// Bytes of caches; files of the same content count once.
+    pub cache_bytes: u64,
+    /// Bytes of uploaded sources.
+    pub upload_bytes: u64,
+    /// Bytes of other files: unfinished uploads, programs of workers, and the reserve for the records.
+    pub other_bytes: u64,
+    /// The repositories that use the most, the largest first.
+    pub repositories: Vec<RepositoryUsage>,
+    /// Number of repositories that are not listed.
+    pub unlisted_repositories: u64,
+    /// Whether there were too many files to count all of them in time.
+    pub partial: bool,
+}
+
+/// What the executions and caches of a repository use of the disk. Files that several repositories share count for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RepositoryUsage {
+    /// Name of the repository.
+    pub repo: String,
+    /// Number of its executions.
+    pub executions: u64,
+    /// Bytes of their logs and summaries.
+    pub log_bytes: u64,
+    /// Bytes of their artifacts.
+    pub artifact_bytes: u64,
+    /// Bytes of its caches.
+    pub cache_bytes: u64,
+}
+
+impl RepositoryUsage {
+    /// Returns all its bytes.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.log_bytes.saturating_add(self.artifact_bytes).saturating_add(self.cache_bytes)
+    }
+}
+
 /// Pins an execution, so that it is kept for ever, or unpins it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PinRequest {

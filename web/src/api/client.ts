@@ -43,10 +43,15 @@ export class ApiError extends Error {
   readonly title: string;
 
   constructor(status: number, problem: Partial<Problem>) {
-    super(problem.detail ?? problem.title ?? `The server replied with ${status}.`);
+    // What stands in front of a server replies so while that one starts again.
+    const isGateway = [502, 503, 504].includes(status) && problem.title === undefined;
+    const text = isGateway
+      ? `The gateway replied with ${status}. The server may be starting again.`
+      : `The server replied with ${status}.`;
+    super(problem.detail ?? problem.title ?? text);
     this.status = status;
     this.kind = problem.type ?? "";
-    this.title = problem.title ?? "Error";
+    this.title = problem.title ?? (isGateway ? "No connection" : "Error");
   }
 }
 

@@ -1280,6 +1280,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/retention/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the stores use of the disk
+         * @description By kind and by repository, measured at most once a minute. Deployments on AWS do not measure it: the reply has no `measured_at`. Needs a token.
+         */
+        get: operations["retention-usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/role": {
         parameters: {
             query?: never;
@@ -2792,6 +2812,55 @@ export interface components {
              * @default false
              */
             skipped?: boolean;
+        };
+        /** @description What the stores of a server use of its disk. */
+        DiskUsage: {
+            /**
+             * Format: uint64
+             * @description Bytes of artifacts; files of the same content count once.
+             */
+            artifact_bytes: number;
+            /**
+             * Format: uint64
+             * @description Bytes of caches; files of the same content count once.
+             */
+            cache_bytes: number;
+            /**
+             * Format: uint64
+             * @description Free bytes of the disk.
+             */
+            free_bytes: number;
+            /**
+             * Format: uint64
+             * @description Bytes of logs and summaries.
+             */
+            log_bytes: number;
+            /** @description When it was measured; absent: this deployment does not measure it, and everything else is zero. */
+            measured_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint64
+             * @description Bytes of other files: unfinished uploads, programs of workers, and the reserve for the records.
+             */
+            other_bytes: number;
+            /** @description Whether there were too many files to count all of them in time. */
+            partial: boolean;
+            /**
+             * Format: uint64
+             * @description Bytes of the database of records.
+             */
+            record_bytes: number;
+            /** @description The repositories that use the most, the largest first. */
+            repositories: components["schemas"]["RepositoryUsage"][];
+            /**
+             * Format: uint64
+             * @description Number of repositories that are not listed.
+             */
+            unlisted_repositories: number;
+            /**
+             * Format: uint64
+             * @description Bytes of uploaded sources.
+             */
+            upload_bytes: number;
         };
         /** @description The reply to a dismissal. */
         DismissReply: {
@@ -4419,6 +4488,31 @@ export interface components {
             /** @description The secret that signs its webhooks; for a new repository without one, a secret is generated. */
             webhook_secret?: string | null;
         };
+        /** @description What the executions and caches of a repository use of the disk. Files that several repositories share count for each. */
+        RepositoryUsage: {
+            /**
+             * Format: uint64
+             * @description Bytes of their artifacts.
+             */
+            artifact_bytes: number;
+            /**
+             * Format: uint64
+             * @description Bytes of its caches.
+             */
+            cache_bytes: number;
+            /**
+             * Format: uint64
+             * @description Number of its executions.
+             */
+            executions: number;
+            /**
+             * Format: uint64
+             * @description Bytes of their logs and summaries.
+             */
+            log_bytes: number;
+            /** @description Name of the repository. */
+            repo: string;
+        };
         /** @description A repository without its secrets. */
         RepositoryView: {
             /** @description The repositories whose jobs may start its pipelines. */
@@ -5118,6 +5212,18 @@ export interface components {
              */
             tests: number;
         };
+        /** @description A test case with its duration. */
+        TestDuration: {
+            /**
+             * Format: uint64
+             * @description Its duration in milliseconds.
+             */
+            duration_ms: number;
+            /** @description Its name within the suite. */
+            name: string;
+            /** @description Its class, or else its suite. */
+            suite: string;
+        };
         /** @description Test results of one attempt. */
         TestReport: {
             /** @description Number of tests by outcome. */
@@ -5145,6 +5251,8 @@ export interface components {
             flaky_left_out?: number;
             /** @description Concatenated hex digests of the passed test cases, which show what is flaky in a later attempt. */
             passed?: string;
+            /** @description The slowest test cases, the slowest first; at most 10. */
+            slowest?: components["schemas"]["TestDuration"][];
         };
         /** @description The reply to a test report. */
         TestsReply: {
@@ -8315,6 +8423,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["GcReport"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retention-usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiskUsage"];
                 };
             };
             /** @description Error */

@@ -28,6 +28,15 @@ function WayOut(): JSX.Element {
   );
 }
 
+/** A message of the server as a sentence. */
+function sentence(message: string): string {
+  const text = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
+/** Repeating such a request gives the same reply. */
+const isFinal = (error: ApiError): boolean => [400, 403, 404].includes(error.status);
+
 /** An error with what to do about it. */
 export function ErrorNote({ error, retry }: { error: ApiError; retry?: () => void }): JSX.Element {
   const forbidden = error.status === 403;
@@ -36,10 +45,10 @@ export function ErrorNote({ error, retry }: { error: ApiError; retry?: () => voi
   return (
     <div class="note failed" role="alert">
       <p>
-        <strong>{title}.</strong> {error.message}
+        <strong>{title}.</strong> {sentence(error.message)}
       </p>
       {forbidden && <WayOut />}
-      {retry !== undefined && !forbidden && (
+      {retry !== undefined && !isFinal(error) && (
         <p>
           <button type="button" class="small" onClick={retry}>
             Try again

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { job } from "./samples";
-import { byAttention, jobExplanation, jobTone } from "./status";
+import { job, view } from "./samples";
+import { byAttention, jobExplanation, jobTone, notQueuedReason } from "./status";
 
 describe("the tone of a job", () => {
   it("is not that of a failure if the failure is allowed", () => {
@@ -12,6 +12,14 @@ describe("the tone of a job", () => {
   it("shows what waits for an approval", () => {
     expect(jobTone(job("a", { status: "PENDING", approval: "awaited" }))).toBe("approval");
     expect(jobTone(job("a", { status: "PENDING", approval: "given" }))).toBe("pending");
+  });
+});
+
+describe("why a job was not queued yet", () => {
+  it("are the stages before it, if it needs no job", () => {
+    const jobs = [job("a", { stage: "build" }), job("b"), job("c", { needs: ["a"] })];
+    const reasons = jobs.map((one) => notQueuedReason(one, view(["build", "test"], jobs)));
+    expect(reasons).toEqual(["waiting", "waiting for the stages before", "waiting for a"]);
   });
 });
 

@@ -126,6 +126,13 @@ function waitExplanation(job: JobView): string {
     : `waiting for ${job.needs.slice(0, 3).join(", ")}${job.needs.length > 3 ? "…" : ""}`;
 }
 
+/** Why a job of this execution was not queued yet: a job without needs waits for the stages before its own. */
+export function notQueuedReason(job: JobView, view: ExecutionView): string {
+  const explanation = jobExplanation(job);
+  const isOfLaterStage = job.stage !== view.stages[0];
+  return explanation === "waiting" && isOfLaterStage ? "waiting for the stages before" : explanation;
+}
+
 /** A note on the whole execution, if there is one to make. */
 export function executionNote(view: ExecutionView): string | null {
   if (view.execution.timed_out === true) return "The execution ran longer than its pipeline’s timeout.";

@@ -66,6 +66,15 @@ describe("the spans of a job", () => {
   });
 });
 
+describe("the jobs that wait", () => {
+  it("are those that were never queued and may still be", () => {
+    const queued = job("queued", { status: "QUEUED", queued_at: at(1) });
+    const chart = waterfall([job("later"), queued, job("skipped", { status: "SKIPPED" })], now);
+    expect(chart.waiting.map((one) => one.job_name)).toEqual(["later"]);
+    expect(chart.rows.map((row) => row.job.job_name)).toEqual(["queued"]);
+  });
+});
+
 describe("the axis", () => {
   it("has round marks, and never too many", () => {
     expect(axisMarks(12_000, 8)).toEqual([0, 2000, 4000, 6000, 8000, 10_000, 12_000]);

@@ -17,6 +17,8 @@ export interface WaterfallRow {
 
 export interface Waterfall {
   readonly rows: readonly WaterfallRow[];
+  /** The jobs that were never queued, and may still be. */
+  readonly waiting: readonly JobView[];
   readonly start: number;
   readonly end: number;
 }
@@ -68,6 +70,7 @@ export function waterfall(jobs: readonly JobView[], now: number): Waterfall {
   const spans = rows.flatMap((row) => row.spans);
   const begin = (row: WaterfallRow): number => row.spans[0]?.start ?? 0;
   return {
+    waiting: jobs.filter((job) => job.status === "PENDING" && job.attempts.length === 0),
     rows: rows.sort((a, b) => begin(a) - begin(b)),
     start: spans.reduce((least, span) => Math.min(least, span.start), Number.POSITIVE_INFINITY),
     end: spans.reduce((most, span) => Math.max(most, span.end), 0),

@@ -36,6 +36,7 @@ const SETTINGS: readonly string[] = [
   "sessions",
   "audit",
   "dead-letters",
+  "disk",
 ];
 
 function pageCommands(): Command[] {

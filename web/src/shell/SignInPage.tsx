@@ -114,7 +114,7 @@ function TokenForm(): JSX.Element {
         Sign in
       </button>
       <p class="hint">
-        To create a token, run <code>tidemill token create --scope read</code>
+        To create a token, run <code class="unbroken">tidemill token create --scope read</code>
       </p>
     </form>
   );

@@ -144,6 +144,7 @@ routes! {
     GET path::RETENTION => retention::settings, READ_SCOPES, Itself;
     POST path::RETENTION => retention::set, ADMIN_SCOPES, Itself;
     POST path::GC => retention::run, ADMIN_SCOPES, Forbidden;
+    GET path::DISK_USAGE => retention::disk_usage, ADMIN_SCOPES, Forbidden;
     POST path::PIN => retention::pin, RUN_SCOPES, Path;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;

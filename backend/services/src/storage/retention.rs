@@ -7,3 +7,4 @@ pub(crate) mod policy;
 pub(crate) mod references;
 mod removal;
 pub(crate) mod service;
+pub(crate) mod usage;

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { anonymous } from "../../api/session";
 import type { ExecutionView } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
+import { NotShown } from "../../components/NotShown";
 import { StatusIcon } from "../../components/StatusIcon";
 import { useExecution } from "../../components/useExecution";
 import { countTones, executionTone, toneText } from "../../domain/status";
@@ -82,7 +83,8 @@ export function ExecutionPage({ id }: { id: string }): JSX.Element {
   const shown = address.value.query.get("view") ?? "";
   return (
     <main id="main" tabIndex={-1}>
-      {error !== null && <ErrorNote error={error} retry={refresh} />}
+      {error !== null && view !== null && <ErrorNote error={error} retry={refresh} />}
+      {error !== null && view === null && <NotShown what="execution" error={error} retry={refresh} />}
       {view === null && error === null && <p class="dim">Loading…</p>}
       {view !== null && (
         <>

@@ -1,11 +1,15 @@
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import { get } from "../../api/client";
 import type { ExecutionView, TestReport } from "../../api/types";
+import { ActionButton } from "../../components/ActionButton";
 import { ErrorNote } from "../../components/ErrorNote";
 import { useLive } from "../../components/useLive";
 import { formatDuration } from "../../domain/duration";
 import { hasEnded } from "../../domain/status";
+import type { PastTests } from "../../domain/test_history";
 import { to } from "../../router/router";
+import { pastTests, TestHistory } from "./TestHistory";
 
 type Case = NonNullable<TestReport["failed"]>[number];
 
@@ -14,11 +18,15 @@ function Cases({
   cases,
   more,
   kind,
+  job,
+  past,
 }: {
   title: string;
   cases: readonly Case[];
   more: number;
   kind: string;
+  job: string;
+  past: readonly PastTests[] | null;
 }): JSX.Element | null {
   if (cases.length + more === 0) return null;
   return (
@@ -32,6 +40,7 @@ function Cases({
                 <span class={`test-kind ${kind}`}>{kind}</span> <span class="dim">{one.suite}</span>{" "}
                 {one.name}
               </summary>
+              {past !== null && <TestHistory past={past} job={job} suite={one.suite} name={one.name} />}
               {one.file != null && <p class="dim mono">{one.file}</p>}
               {one.message != null && one.message !== "" && <pre tabIndex={0}>{one.message}</pre>}
             </details>
@@ -72,9 +81,35 @@ function Counts({ report }: { report: TestReport }): JSX.Element {
   );
 }
 
+function Slowest({ tests }: { tests: NonNullable<TestReport["slowest"]> }): JSX.Element | null {
+  if (tests.length === 0) return null;
+  return (
+    <details>
+      <summary>Slowest tests</summary>
+      <table class="files">
+        <tbody>
+          {tests.map((one) => (
+            <tr key={`${one.suite} ${one.name}`}>
+              <td>
+                <span class="dim">{one.suite}</span> {one.name}
+              </td>
+              <td class="number">{formatDuration(one.duration_ms)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
+  );
+}
+
+function hasNotPassed({ report }: { readonly report: TestReport }): boolean {
+  return (report.failed ?? []).length + (report.flaky ?? []).length > 0;
+}
+
 /** Test results by job. */
 export function Tests({ view }: { view: ExecutionView }): JSX.Element {
   const { id, status } = view.execution;
+  const [past, setPast] = useState<readonly PastTests[] | null>(null);
   const path = "/api/pipeline/tests/{executionId}" as const;
   const { value, error } = useLive(
     `${id} ${status}`,
@@ -96,6 +131,13 @@ export function Tests({ view }: { view: ExecutionView }): JSX.Element {
   }
   return (
     <>
+      {past === null && value.jobs.some(hasNotPassed) && (
+        <div class="actions">
+          <ActionButton run={async () => setPast(await pastTests(view))}>
+            Show how these tests did before
+          </ActionButton>
+        </div>
+      )}
       {value.jobs.map((job) => (
         <section key={job.job_id} class="card padded" aria-label={`Tests of ${job.job_name}`}>
           <h2>
@@ -107,13 +149,18 @@ export function Tests({ view }: { view: ExecutionView }): JSX.Element {
             kind="failed"
             cases={job.report.failed ?? []}
             more={job.report.failed_left_out ?? 0}
+            job={job.job_name}
+            past={past}
           />
           <Cases
             title="Flaky"
             kind="flaky"
             cases={job.report.flaky ?? []}
             more={job.report.flaky_left_out ?? 0}
+            job={job.job_name}
+            past={past}
           />
+          <Slowest tests={job.report.slowest ?? []} />
         </section>
       ))}
     </>

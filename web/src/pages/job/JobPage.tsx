@@ -4,6 +4,7 @@ import type { ExecutionView, JobView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { ApprovalState } from "../../components/ApprovalState";
 import { ErrorNote } from "../../components/ErrorNote";
+import { NotShown } from "../../components/NotShown";
 import { Icon } from "../../components/Icon";
 import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
 import { Duration } from "../../components/Time";
@@ -126,7 +127,7 @@ function Facts({ job, view }: { job: JobView; view: ExecutionView }): JSX.Elemen
       ))}
       {job.condition != null && <li class="mono">if: {job.condition}</li>}
       {job.needs.length > 0 && job.needs.length <= 8 && (
-        <li>
+        <li class="prose">
           needs{" "}
           {job.needs.map((need, at) => (
             <span key={need}>
@@ -201,12 +202,16 @@ export function JobPage({ executionId, jobName }: { executionId: string; jobName
         <Icon name="chevron" />
         <span aria-current="page">{jobName}</span>
       </nav>
-      {error !== null && <ErrorNote error={error} retry={refresh} />}
+      {error !== null && view !== null && <ErrorNote error={error} retry={refresh} />}
+      {error !== null && view === null && <NotShown what="execution" error={error} retry={refresh} />}
       {view === null && error === null && <p class="dim">Loading…</p>}
       {view !== null && job === undefined && (
-        <p class="empty">
-          The execution has no job “{jobName}”. <a href={to.execution(executionId)}>Show its jobs</a>
-        </p>
+        <>
+          <h1>There is no such job</h1>
+          <p class="empty">
+            The execution has no job “{jobName}”. <a href={to.execution(executionId)}>Show its jobs</a>
+          </p>
+        </>
       )}
       {view !== null && job !== undefined && <Job job={job} view={view} refresh={refresh} />}
     </main>

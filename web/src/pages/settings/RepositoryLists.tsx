@@ -29,13 +29,18 @@ export function RepositoryList(): JSX.Element {
         {
           name: "Repository",
           cell: (one) => (
-            <a href={to.executions({ repo: one.url })} title={one.url}>
-              <strong>{one.name}</strong>
-            </a>
+            <>
+              <a href={to.executions({ repo: one.url })} title={one.url}>
+                <strong>{one.name}</strong>
+              </a>
+              <br />
+              <span class="dim">
+                {one.provider}, {one.default_branch ?? "default branch as webhooks say"}
+              </span>
+              {one.trouble != null && <p class="failed-text">{one.trouble}</p>}
+            </>
           ),
         },
-        { name: "Provider", cell: (one) => one.provider },
-        { name: "Default branch", cell: (one) => one.default_branch ?? "as webhooks say" },
         { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
         { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
         { name: "Readers", cell: (one) => (one.public === true ? "anyone" : "with a token") },
@@ -44,7 +49,6 @@ export function RepositoryList(): JSX.Element {
           name: "Webhook",
           cell: (one) => <a href={to.settings("deliveries", { repo: one.url })}>Deliveries</a>,
         },
-        { name: "Trouble", cell: (one) => <span class="failed-text">{one.trouble ?? ""}</span> },
         {
           name: "Change",
           cell: (one) => (
@@ -124,33 +128,6 @@ function EnvironmentsOf({ repo }: { repo: string }): JSX.Element {
   );
 }
 
-function SecretsOf({ repo }: { repo: string }): JSX.Element {
-  const pages = usePages(repo, async () => ({
-    rows: (await get("/api/secret", { query: { repo } })).secrets,
-    next: null,
-  }));
-  return (
-    <ListFrame
-      label="Secrets and variables"
-      pages={pages}
-      rowKey={(one) => `${one.name} ${one.environment ?? ""}`}
-      empty={
-        <>
-          There are none. Run <code>tidemill secret set</code> or <code>tidemill variable set</code>.
-        </>
-      }
-      columns={[
-        { name: "Name", cell: (one) => <strong class="mono">{one.name}</strong> },
-        { name: "Kind", cell: (one) => (one.variable == null ? "secret" : "variable") },
-        { name: "Environment", cell: (one) => one.environment ?? "all" },
-        { name: "Value", cell: (one) => <span class="mono">{one.value ?? "hidden"}</span> },
-        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
-        { name: "By", cell: (one) => one.updated_by },
-      ]}
-    />
-  );
-}
-
 function RegistriesOf({ repo }: { repo: string }): JSX.Element {
   const pages = usePages(repo, async () => ({
     rows: (await get("/api/registry", { query: { repo } })).registries,
@@ -185,5 +162,4 @@ export const EnvironmentList = (): JSX.Element => (
     )}
   />
 );
-export const SecretList = (): JSX.Element => <OfRepository list={(repo) => <SecretsOf repo={repo} />} />;
 export const RegistryList = (): JSX.Element => <OfRepository list={(repo) => <RegistriesOf repo={repo} />} />;

@@ -1,6 +1,6 @@
 // Lists of the whole server.
 import type { JSX } from "preact";
-import { get, post, remove } from "../../api/client";
+import { get, post } from "../../api/client";
 import { mayRun } from "../../api/session";
 import { ActionButton } from "../../components/ActionButton";
 import { Age } from "../../components/Time";
@@ -11,44 +11,11 @@ import { usePages } from "./usePages";
 
 const cursorQuery = (cursor: string | null): { cursor?: string } => (cursor === null ? {} : { cursor });
 
-export function TokenList(): JSX.Element {
-  const pages = usePages("tokens", async () => ({ rows: (await get("/api/token")).tokens, next: null }));
+/** What was changed; an execution is a link. */
+function Target({ action, target }: { action: string; target: string }): JSX.Element {
+  const isExecution = action.startsWith("execution.") && /^[0-9a-f-]{36}$/.test(target);
   return (
-    <ListFrame
-      label="Tokens"
-      pages={pages}
-      rowKey={(token) => token.id}
-      empty="There are no tokens besides the deployment’s own."
-      columns={[
-        { name: "Name", cell: (token) => <strong>{token.name}</strong> },
-        { name: "Scopes", cell: (token) => token.scopes.join(", ") },
-        { name: "Repository", cell: (token) => (token.repo == null ? "all" : shortRepo(token.repo)) },
-        { name: "Created", cell: (token) => <Age time={token.created_at} /> },
-        {
-          name: "Last used",
-          cell: (token) => (token.last_used_at == null ? "never" : <Age time={token.last_used_at} />),
-        },
-        {
-          name: "Expires",
-          cell: (token) => (token.expires_at == null ? "never" : <Age time={token.expires_at} />),
-        },
-        {
-          name: "Change",
-          cell: (token) => (
-            <ActionButton
-              kind="small"
-              confirm="Really revoke?"
-              run={async () => {
-                await remove("/api/token/{tokenId}", { path: { tokenId: token.id } });
-                pages.reload();
-              }}
-            >
-              Revoke
-            </ActionButton>
-          ),
-        },
-      ]}
-    />
+    <span class="mono">{isExecution ? <a href={to.execution(target)}>…{target.slice(-8)}</a> : target}</span>
   );
 }
 
@@ -67,7 +34,7 @@ export function AuditList(): JSX.Element {
         { name: "When", cell: (entry) => <Age time={entry.at} /> },
         { name: "Who", cell: (entry) => <strong>{entry.who}</strong> },
         { name: "Action", cell: (entry) => entry.action },
-        { name: "Target", cell: (entry) => <span class="mono">{entry.target}</span> },
+        { name: "Target", cell: (entry) => <Target action={entry.action} target={entry.target} /> },
         { name: "Repository", cell: (entry) => (entry.repo == null ? "" : shortRepo(entry.repo)) },
         { name: "Outcome", cell: (entry) => entry.outcome },
         { name: "From", cell: (entry) => <span class="mono">{entry.from ?? ""}</span> },

@@ -1,13 +1,17 @@
 import type { ComponentType, JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { AccountList } from "./AccountList";
-import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
+import { AuditList, DeadLetterList } from "./ServerLists";
 import { DeliveryList } from "./DeliveryList";
+import { DiskUse } from "./DiskUse";
 import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
+import { SecretList } from "./SecretList";
 import { SessionList } from "./SessionList";
-import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
+import { TokenList } from "./TokenList";
+import { EnvironmentList, RegistryList, RepositoryList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
   repositories: {
@@ -30,7 +34,11 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "Where the jobs of a repository deploy to.",
     List: EnvironmentList,
   },
-  secrets: { title: "Secrets and variables", about: "Names only; no page shows a secret.", List: SecretList },
+  secrets: {
+    title: "Secrets and variables",
+    about: "What jobs of a repository get. No page shows a secret.",
+    List: SecretList,
+  },
   registries: {
     title: "Registries",
     about: "The logins of a repository at registries of images.",
@@ -45,6 +53,7 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "Jobs that ended for a reason that was not their own.",
     List: DeadLetterList,
   },
+  disk: { title: "Disk use", about: "What the server stores, and whose it is.", List: DiskUse },
   account: {
     title: "Your account",
     about: "Who you are here, and what you may do.",
@@ -57,9 +66,18 @@ export function SettingsPage(): JSX.Element {
   const name = address.value.path[1] ?? "repositories";
   const shown = LISTS[name];
   useTitle(shown?.title ?? "Settings");
+  const lists = useRef<HTMLElement>(null);
+  // On a phone, the lists are one line that is wider than the screen.
+  useEffect(() => {
+    const current = lists.current?.querySelector<HTMLElement>("[aria-current]");
+    if (current == null || lists.current == null) return;
+    const { width } = lists.current.getBoundingClientRect();
+    lists.current.scrollLeft +=
+      current.offsetLeft - lists.current.offsetLeft - (width - current.offsetWidth) / 2;
+  }, [name]);
   return (
     <main id="main" tabIndex={-1} class="settings">
-      <nav aria-label="Settings">
+      <nav aria-label="Settings" ref={lists}>
         {Object.entries(LISTS).map(([key, list]) => (
           <a key={key} href={to.settings(key)} aria-current={key === name ? "page" : undefined}>
             {list.title}

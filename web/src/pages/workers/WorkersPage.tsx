@@ -75,7 +75,14 @@ export function WorkersPage(): JSX.Element {
           empty="No worker has reported yet. A worker reports when it starts, and then once a minute."
           columns={[
             { name: "Worker", cell: (worker) => <strong>{worker.name}</strong> },
-            { name: "State", cell: (worker) => <State worker={worker} /> },
+            {
+              name: "State",
+              cell: (worker) => (
+                <span class="unbroken">
+                  <State worker={worker} />
+                </span>
+              ),
+            },
             { name: "Jobs of slots", cell: (worker) => <Slots worker={worker} /> },
             {
               name: "Labels",

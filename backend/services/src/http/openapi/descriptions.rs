@@ -51,6 +51,10 @@ fn detail(path: &str, method: &str) -> Option<&'static str> {
             "The bytes from `offset` on. The header `x-tidemill-log-next` is the offset of the next request; `x-tidemill-log-end: true` \
              says that a finished log ends there."
         }
+        (path::DISK_USAGE, _) => {
+            "By kind and by repository, measured at most once a minute. Deployments on AWS do not measure it: the reply has no \
+             `measured_at`."
+        }
         (path::HEALTH, _) => "For load balancers and monitors. Details need a token.",
         _ => return None,
     })

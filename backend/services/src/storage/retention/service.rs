@@ -1,5 +1,6 @@
 //! The retention service: settings, and passes at intervals.
 
+use super::usage::{CachedMeter, DiskMeter};
 use crate::{
     context::service_context::Context,
     error::Result,
@@ -11,7 +12,7 @@ use std::{
 };
 use tidemill_core::{
     ids::ExecutionId,
-    retention::api::{GcReport, GcRequest, RetentionRequest, RetentionView},
+    retention::api::{DiskUsage, GcReport, GcRequest, RetentionRequest, RetentionView},
 };
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ pub struct RetentionService {
     pub(super) artifacts: ArtifactService,
     caches: CacheService,
     progress: Arc<Mutex<Progress>>,
+    meter: Arc<CachedMeter>,
 }
 
 /// Where the passes of this process are.
@@ -42,7 +44,7 @@ struct Progress {
 
 impl RetentionService {
     pub(crate) fn new(context: Arc<Context>, artifacts: ArtifactService, caches: CacheService) -> Self {
-        Self { context, artifacts, caches, progress: Arc::default() }
+        Self { context, artifacts, caches, progress: Arc::default(), meter: Arc::default() }
     }
 
     /// Returns the settings of a repository, or of the server.
@@ -55,6 +57,16 @@ impl RetentionService {
         let view = self.context.set_retention(request).await?;
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::default();
         Ok(view)
+    }
+
+    /// Measures the use of the disk with `meter`; only the first call has an effect.
+    pub fn measure_with(&self, meter: Arc<dyn DiskMeter>) {
+        self.meter.set(meter);
+    }
+
+    /// Returns what the stores use of the disk, measured at most a minute ago; without a time if nothing measures it.
+    pub async fn disk_usage(&self) -> Result<DiskUsage> {
+        self.meter.usage(self.context.now()).await
     }
 
     /// Runs a part of a pass for a request.

@@ -64,6 +64,10 @@ pub async fn run(
     Ok(json_reply(report))
 }
 
+pub async fn disk_usage(State(api): State<ApiState>) -> Reply {
+    Ok(json_reply(api.services.retention.disk_usage().await?))
+}
+
 pub async fn pin(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
