@@ -40,7 +40,7 @@ const TEXT_FACTS: [(&str, Fact); 15] = [
     ("upstream_status", Fact::UpstreamStatus),
 ];
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
-const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
+const FUNCTIONS: [&str; 5] = ["env", "defined", "changed", "changed_since", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
 /// A checked condition.
@@ -68,6 +68,24 @@ impl Condition {
             Predicate::Const(holds) => Decision::Known(holds),
             open => Decision::Open(OpenCondition(open)),
         })
+    }
+
+    /// Adds the refs that changes are compared with, as `context` has their names.
+    ///
+    /// # Errors
+    /// Returns a message like [`Self::decide`].
+    pub fn add_compared(
+        &self,
+        context: &Context<'_>,
+        refs: &mut std::collections::BTreeSet<String>,
+    ) -> Result<(), String> {
+        let mut result = Ok(());
+        self.predicate.each_compared(&mut |reference| match reference.reduce(Source::Planned(*context)) {
+            Ok(Value::Literal(reference)) => drop(refs.insert(reference)),
+            Ok(_) => {}
+            Err(why) => result = Err(why),
+        });
+        result
     }
 
     /// Returns the outputs that it refers to, in order.
@@ -313,16 +331,21 @@ impl ConditionParser<'_> {
             }
             ("defined", [name]) => Predicate::Defined(self.variable_name(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
+            ("changed_since", [reference, globs @ ..]) if !globs.is_empty() => {
+                Predicate::ChangedSince(self.variable_name(reference)?, self.globs(globs)?)
+            }
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
             _ => return Err(self.unknown_call(of, name)),
         };
         Ok(TypedExpr::Predicate(test))
     }
 
-    /// Variables are known before any job runs, so that an output cannot name one.
+    /// Variables and refs are known before any job runs, so that an output cannot name one.
     fn variable_name(&self, of: &IdedExpr) -> Result<Value, ConditionError> {
         match self.text(of)? {
-            name if name.has_output() => Err(self.fault(of, "an output cannot be the name of a variable")),
+            name if name.has_output() => {
+                Err(self.fault(of, "an output cannot be the name of a variable or of a ref"))
+            }
             name => Ok(name),
         }
     }
@@ -341,7 +364,11 @@ impl ConditionParser<'_> {
 
     fn unknown_call(&self, of: &IdedExpr, name: &str) -> ConditionError {
         if FUNCTIONS.contains(&name) {
-            let takes = if matches!(name, "env" | "defined") { "one name" } else { "one glob or more" };
+            let takes = match name {
+                "env" | "defined" => "one name",
+                "changed_since" => "a ref, and one glob or more",
+                _ => "one glob or more",
+            };
             return self.call_fault(of, name, format!("`{name}` takes {takes}"));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {

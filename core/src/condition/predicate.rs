@@ -82,6 +82,7 @@ pub(super) enum Predicate {
     In(Value, Vec<Value>),
     Defined(Value),
     Changed(Vec<String>),
+    ChangedSince(Value, Vec<String>),
     Exists(Vec<String>),
     StartsWith(Value, Value),
     EndsWith(Value, Value),
@@ -205,6 +206,12 @@ impl Predicate {
             Self::Fork => fact(&|of| of.facts.is_from_fork()),
             Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
             Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
+            Self::ChangedSince(reference, globs) => match (reference.reduce(source)?, known) {
+                (Value::Literal(reference), Some(of)) => {
+                    Self::Const(of.paths.changed_since(&reference, globs)?)
+                }
+                (reference, _) => Self::ChangedSince(reference, globs.clone()),
+            },
             Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
             Self::Not(test) => match test.reduce(source)? {
                 Self::Const(value) => Self::Const(!value),
@@ -271,6 +278,24 @@ impl Predicate {
         })
     }
 
+    /// Calls `visit` with each ref that changes are compared with.
+    pub(super) fn each_compared(&self, visit: &mut dyn FnMut(&Value)) {
+        match self {
+            Self::ChangedSince(reference, _) => visit(reference),
+            Self::Not(test) => test.each_compared(visit),
+            Self::And(left, right) | Self::Or(left, right) | Self::BoolEqual(left, right) => {
+                left.each_compared(visit);
+                right.each_compared(visit);
+            }
+            Self::If(test, then, other) => {
+                for part in [test, then, other] {
+                    part.each_compared(visit);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Calls `visit` with each text of the predicate.
     pub(super) fn each_value(&self, visit: &mut dyn FnMut(&Value)) {
         match self {
@@ -285,7 +310,9 @@ impl Predicate {
                     part.each_value(visit);
                 }
             }
-            Self::Defined(text) | Self::Matches(text, _) => text.each_value(visit),
+            Self::Defined(text) | Self::Matches(text, _) | Self::ChangedSince(text, _) => {
+                text.each_value(visit);
+            }
             Self::In(text, list) => {
                 text.each_value(visit);
                 for item in list {

@@ -10,7 +10,7 @@ use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, keys, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
-use crate::pipeline::finding::{Finding, Path, keep_first};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, keep_first};
 use crate::pipeline::parse::{check_findings, read_tree};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
@@ -153,6 +153,12 @@ fn mentions_pull_requests(text: &str) -> bool {
 
 fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
     let mut findings = log.findings.clone();
+    // Those of shared parts count once, not for each job.
+    let mut reported = HashSet::new();
+    findings.retain(|finding| match &finding.location {
+        FindingLocation::Position(_, at) => reported.insert((*at, finding.code, finding.message.clone())),
+        _ => true,
+    });
     keep_first(&mut findings);
     let mut found: Vec<Diagnostic> =
         findings.iter().map(|finding| locate_in_files(files, to_diagnostic(finding, None))).collect();

@@ -133,6 +133,21 @@ pub struct JobRecord {
     pub watched_until: Option<Timestamp>,
 }
 
+impl JobRecord {
+    /// Returns the job and the attempt whose log, artifacts, reports and summary count for the job `own`, which has this record: those
+    /// of the job that it was carried over from, if there is one.
+    #[must_use]
+    pub fn counted_attempt(&self, own: JobId) -> (JobId, u32) {
+        self.carried_from.map_or((own, self.job.attempt), |from| (from, self.carried_attempt))
+    }
+
+    /// Whether the job waits for a worker at `now`.
+    #[must_use]
+    pub fn is_waiting(&self, now: Timestamp) -> bool {
+        self.job.status == JobStatus::Queued && self.job.not_before.is_none_or(|at| at <= now)
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_empty(bytes: &u64) -> bool {
     *bytes == 0

@@ -211,30 +211,35 @@ impl CacheService {
         let now = self.context.now();
         let mut number = 0;
         for document in self.context.stores.documents.due(DOCUMENT_KIND, now, limit).await? {
-            let name = format!("cache {}", document.key.name);
-            match self.remove(&document).await {
-                Ok(()) => {
-                    self.context.backoff.succeeded(&name);
-                    number += 1;
-                }
-                Err(error) => {
-                    let retry_at = self.context.backoff.failed(&name, now);
-                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
-                    self.context.postpone(&document, retry_at).await;
-                }
-            }
+            number += usize::from(self.removed(&document, now).await);
         }
         Ok(number)
     }
 
+    /// Removes a cache, and returns whether it is gone. If not, that is retried with backoff.
+    async fn removed(&self, document: &Document, now: Timestamp) -> bool {
+        let name = format!("cache {}", document.key.name);
+        match self.remove(document).await {
+            Ok(()) => {
+                self.context.backoff.succeeded(&name);
+                true
+            }
+            Err(error) => {
+                let retry_at = self.context.backoff.failed(&name, now);
+                tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
+                self.context.postpone(document, retry_at).await;
+                false
+            }
+        }
+    }
+
     /// Removes up to `limit` caches, those first whose retention ends first, as they were not used for the longest time. Returns their
-    /// number.
+    /// number. One that cannot be removed does not keep the others.
     pub(crate) async fn evict(&self, limit: usize) -> Result<usize> {
-        let end_of_time = Timestamp(i64::MAX);
+        let (now, end_of_time) = (self.context.now(), Timestamp(i64::MAX));
         let mut number = 0;
         for document in self.context.stores.documents.due(DOCUMENT_KIND, end_of_time, limit).await? {
-            self.remove(&document).await?;
-            number += 1;
+            number += usize::from(self.removed(&document, now).await);
         }
         Ok(number)
     }
