@@ -89,7 +89,7 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
 /// Returns how many workers the deployment may start, of its own group and of all pools: as `values` set it, and otherwise as it is now.
 pub fn max_workers(values: &ParameterValues, current: Option<&ParameterValues>) -> f64 {
     let value = |name: String| values.get(&name).or_else(|| current?.get(&name));
-    let count = |pool: &str| value(format!("MaxWorkers{pool}")).and_then(|count| count.parse().ok());
+    let count = |pool: &str| value(format!("MaxWorkers{pool}")).and_then(|count| count.parse::<u32>().ok());
     // A pool without labels has no workers.
     let is_used = |pool: &&str| {
         pool.is_empty() || value(format!("Labels{pool}")).is_some_and(|labels| !labels.trim().is_empty())

@@ -81,7 +81,9 @@ impl Condition {
     ) -> Result<(), String> {
         let mut result = Ok(());
         self.predicate.each_compared(&mut |reference| match reference.reduce(Source::Planned(*context)) {
-            Ok(Value::Literal(reference)) => drop(refs.insert(reference)),
+            Ok(Value::Literal(reference)) => {
+                refs.insert(reference);
+            }
             Ok(_) => {}
             Err(why) => result = Err(why),
         });

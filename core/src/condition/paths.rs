@@ -80,7 +80,7 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn decisive(&self) -> DecisivePaths {
         let matches = self.matches.borrow();
-        let decisive = |list: &PathList, paths: &[String]| {
+        let decisive = |list: &PathList, paths: &[String]| -> Vec<String> {
             let mut indices: Vec<usize> =
                 matches.iter().filter(|((of, _), _)| of == list).filter_map(|(_, first)| *first).collect();
             indices.sort_unstable();

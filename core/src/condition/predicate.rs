@@ -333,7 +333,7 @@ impl Predicate {
 
 impl Value {
     /// Like [`Predicate::reduce`].
-    fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
+    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
         Ok(match self {
             Self::Literal(text) => Self::Literal(text.clone()),
             Self::Fact(fact) => source.planned().map_or_else(

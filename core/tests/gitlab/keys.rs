@@ -133,6 +133,7 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
         "j: { rules: [{ changes: { paths: [a], compare_to: refs/heads/$CI_DEFAULT_BRANCH } }] }",
         "changed_since((\"refs/heads/\" + env(\"CI_DEFAULT_BRANCH\")), \"a\")",
     ),
+    ("j: { retry: { max: 1, when: runner_interrupted } }", "worker_lost"),
     ("j: { only: [pipelines] }", "env(\"CI_PIPELINE_SOURCE\") == \"pipeline\""),
     ("j: { rules: [{ if: $A, when: never }, { interruptible: true }] }", "interruptible: true"),
     (

@@ -219,7 +219,7 @@ impl SourceCache {
                 _ => None,
             };
             let refs = RefSource { objects: &objects, remote: remote.as_ref() };
-            read.compared = refs.compare((commit, tree), std::mem::take(&mut read.refs))?;
+            read.compared = refs.compare((commit.as_str(), tree), std::mem::take(&mut read.refs))?;
             Ok(read)
         });
         let read = work.await;

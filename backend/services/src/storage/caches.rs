@@ -211,35 +211,34 @@ impl CacheService {
         let now = self.context.now();
         let mut number = 0;
         for document in self.context.stores.documents.due(DOCUMENT_KIND, now, limit).await? {
-            number += usize::from(self.removed(&document, now).await);
+            let name = format!("cache {}", document.key.name);
+            match self.remove(&document).await {
+                Ok(()) => {
+                    self.context.backoff.succeeded(&name);
+                    number += 1;
+                }
+                Err(error) => {
+                    let retry_at = self.context.backoff.failed(&name, now);
+                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
+                    self.context.postpone(&document, retry_at).await;
+                }
+            }
         }
         Ok(number)
     }
 
-    /// Removes a cache, and returns whether it is gone. If not, that is retried with backoff.
-    async fn removed(&self, document: &Document, now: Timestamp) -> bool {
-        let name = format!("cache {}", document.key.name);
-        match self.remove(document).await {
-            Ok(()) => {
-                self.context.backoff.succeeded(&name);
-                true
-            }
-            Err(error) => {
-                let retry_at = self.context.backoff.failed(&name, now);
-                tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
-                self.context.postpone(document, retry_at).await;
-                false
-            }
-        }
-    }
-
     /// Removes up to `limit` caches, those first whose retention ends first, as they were not used for the longest time. Returns their
-    /// number. One that cannot be removed does not keep the others.
+    /// number. One that cannot be removed stays as it is, and does not keep the others.
     pub(crate) async fn evict(&self, limit: usize) -> Result<usize> {
-        let (now, end_of_time) = (self.context.now(), Timestamp(i64::MAX));
+        let end_of_time = Timestamp(i64::MAX);
         let mut number = 0;
         for document in self.context.stores.documents.due(DOCUMENT_KIND, end_of_time, limit).await? {
-            number += usize::from(self.removed(&document, now).await);
+            match self.remove(&document).await {
+                Ok(()) => number += 1,
+                Err(error) => {
+                    tracing::warn!(cache = ?document.key.name, %error, "cannot remove a cache to free space");
+                }
+            }
         }
         Ok(number)
     }

@@ -10,7 +10,7 @@ use crate::files::directories::create_directory;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     fs::{self, File, OpenOptions},
     io::ErrorKind,
     os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
@@ -248,7 +248,7 @@ fn immutable_uri(path: &Path) -> String {
         if byte.is_ascii_alphanumeric() || b"/._-~".contains(byte) {
             uri.push(char::from(*byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            let _ = write!(uri, "%{byte:02X}");
         }
     }
     uri + "?immutable=1"

@@ -112,8 +112,8 @@ fn parent_indentation(content: &str) -> usize {
     indent
 }
 
-/// Indents the lines of values in quotes or brackets that are indented less than YAML demands, which Ruby's parser accepts. `None` if there are
-/// none, or if the result would be too large.
+/// Indents the lines of values in quotes or brackets that are indented less than YAML demands, which Ruby's parser accepts. `None`
+/// if there are none, or if the result would be too large.
 pub(crate) fn with_indented_lines(text: &str) -> Option<String> {
     let mut scanner = LineScanner::default();
     let mut out = String::with_capacity(text.len());

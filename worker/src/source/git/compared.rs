@@ -102,7 +102,8 @@ impl RefSource<'_> {
         let repo = &self.objects.path;
         let other = match (place, self.remote) {
             (Some(place), Some(remote)) => {
-                self.objects.fetch(remote, &[&format!("+{place}:{place}")])?;
+                let spec = format!("+{place}:{place}");
+                self.objects.fetch(remote, &[spec.as_str()])?;
                 place
             }
             (Some(place), None) => place,

@@ -42,7 +42,8 @@ impl<'a> FactReader<'a> {
         }
     }
 
-    /// Decides about an execution; parts that were removed before are not among those to remove, and nothing is read for them. With `is_member`, it is decided about together with the execution that started it.
+    /// Decides about an execution. Parts that were removed before are not among those to remove, and nothing is read for them. With
+    /// `is_member`, it is decided about together with the execution that started it.
     pub(super) async fn decide(&mut self, execution: &ExecutionRecord, is_member: bool) -> Result<Decision> {
         let (spec, state) = (&execution.spec, &execution.state);
         let (repo, now) = (repository_key(&spec.repo), self.context.now());
