@@ -25,6 +25,7 @@
 //!
 //! Operators: `&&`, `||`, `!`, `==`, `!=`, `in`, `+` between strings, and `condition ? a : b`.
 
+mod compared;
 mod error;
 mod nesting;
 mod open;

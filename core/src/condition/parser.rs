@@ -10,7 +10,7 @@ use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
 use super::predicate::{
-    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, UPSTREAM_STATUSES, Value,
+    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, TEXT_FACTS, UPSTREAM_STATUSES, Value,
 };
 use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;
@@ -22,23 +22,6 @@ pub const MAX_LEN: usize = 2_000;
 /// allocated.
 const STACK_BYTES: usize = 64 << 20;
 
-const TEXT_FACTS: [(&str, Fact); 15] = [
-    ("branch", Fact::Branch),
-    ("tag", Fact::Tag),
-    ("event", Fact::Event),
-    ("commit", Fact::Commit),
-    ("default_branch", Fact::DefaultBranch),
-    ("target_branch", Fact::TargetBranch),
-    ("title", Fact::Title),
-    ("commit_message", Fact::CommitMessage),
-    ("commit_title", Fact::CommitTitle),
-    ("commit_author", Fact::CommitAuthor),
-    ("action", Fact::Action),
-    ("comment", Fact::Comment),
-    ("comment_author", Fact::CommentAuthor),
-    ("upstream", Fact::Upstream),
-    ("upstream_status", Fact::UpstreamStatus),
-];
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 5] = ["env", "defined", "changed", "changed_since", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
@@ -46,7 +29,7 @@ const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lo
 /// A checked condition.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    predicate: Predicate,
+    pub(super) predicate: Predicate,
     outputs: Vec<OutputReference>,
 }
 
@@ -68,26 +51,6 @@ impl Condition {
             Predicate::Const(holds) => Decision::Known(holds),
             open => Decision::Open(OpenCondition(open)),
         })
-    }
-
-    /// Adds the refs that changes are compared with, as `context` has their names.
-    ///
-    /// # Errors
-    /// Returns a message like [`Self::decide`].
-    pub fn add_compared(
-        &self,
-        context: &Context<'_>,
-        refs: &mut std::collections::BTreeSet<String>,
-    ) -> Result<(), String> {
-        let mut result = Ok(());
-        self.predicate.each_compared(&mut |reference| match reference.reduce(Source::Planned(*context)) {
-            Ok(Value::Literal(reference)) => {
-                refs.insert(reference);
-            }
-            Ok(_) => {}
-            Err(why) => result = Err(why),
-        });
-        result
     }
 
     /// Returns the outputs that it refers to, in order.

@@ -141,6 +141,25 @@ pub(super) enum Fact {
     UpstreamStatus,
 }
 
+/// The names of facts of type string.
+pub(super) const TEXT_FACTS: [(&str, Fact); 15] = [
+    ("branch", Fact::Branch),
+    ("tag", Fact::Tag),
+    ("event", Fact::Event),
+    ("commit", Fact::Commit),
+    ("default_branch", Fact::DefaultBranch),
+    ("target_branch", Fact::TargetBranch),
+    ("title", Fact::Title),
+    ("commit_message", Fact::CommitMessage),
+    ("commit_title", Fact::CommitTitle),
+    ("commit_author", Fact::CommitAuthor),
+    ("action", Fact::Action),
+    ("comment", Fact::Comment),
+    ("comment_author", Fact::CommentAuthor),
+    ("upstream", Fact::Upstream),
+    ("upstream_status", Fact::UpstreamStatus),
+];
+
 /// The possible values of `event`.
 pub(super) const EVENTS: [&str; 10] = [
     "push",
@@ -276,24 +295,6 @@ impl Predicate {
                 value => Self::MatchesValue(text.clone(), value),
             },
         })
-    }
-
-    /// Calls `visit` with each ref that changes are compared with.
-    pub(super) fn each_compared(&self, visit: &mut dyn FnMut(&Value)) {
-        match self {
-            Self::ChangedSince(reference, _) => visit(reference),
-            Self::Not(test) => test.each_compared(visit),
-            Self::And(left, right) | Self::Or(left, right) | Self::BoolEqual(left, right) => {
-                left.each_compared(visit);
-                right.each_compared(visit);
-            }
-            Self::If(test, then, other) => {
-                for part in [test, then, other] {
-                    part.each_compared(visit);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Calls `visit` with each text of the predicate.

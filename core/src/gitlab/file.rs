@@ -52,10 +52,6 @@ pub(crate) fn translate(
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();
-    if let Some(entry) = root.get("spec") {
-        let help = "write a line with `---` after it";
-        log.unsupported(&path, entry, "it belongs in a header of its own", help);
-    }
     schema::check_top(root, log);
     let jobs = jobs(root, log);
     schema::check_stops(&jobs, incomplete, log);

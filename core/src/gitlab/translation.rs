@@ -60,6 +60,12 @@ pub fn translate(
     if log.has_errors() {
         return Err(rejected(&log, files));
     }
+    // Without the header, references to its inputs have no values.
+    if let Some(entry) = root.get("spec") {
+        let help = "write a line with `---` after it";
+        log.unsupported(&Path::default(), entry, "it belongs in a header of its own", help);
+        return Err(rejected(&log, files));
+    }
     let Some(expanded) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
     // Nor is what is missing in all jobs because a reference leads nowhere.
     if expanded.incomplete.iter().any(|name| keys::TOP.contains(&name.as_str())) {
