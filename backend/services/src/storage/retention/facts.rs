@@ -194,3 +194,27 @@ fn bounded<K, V>(cache: &mut HashMap<K, V>) {
         cache.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{removes, without_removed_parts};
+    use tidemill_core::retention::decision::{
+        Decision, ExpiredParts, KeepReason, RemovalReason, RetentionState,
+    };
+
+    #[test]
+    fn nothing_is_read_on_for_parts_that_are_gone() {
+        let expired = ExpiredParts { logs: Some(1), artifacts: Some(2) };
+        let decided = |logs_removed, artifacts_removed| {
+            let retention = RetentionState { logs_removed, artifacts_removed, ..RetentionState::default() };
+            without_removed_parts(Decision::Keep(KeepReason::NoLimit, expired), &retention)
+        };
+        assert!(removes(&decided(false, false)) && removes(&decided(true, false)));
+        let rest = ExpiredParts { logs: None, artifacts: Some(2) };
+        assert_eq!(decided(true, false), Decision::Keep(KeepReason::NoLimit, rest));
+        assert!(!removes(&decided(true, true)));
+        let whole =
+            without_removed_parts(Decision::Remove(RemovalReason::Days(1)), &RetentionState::default());
+        assert!(removes(&whole));
+    }
+}
