@@ -247,16 +247,14 @@ fn base_of(top: &Path, reference: &str) -> Option<String> {
     if !is_ref_name(reference) {
         return None;
     }
-    let named = match reference.strip_prefix("refs/") {
-        Some(full) => match full.strip_prefix("heads/") {
-            Some(branch) => vec![format!("refs/remotes/origin/{branch}"), reference.to_owned()],
-            None => vec![reference.to_owned()],
-        },
-        None => {
-            let places = ["refs/tags/", "refs/remotes/origin/", "refs/heads/"];
-            let commit = reference.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| reference.to_owned());
-            places.iter().map(|place| format!("{place}{reference}")).chain(commit).collect()
-        }
+    let named = if let Some(branch) = reference.strip_prefix("refs/heads/") {
+        vec![format!("refs/remotes/origin/{branch}"), reference.to_owned()]
+    } else if reference.starts_with("refs/") {
+        vec![reference.to_owned()]
+    } else {
+        let places = ["refs/tags/", "refs/remotes/origin/", "refs/heads/"];
+        let commit = reference.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| reference.to_owned());
+        places.iter().map(|place| format!("{place}{reference}")).chain(commit).collect()
     };
     named.iter().find_map(|name| git(top, &["merge-base", "HEAD", &format!("{name}^{{commit}}")]))
 }

@@ -177,7 +177,7 @@ pub(super) fn without_removed_parts(decision: Decision, retention: &RetentionSta
             let artifacts = parts.artifacts.filter(|_| !retention.artifacts_removed);
             Decision::Keep(reason, ExpiredParts { logs, artifacts })
         }
-        decision => decision,
+        decision @ Decision::Remove(_) => decision,
     }
 }
 
