@@ -187,8 +187,10 @@ fn plan_compares_changes_with_the_ref_of_a_gitlab_rule() {
     let jobs = |args: &[&str]| {
         let (code, text) = tidemill(dir.path(), &[&["plan"], args, &["--format", "json"]].concat());
         assert_eq!(code, 0, "{text}");
-        let text = &text[text.find("{\n").unwrap_or_default()..];
-        let plan: serde_json::Value = serde_json::from_str(text).unwrap();
+        // Messages follow.
+        let text = &text[text.find('{').unwrap_or_default()..];
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
+        let plan = values.next().unwrap().unwrap();
         let jobs = plan["jobs"].as_array().unwrap().iter();
         jobs.map(|job| job["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };

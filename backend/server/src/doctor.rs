@@ -259,6 +259,12 @@ mod tests {
         let private = fs::Permissions::from_mode(0o700);
         let directory = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         drop(Database::open(&records_path(directory.path())).unwrap());
+        // The writer closes the records in its thread.
+        let log = directory.path().join("tidemill.db-wal");
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while log.exists() && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         directory
     }
 

@@ -167,7 +167,8 @@ fn changes_since_refs_are_found_with_the_commit() {
     let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository.path();
     git_in(dir, &["init", "-q", "-b", "main"]);
-    let rule = |reference: &str| format!("      - changes: {{ paths: [src/*], compare_to: {reference} }}\n");
+    let rule =
+        |reference: &str| format!("      - changes: {{ paths: [src/*], compare_to: '{reference}' }}\n");
     let job = |rules: &str| format!("j:\n  image: i\n  script: x\n  rules:\n{rules}");
     let first = commit(dir, &[("src/a", "1"), (".gitlab-ci.yml", &job(&rule("main")))]);
     git_in(dir, &["tag", "v1"]);
