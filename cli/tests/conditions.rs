@@ -163,3 +163,42 @@ fn inputs_of_a_gitlab_file_are_given_with_the_plan() {
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("`--input env=VALUE`"), "{text}");
 }
+
+#[test]
+fn plan_compares_changes_with_the_ref_of_a_gitlab_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let rule =
+        |reference: &str| format!("  rules: [{{ changes: {{ paths: [b], compare_to: {reference} }} }}]\n");
+    let job =
+        |name: &str, reference: &str| format!("{name}:\n  image: busybox\n  script: x\n{}", rule(reference));
+    let always = "always: { image: busybox, script: x }\n";
+    let file = |reference: &str| job("since", reference) + &job("since-tag", "v1") + always;
+    write(".gitlab-ci.yml", &file("refs/heads/$CI_DEFAULT_BRANCH"));
+    write("a", "");
+    git(dir.path(), &["init", "--quiet"]);
+    git(dir.path(), &["add", "--all"]);
+    git(dir.path(), &["commit", "--quiet", "--message", "first"]);
+    git(dir.path(), &["checkout", "--quiet", "-b", "topic"]);
+    write("b", "");
+    git(dir.path(), &["add", "--all"]);
+    git(dir.path(), &["commit", "--quiet", "--message", "second"]);
+    git(dir.path(), &["tag", "v1"]);
+    let jobs = |args: &[&str]| {
+        let (code, text) = tidemill(dir.path(), &[&["plan"], args, &["--format", "json"]].concat());
+        assert_eq!(code, 0, "{text}");
+        // Messages follow.
+        let text = &text[text.find('{').unwrap_or_default()..];
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
+        let plan = values.next().unwrap().unwrap();
+        let jobs = plan["jobs"].as_array().unwrap().iter();
+        jobs.map(|job| job["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(jobs(&["--event", "push"]), ["since", "always"]);
+    assert_eq!(jobs(&["--event", "schedule"]), ["since", "always"], "a schedule has changes, too");
+    assert_eq!(jobs(&["--event", "push", "--changed", "b"]), ["since", "since-tag", "always"]);
+    assert_eq!(jobs(&["--event", "push", "--changed", "a"]), ["always"]);
+    write(".gitlab-ci.yml", &file("gone"));
+    let (code, text) = tidemill(dir.path(), &["plan", "--event", "push"]);
+    assert!(code != 0 && text.contains("no branch, tag or commit `gone`"), "{text}");
+}

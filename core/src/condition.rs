@@ -17,6 +17,7 @@
 //! | `needs.JOB.outputs.NAME` | string | an output of a needed job; decided when the job is due |
 //! | `defined("NAME")` | boolean | whether the variable is set, even to the empty string |
 //! | `changed("glob", ..)` | boolean | whether a changed file matches one of the globs; true if unknown |
+//! | `changed_since("ref", "glob", ..)` | boolean | like `changed`, compared with where the histories of the commit and the ref parted |
 //! | `exists("glob", ..)` | boolean | whether a file matches one of the globs; true if unknown |
 //! | `string.startsWith(string)`, `endsWith`, `contains` | boolean | |
 //! | `string.matches("regex")` | boolean | whether a part of the string matches; `(?i)` at the start ignores case |
@@ -24,6 +25,7 @@
 //!
 //! Operators: `&&`, `||`, `!`, `==`, `!=`, `in`, `+` between strings, and `condition ? a : b`.
 
+mod compared;
 mod error;
 mod nesting;
 mod open;
@@ -36,7 +38,7 @@ pub use error::ConditionError;
 pub use open::{Decision, OpenCondition};
 pub use outputs::OutputReference;
 pub use parser::{Condition, MAX_LEN, check};
-pub use paths::Paths;
+pub use paths::{DecisivePaths, Paths};
 pub(crate) use paths::{check_size, glob};
 pub(crate) use predicate::compile_pattern;
 pub use predicate::{Context, Outputs, event};

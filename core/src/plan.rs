@@ -25,5 +25,6 @@ pub use error::{ExcludedJob, PlanError};
 pub use matrix::MAX_JOBS;
 pub(crate) use matrix::{MAX_TEMPLATE_BYTES, max_variants, name_clash, variant_name};
 pub use model::{Gate, NodeIx, Plan, PlannedJob};
+pub use selection::compared_refs;
 pub use size::MAX_PLAN_BYTES;
 pub(crate) use size::expanded_bytes;

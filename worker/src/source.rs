@@ -21,7 +21,7 @@ pub use bounds::{Limits, OperationBounds};
 pub use cache::SourceCache;
 pub use discovery::{DiscoveryResult, GitlabValues, discover, read_resolved, repository_name};
 pub use error::{SourceError, SourceErrorKind};
-pub use git::variable;
+pub use git::{is_ref_name, variable};
 pub use includes::{IncludeAccess, IncludeFetcher};
 pub use local::command as local_git_command;
 pub use network::{GitSetUp, HostPolicy, Remote, Resolver, ssh_options};

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tidemill_core::{api::RecordsCheck, time::Timestamp};
-use tidemill_services::{Disk, SystemClock, error::Result, ports::Clock};
-use tidemill_sqlite::{Database, DiskReserve, records_path};
+use tidemill_services::{SystemClock, error::Result, ports::Clock};
+use tidemill_sqlite::{Database, DiskReserve, SCHEMA_VERSION, records_path};
 
 /// Size of a write-ahead log that a checkpoint should have shortened.
 const MAX_WAL_BYTES: u64 = 256 << 20;
@@ -109,7 +109,7 @@ fn permissions(data_dir: &Path) -> Finding {
 }
 
 fn disk(data_dir: &Path, min_free_space: Option<u64>) -> Finding {
-    let state = DiskReserve::open(data_dir.join("reserve"), min_free_space).state();
+    let state = DiskReserve::inspect(&data_dir.join("reserve"), min_free_space);
     let free = format!("{} MiB are free", state.free_bytes >> 20);
     if state.is_reserve_spent || state.free_bytes < state.low_bytes {
         let limit = state.low_bytes >> 20;
@@ -157,10 +157,23 @@ fn clock(data_dir: &Path, now: SystemTime) -> Finding {
 /// Checks the records and the queue.
 fn records(data_dir: &Path, quick: bool) -> Vec<Finding> {
     let path = records_path(data_dir);
-    let opened = match Database::open(&path) {
+    let opened = Database::open_read_only(&path).and_then(|opened| Ok((opened.schema_version()?, opened)));
+    let (schema, opened) = match opened {
         Ok(opened) => opened,
         Err(error) => return vec![Finding::new("store", Verdict::Failed, error.to_string())],
     };
+    if schema > SCHEMA_VERSION {
+        let text = format!(
+            "the records have schema {schema}, and this program knows {SCHEMA_VERSION}: a newer tidemill wrote them; run that version"
+        );
+        return vec![Finding::new("store", Verdict::Failed, text)];
+    }
+    if schema < SCHEMA_VERSION {
+        let text = format!(
+            "the records have schema {schema}: the next start of the server migrates them to {SCHEMA_VERSION}, and they were not checked"
+        );
+        return vec![Finding::new("store", Verdict::Warning, text)];
+    }
     let size = fs::metadata(&path).map_or(0, |metadata| metadata.len()) >> 20;
     let store = if quick {
         Finding::new(
@@ -246,6 +259,12 @@ mod tests {
         let private = fs::Permissions::from_mode(0o700);
         let directory = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         drop(Database::open(&records_path(directory.path())).unwrap());
+        // The writer closes the records in its thread.
+        let log = directory.path().join("tidemill.db-wal");
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while log.exists() && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         directory
     }
 
@@ -255,6 +274,36 @@ mod tests {
         let findings = all_checks(directory.path(), false);
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:?}");
         assert_eq!(findings.len(), 7);
+    }
+
+    #[test]
+    fn checks_change_nothing_beside_a_server_and_without_one() {
+        let listed = |directory: &Path| {
+            let mut files: Vec<_> = fs::read_dir(directory)
+                .unwrap()
+                .map(Result::unwrap)
+                // Readers of a server's records share its index of the write-ahead log.
+                .filter(|entry| !entry.file_name().to_string_lossy().ends_with("-shm"))
+                .map(|entry| {
+                    (
+                        entry.file_name(),
+                        entry.metadata().unwrap().modified().unwrap(),
+                        fs::read(entry.path()).unwrap(),
+                    )
+                })
+                .collect();
+            files.sort();
+            files
+        };
+        let directory = new_directory();
+        let before = listed(directory.path());
+        assert!(all_checks(directory.path(), false).iter().all(|finding| finding.verdict == Verdict::Ok));
+        assert_eq!(listed(directory.path()), before, "without a server");
+        let server = Database::open(&records_path(directory.path())).unwrap();
+        let before = listed(directory.path());
+        assert!(all_checks(directory.path(), false).iter().all(|finding| finding.verdict == Verdict::Ok));
+        assert_eq!(listed(directory.path()), before, "with a server");
+        drop(server);
     }
 
     #[test]

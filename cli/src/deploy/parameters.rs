@@ -86,6 +86,17 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     Ok(values)
 }
 
+/// Returns how many workers the deployment may start, of its own group and of all pools: as `values` set it, and otherwise as it is now.
+pub fn max_workers(values: &ParameterValues, current: Option<&ParameterValues>) -> f64 {
+    let value = |name: String| values.get(&name).or_else(|| current?.get(&name));
+    let count = |pool: &str| value(format!("MaxWorkers{pool}")).and_then(|count| count.parse::<u32>().ok());
+    // A pool without labels has no workers.
+    let is_used = |pool: &&str| {
+        pool.is_empty() || value(format!("Labels{pool}")).is_some_and(|labels| !labels.trim().is_empty())
+    };
+    ["", "A", "B", "C"].iter().copied().filter(is_used).filter_map(count).sum::<u32>().into()
+}
+
 /// Creates both tokens for a new deployment, otherwise those to rotate, and adds their hashes to `values`.
 pub fn create_tokens(
     args: &Deploy,
@@ -133,7 +144,9 @@ pub fn settings(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{ParameterSetting, ParameterValues, create_tokens, from_arguments, names, settings};
+    use super::{
+        ParameterSetting, ParameterValues, create_tokens, from_arguments, max_workers, names, settings,
+    };
     use crate::{
         args::{Cli, Command, Deploy},
         deploy::tokens::hash,
@@ -150,6 +163,25 @@ mod tests {
 
     fn map(pairs: &[(&str, &str)]) -> ParameterValues {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn workers_of_pools_and_of_the_stack_as_it_is_count() {
+        let values = |pairs: &[(&str, &str)]| -> ParameterValues {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let current = values(&[
+            ("MaxWorkers", "2"),
+            ("MaxWorkersA", "3"),
+            ("LabelsA", "gpu=true"),
+            ("MaxWorkersB", "9"),
+        ]);
+        let count = |new: &[(&str, &str)], current| max_workers(&values(new), current).to_string();
+        assert_eq!(count(&[], None), "0");
+        assert_eq!(count(&[("MaxWorkers", "4")], None), "4");
+        assert_eq!(count(&[], Some(&current)), "5", "an update keeps what it does not name");
+        assert_eq!(count(&[("MaxWorkers", "0")], Some(&current)), "3");
+        assert_eq!(count(&[("LabelsB", "arch=arm64")], Some(&current)), "14");
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What is checked before a deployment changes anything: that the credentials may do it, and that the account's quotas suffice. What
 //! cannot be looked up is a note, as the permission for looking it up is not needed for anything else.
 
-use super::{account::Account, parameters::ParameterValues, signed::Call};
+use super::{
+    account::Account,
+    parameters::{ParameterValues, max_workers},
+    signed::Call,
+};
 use crate::{
     deployment::query_encoded,
     failure::{Failure, Outcome},
@@ -37,8 +41,13 @@ const WORKER_ACTIONS: [&str; 3] =
 const ROLE_ACTIONS: [&str; 3] = ["iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy"];
 
 /// Checks permissions and quotas. Fails if the credentials lack a permission, and prints what is scarce or unknown.
-pub async fn check(account: &Account, name: &str, values: &ParameterValues) -> Outcome {
-    let workers = values.get("MaxWorkers").and_then(|count| count.parse().ok()).unwrap_or(0.0);
+pub async fn check(
+    account: &Account,
+    name: &str,
+    values: &ParameterValues,
+    current: Option<&ParameterValues>,
+) -> Outcome {
+    let workers = max_workers(values, current);
     let mut notes = Vec::new();
     let denied = match denied_actions(account, name, values, workers > 0.0).await {
         Ok(denied) => denied,

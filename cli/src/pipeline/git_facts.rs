@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::execution::facts::{Comment, CommitDetails, Facts, PullRequest};
-use tidemill_core::{api::Trigger, pipeline::Pipeline};
-use tidemill_worker::source::local_git_command;
+use tidemill_core::{api::Trigger, pipeline::Pipeline, plan::compared_refs};
+use tidemill_worker::source::{is_ref_name, local_git_command};
 
 /// Maximum number of changed files; with more, conditions on changes are true.
 const MAX_CHANGED_FILES: usize = 10_000;
@@ -86,6 +86,26 @@ impl WorkingTree {
                 .map(|files| files.into_iter().collect());
         }
         facts
+    }
+
+    /// Adds the paths that changed since the refs that conditions of `pipeline` name; `assumed` are those paths, if there are any.
+    pub fn compare(&self, pipeline: &Pipeline, assumed: &[String], facts: &mut Facts) {
+        let Some(top) = &self.top else { return };
+        for reference in compared_refs(pipeline, facts) {
+            let paths = if assumed.is_empty() {
+                let Some(base) = base_of(top, &reference) else {
+                    facts.compared.insert(reference, None);
+                    continue;
+                };
+                match changed_since(top, &base) {
+                    Some(paths) if paths.len() <= MAX_CHANGED_FILES => paths.into_iter().collect(),
+                    _ => continue,
+                }
+            } else {
+                assumed.to_vec()
+            };
+            facts.compared.insert(reference, Some(paths));
+        }
     }
 }
 
@@ -212,13 +232,34 @@ fn default_branch(top: &Path) -> Option<String> {
 /// Returns the files that differ from the merge base with the default branch, including uncommitted ones. `None` if there is no
 /// merge base, or if nothing differs: on an unchanged default branch all jobs run.
 fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
-    let name = default_branch?;
-    let base = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")]
-        .iter()
-        .find_map(|name| git(top, &["merge-base", "HEAD", name]))?;
-    let mut changed = paths(top, &["diff", "--name-only", "--no-renames", "-z", &base, "--"])?;
-    changed.extend(paths(top, &["ls-files", "-z", "--others", "--exclude-standard"])?);
+    let base = base_of(top, &format!("refs/heads/{}", default_branch?))?;
+    let changed = changed_since(top, &base)?;
     (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
+}
+
+/// Returns the files that differ from a commit, including uncommitted ones.
+fn changed_since(top: &Path, base: &str) -> Option<BTreeSet<String>> {
+    let mut changed = paths(top, &["diff", "--name-only", "--no-renames", "-z", base, "--"])?;
+    changed.extend(paths(top, &["ls-files", "-z", "--others", "--exclude-standard"])?);
+    Some(changed)
+}
+
+/// Returns the commit at which the histories of HEAD and of a branch, a tag or a commit parted. A branch is that of `origin`, if it
+/// is known.
+fn base_of(top: &Path, reference: &str) -> Option<String> {
+    if !is_ref_name(reference) {
+        return None;
+    }
+    let named = if let Some(branch) = reference.strip_prefix("refs/heads/") {
+        vec![format!("refs/remotes/origin/{branch}"), reference.to_owned()]
+    } else if reference.starts_with("refs/") {
+        vec![reference.to_owned()]
+    } else {
+        let places = ["refs/tags/", "refs/remotes/origin/", "refs/heads/"];
+        let commit = reference.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| reference.to_owned());
+        places.iter().map(|place| format!("{place}{reference}")).chain(commit).collect()
+    };
+    named.iter().find_map(|name| git(top, &["merge-base", "HEAD", &format!("{name}^{{commit}}")]))
 }
 
 fn git(dir: &Path, arguments: &[&str]) -> Option<String> {

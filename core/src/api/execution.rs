@@ -16,7 +16,7 @@ pub use pipeline_file::{
 use super::job::{Approval, JobView};
 use crate::execution::{
     assignment::Source,
-    facts::{CommitDetails, Trigger},
+    facts::{CommitDetails, ComparedPaths, Trigger},
     status::ExecutionStatus,
 };
 use crate::repository::includes::PinnedInclude;
@@ -67,6 +67,9 @@ pub struct ExecuteRequest {
     /// Changed paths, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
+    /// Paths that changed since other refs, by the names that conditions have for them; null: there is no such ref.
+    #[serde(default, skip_serializing_if = "ComparedPaths::is_empty")]
+    pub compared: ComparedPaths,
     /// Paths of the source files, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,

@@ -10,7 +10,7 @@ use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
 use super::predicate::{
-    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, UPSTREAM_STATUSES, Value,
+    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, TEXT_FACTS, UPSTREAM_STATUSES, Value,
 };
 use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;
@@ -22,31 +22,14 @@ pub const MAX_LEN: usize = 2_000;
 /// allocated.
 const STACK_BYTES: usize = 64 << 20;
 
-const TEXT_FACTS: [(&str, Fact); 15] = [
-    ("branch", Fact::Branch),
-    ("tag", Fact::Tag),
-    ("event", Fact::Event),
-    ("commit", Fact::Commit),
-    ("default_branch", Fact::DefaultBranch),
-    ("target_branch", Fact::TargetBranch),
-    ("title", Fact::Title),
-    ("commit_message", Fact::CommitMessage),
-    ("commit_title", Fact::CommitTitle),
-    ("commit_author", Fact::CommitAuthor),
-    ("action", Fact::Action),
-    ("comment", Fact::Comment),
-    ("comment_author", Fact::CommentAuthor),
-    ("upstream", Fact::Upstream),
-    ("upstream_status", Fact::UpstreamStatus),
-];
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
-const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
+const FUNCTIONS: [&str; 5] = ["env", "defined", "changed", "changed_since", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
 /// A checked condition.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    predicate: Predicate,
+    pub(super) predicate: Predicate,
     outputs: Vec<OutputReference>,
 }
 
@@ -313,16 +296,21 @@ impl ConditionParser<'_> {
             }
             ("defined", [name]) => Predicate::Defined(self.variable_name(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
+            ("changed_since", [reference, globs @ ..]) if !globs.is_empty() => {
+                Predicate::ChangedSince(self.variable_name(reference)?, self.globs(globs)?)
+            }
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
             _ => return Err(self.unknown_call(of, name)),
         };
         Ok(TypedExpr::Predicate(test))
     }
 
-    /// Variables are known before any job runs, so that an output cannot name one.
+    /// Variables and refs are known before any job runs, so that an output cannot name one.
     fn variable_name(&self, of: &IdedExpr) -> Result<Value, ConditionError> {
         match self.text(of)? {
-            name if name.has_output() => Err(self.fault(of, "an output cannot be the name of a variable")),
+            name if name.has_output() => {
+                Err(self.fault(of, "an output cannot be the name of a variable or of a ref"))
+            }
             name => Ok(name),
         }
     }
@@ -341,7 +329,11 @@ impl ConditionParser<'_> {
 
     fn unknown_call(&self, of: &IdedExpr, name: &str) -> ConditionError {
         if FUNCTIONS.contains(&name) {
-            let takes = if matches!(name, "env" | "defined") { "one name" } else { "one glob or more" };
+            let takes = match name {
+                "env" | "defined" => "one name",
+                "changed_since" => "a ref, and one glob or more",
+                _ => "one glob or more",
+            };
             return self.call_fault(of, name, format!("`{name}` takes {takes}"));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {

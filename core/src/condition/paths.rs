@@ -3,10 +3,21 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::execution::facts::Facts;
+use crate::execution::facts::{ComparedPaths, Facts};
 
-/// Whether the globs apply to the changed paths, and the globs.
-type GlobQuery = (bool, Vec<String>);
+/// Which paths globs apply to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum PathList {
+    /// The changed ones.
+    Changed,
+    /// Those that changed since a ref.
+    Since(String),
+    /// Those of all files.
+    Files,
+}
+
+/// The paths that globs apply to, and the globs.
+type GlobQuery = (PathList, Vec<String>);
 
 /// The paths that globs are matched against. Each list of globs is matched once, because many jobs may have the same.
 #[derive(Debug)]
@@ -26,18 +37,33 @@ impl<'a> Paths<'a> {
     /// Whether one of `globs` matches a changed file, or the changed files are unknown.
     #[must_use]
     pub fn changed(&self, globs: &[String]) -> bool {
-        self.any(true, self.facts.changed.as_deref(), globs)
+        self.any(PathList::Changed, self.facts.changed.as_deref(), globs)
+    }
+
+    /// Whether one of `globs` matches a file that changed since the histories of the commit and of a ref parted, or that is unknown.
+    ///
+    /// # Errors
+    /// Returns a message if the repository has no such ref.
+    pub fn changed_since(&self, reference: &str, globs: &[String]) -> Result<bool, String> {
+        match self.facts.compared.get(reference) {
+            None => Ok(true),
+            Some(None) => Err(format!(
+                "the repository has no branch, tag or commit `{}` that shares history with this commit, to compare with",
+                reference.chars().take(200).collect::<String>()
+            )),
+            Some(Some(paths)) => Ok(self.any(PathList::Since(reference.to_owned()), Some(paths), globs)),
+        }
     }
 
     /// Whether one of `globs` matches a file, or the files are unknown.
     #[must_use]
     pub fn exists(&self, globs: &[String]) -> bool {
-        self.any(false, self.facts.files.as_deref(), globs)
+        self.any(PathList::Files, self.facts.files.as_deref(), globs)
     }
 
-    fn any(&self, changed: bool, paths: Option<&[String]>, globs: &[String]) -> bool {
+    fn any(&self, list: PathList, paths: Option<&[String]>, globs: &[String]) -> bool {
         let Some(paths) = paths else { return true };
-        let key = (changed, globs.to_vec());
+        let key = (list, globs.to_vec());
         if let Some(first) = self.matches.borrow().get(&key) {
             return first.is_some();
         }
@@ -50,26 +76,38 @@ impl<'a> Paths<'a> {
         first.is_some()
     }
 
-    /// Returns the changed paths and the paths of all files that were decisive: with only these, every list of globs
-    /// that was matched has the same result.
+    /// Returns the paths that were decisive: with only these, every list of globs that was matched has the same result.
     #[must_use]
-    pub fn decisive(&self) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    pub fn decisive(&self) -> DecisivePaths {
         let matches = self.matches.borrow();
-        let decisive = |changed: bool, paths: &[String]| {
-            let mut indices: Vec<usize> = matches
-                .iter()
-                .filter(|((of, _), _)| *of == changed)
-                .filter_map(|(_, first)| *first)
-                .collect();
+        let decisive = |list: &PathList, paths: &[String]| -> Vec<String> {
+            let mut indices: Vec<usize> =
+                matches.iter().filter(|((of, _), _)| of == list).filter_map(|(_, first)| *first).collect();
             indices.sort_unstable();
             indices.dedup();
             indices.into_iter().filter_map(|at| paths.get(at).cloned()).collect()
         };
-        (
-            self.facts.changed.as_deref().map(|paths| decisive(true, paths)),
-            self.facts.files.as_deref().map(|paths| decisive(false, paths)),
-        )
+        let compared = self.facts.compared.iter().map(|(reference, paths)| {
+            let list = PathList::Since(reference.clone());
+            (reference.clone(), paths.as_deref().map(|paths| decisive(&list, paths)))
+        });
+        DecisivePaths {
+            changed: self.facts.changed.as_deref().map(|paths| decisive(&PathList::Changed, paths)),
+            compared: compared.collect(),
+            files: self.facts.files.as_deref().map(|paths| decisive(&PathList::Files, paths)),
+        }
     }
+}
+
+/// The paths of facts that decided something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DecisivePaths {
+    /// Of the changed paths.
+    pub changed: Option<Vec<String>>,
+    /// Of those that changed since other refs.
+    pub compared: ComparedPaths,
+    /// Of the paths of all files.
+    pub files: Option<Vec<String>>,
 }
 
 /// Maximum length of a glob, in bytes.

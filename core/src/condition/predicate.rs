@@ -82,6 +82,7 @@ pub(super) enum Predicate {
     In(Value, Vec<Value>),
     Defined(Value),
     Changed(Vec<String>),
+    ChangedSince(Value, Vec<String>),
     Exists(Vec<String>),
     StartsWith(Value, Value),
     EndsWith(Value, Value),
@@ -139,6 +140,25 @@ pub(super) enum Fact {
     Upstream,
     UpstreamStatus,
 }
+
+/// The names of facts of type string.
+pub(super) const TEXT_FACTS: [(&str, Fact); 15] = [
+    ("branch", Fact::Branch),
+    ("tag", Fact::Tag),
+    ("event", Fact::Event),
+    ("commit", Fact::Commit),
+    ("default_branch", Fact::DefaultBranch),
+    ("target_branch", Fact::TargetBranch),
+    ("title", Fact::Title),
+    ("commit_message", Fact::CommitMessage),
+    ("commit_title", Fact::CommitTitle),
+    ("commit_author", Fact::CommitAuthor),
+    ("action", Fact::Action),
+    ("comment", Fact::Comment),
+    ("comment_author", Fact::CommentAuthor),
+    ("upstream", Fact::Upstream),
+    ("upstream_status", Fact::UpstreamStatus),
+];
 
 /// The possible values of `event`.
 pub(super) const EVENTS: [&str; 10] = [
@@ -205,6 +225,12 @@ impl Predicate {
             Self::Fork => fact(&|of| of.facts.is_from_fork()),
             Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
             Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
+            Self::ChangedSince(reference, globs) => match (reference.reduce(source)?, known) {
+                (Value::Literal(reference), Some(of)) => {
+                    Self::Const(of.paths.changed_since(&reference, globs)?)
+                }
+                (reference, _) => Self::ChangedSince(reference, globs.clone()),
+            },
             Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
             Self::Not(test) => match test.reduce(source)? {
                 Self::Const(value) => Self::Const(!value),
@@ -285,7 +311,9 @@ impl Predicate {
                     part.each_value(visit);
                 }
             }
-            Self::Defined(text) | Self::Matches(text, _) => text.each_value(visit),
+            Self::Defined(text) | Self::Matches(text, _) | Self::ChangedSince(text, _) => {
+                text.each_value(visit);
+            }
             Self::In(text, list) => {
                 text.each_value(visit);
                 for item in list {
@@ -306,7 +334,7 @@ impl Predicate {
 
 impl Value {
     /// Like [`Predicate::reduce`].
-    fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
+    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
         Ok(match self {
             Self::Literal(text) => Self::Literal(text.clone()),
             Self::Fact(fact) => source.planned().map_or_else(

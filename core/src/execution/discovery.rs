@@ -7,8 +7,8 @@ mod request;
 
 pub use child::{ChildReply, ChildReport, ChildRequest};
 pub use report::{
-    DiscoveryReply, DiscoveryReport, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES,
-    MAX_FILES_BYTES, MAX_PATH_LEN, MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PIPELINE_NAME, PipelineFile,
-    ReportError,
+    DiscoveryReply, DiscoveryReport, MAX_CHANGED_PATHS, MAX_COMPARED_REFS, MAX_DIAGNOSTICS_BYTES,
+    MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES, MAX_PATH_LEN, MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PIPELINE_NAME,
+    PipelineFile, ReportError, check_compared,
 };
 pub use request::Discovery;

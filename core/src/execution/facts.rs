@@ -1,6 +1,6 @@
 //! Facts of an execution that are known before it is planned, which conditions read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -69,6 +69,9 @@ impl ExternalVariables {
     }
 }
 
+/// Changed paths by the ref that they are compared with, as conditions name it. `None`: the repository has no such ref.
+pub type ComparedPaths = BTreeMap<String, Option<Vec<String>>>;
+
 /// Facts of an execution that are known before it is planned. They are recorded with the execution, so that a retry
 /// computes the same plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,10 @@ pub struct Facts {
     /// Changed paths; `None`: unknown, so that conditions on changes hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
+    /// Paths that changed since the histories of the commit and of other refs parted; a ref that is not in it is unknown, so that
+    /// conditions on changes since it hold.
+    #[serde(default, skip_serializing_if = "ComparedPaths::is_empty")]
+    pub compared: ComparedPaths,
     /// Paths of all files at the commit; `None`: unknown, so that conditions on files hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,

@@ -52,10 +52,6 @@ pub(crate) fn translate(
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();
-    if let Some(entry) = root.get("spec") {
-        let help = "write a line with `---` after it";
-        log.unsupported(&path, entry, "it belongs in a header of its own", help);
-    }
     schema::check_top(root, log);
     let jobs = jobs(root, log);
     schema::check_stops(&jobs, incomplete, log);
@@ -346,31 +342,49 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                     );
                 }
             },
-            "auto_cancel" => {
-                for setting in values::entries(&part.value) {
-                    match (setting.key.as_str(), values::text(&setting.value)) {
-                        ("on_new_commit", Some("none")) => cancels = false,
-                        ("on_new_commit", Some("interruptible" | "conservative"))
-                        | ("on_job_failure", Some("none")) => {}
-                        ("on_job_failure", _) => {
-                            log.ignored(
-                                &path.key("auto_cancel"),
-                                setting,
-                                "other jobs continue when one fails",
-                            );
-                        }
-                        _ => log.unknown_key(
-                            &path.key("auto_cancel"),
-                            setting,
-                            &["on_new_commit", "on_job_failure"],
-                        ),
-                    }
-                }
-            }
+            "auto_cancel" => cancels &= auto_cancel(part, &path, log),
             _ => log.unknown_key(&path, part, &["rules", "name", "auto_cancel"]),
         }
     }
+    let of_rules = entry.value.get("rules").map(|rules| values::list(&rules.value)).unwrap_or_default();
+    for setting in of_rules.iter().filter_map(|rule| rule.get("auto_cancel")) {
+        // One rule that says so keeps older executions, whatever rule matches.
+        cancels &= auto_cancel(setting, &path.key("rules"), log);
+    }
     (rules, name, cancels)
+}
+
+/// Whether `auto_cancel` lets newer executions cancel older ones. That a failed job cancels others is an error.
+fn auto_cancel(entry: &MapEntry, path: &Path, log: &mut Log) -> bool {
+    let path = path.key("auto_cancel");
+    let mut cancels = true;
+    if !values::is_mapping(&entry.value) {
+        log.wrong_type(&path, &entry.value, "a mapping");
+    }
+    for setting in values::entries(&entry.value) {
+        match (setting.key.as_str(), values::text(&setting.value)) {
+            ("on_new_commit", Some("none")) => cancels = false,
+            ("on_new_commit", Some("interruptible" | "conservative")) | ("on_job_failure", Some("none")) => {}
+            ("on_job_failure", Some("all")) => log.unsupported(
+                &path,
+                setting,
+                "other jobs continue when one fails",
+                "remove it, and let the jobs that must not run then need the others, or be in a later stage",
+            ),
+            ("on_new_commit", _) => {
+                log.wrong_type(
+                    &path.key("on_new_commit"),
+                    &setting.value,
+                    "conservative, interruptible or none",
+                );
+            }
+            ("on_job_failure", _) => {
+                log.wrong_type(&path.key("on_job_failure"), &setting.value, "all or none");
+            }
+            _ => log.unknown_key(&path, setting, &["on_new_commit", "on_job_failure"]),
+        }
+    }
+    cancels
 }
 
 /// Whether a newer execution cancels an older one: if all jobs may be interrupted, whatever rules of theirs match. What says

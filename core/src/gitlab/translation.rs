@@ -10,7 +10,7 @@ use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, keys, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
-use crate::pipeline::finding::{Finding, Path, keep_first};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, keep_first};
 use crate::pipeline::parse::{check_findings, read_tree};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
@@ -58,6 +58,12 @@ pub fn translate(
     };
     // What is missing because a file could not be included is not reported.
     if log.has_errors() {
+        return Err(rejected(&log, files));
+    }
+    // Without the header, references to its inputs have no values.
+    if let Some(entry) = root.get("spec") {
+        let help = "write a line with `---` after it";
+        log.unsupported(&Path::default(), entry, "it belongs in a header of its own", help);
         return Err(rejected(&log, files));
     }
     let Some(expanded) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
@@ -153,6 +159,12 @@ fn mentions_pull_requests(text: &str) -> bool {
 
 fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
     let mut findings = log.findings.clone();
+    // Those of shared parts count once, not for each job.
+    let mut reported = HashSet::new();
+    findings.retain(|finding| match &finding.location {
+        FindingLocation::Position(_, at) => reported.insert((*at, finding.code, finding.message.clone())),
+        _ => true,
+    });
     keep_first(&mut findings);
     let mut found: Vec<Diagnostic> =
         findings.iter().map(|finding| locate_in_files(files, to_diagnostic(finding, None))).collect();

@@ -11,6 +11,7 @@ use super::{
     selection::{self, SelectedVariant},
     size::{self, MAX_PLAN_BYTES},
 };
+use crate::condition::DecisivePaths;
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{
     Artifacts, JobOptions, MAX_AUTO_STOP_S, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_JOB_GROUP_BYTES,
@@ -193,7 +194,7 @@ impl Plan {
         plan.join_stages(&stage_of);
         plan.resolve_dependencies(pipeline, &variants, &variants_of);
         plan.resolve_conditions();
-        let (changed, files) = paths;
+        let DecisivePaths { changed, compared, files } = paths;
         let keeps_changes = plan.starts_children() && has_few_paths(facts.changed.as_deref());
         let changed = if keeps_changes { facts.changed.clone() } else { changed };
         let decisive = Facts {
@@ -208,6 +209,7 @@ impl Plan {
             default_branch: facts.default_branch.clone(),
             pull_request: facts.pull_request.clone(),
             changed,
+            compared,
             files,
             variables: facts.variables.clone(),
             is_assumed: facts.is_assumed,

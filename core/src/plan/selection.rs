@@ -1,7 +1,7 @@
 //! Selects the jobs of an execution by their rules.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -9,11 +9,35 @@ use super::due_condition::{DueCondition, DueRule};
 use super::error::{ExcludedJob, MAX_RULE_EVALUATIONS, MAX_VALUE_BYTES, PlanError};
 use super::matrix::{self, Variant, max_variants};
 use super::references;
-use crate::condition::{self, Condition, Context, OpenCondition, Paths};
+use crate::condition::{self, Condition, Context, DecisivePaths, OpenCondition, Paths};
+use crate::execution::discovery::MAX_COMPARED_REFS;
 use crate::execution::facts::Facts;
 use crate::execution::predefined::{self, PlannedNames};
 use crate::pipeline::{Job, Need, Pipeline, Rule, RuleOutcome};
 use crate::text::substitution::{first_reference, substitute_bounded};
+
+/// Returns the refs that the conditions of `pipeline` compare changes with (`changed_since`), as they name them.
+#[must_use]
+pub fn compared_refs(pipeline: &Pipeline, facts: &Facts) -> BTreeSet<String> {
+    let mut refs = BTreeSet::new();
+    let compares = |rule: &Rule| rule.condition.as_deref().is_some_and(|text| text.contains("changed_since"));
+    if !pipeline.jobs.iter().flat_map(|job| &job.rules).any(compares) {
+        return refs;
+    }
+    let selector = JobSelector::new(pipeline, facts);
+    for job in pipeline.jobs.iter().filter(|job| job.rules.iter().any(compares)) {
+        let variables = selector.variables(job, None);
+        let context = Context { facts, variables: &variables, paths: &selector.paths };
+        for text in
+            job.rules.iter().filter(|rule| compares(rule)).filter_map(|rule| rule.condition.as_deref())
+        {
+            let Ok(condition) = condition::check(text) else { continue };
+            // Planning the job says what is wrong.
+            drop(condition.add_compared(&context, &mut refs));
+        }
+    }
+    refs.into_iter().take(MAX_COMPARED_REFS).collect()
+}
 
 /// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
 /// without empty stages.
@@ -30,13 +54,7 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
     if evaluations > MAX_RULE_EVALUATIONS {
         return Err(PlanError::TooManyRules(evaluations));
     }
-    let mut selector = JobSelector {
-        pipeline,
-        facts,
-        paths: Paths::new(facts),
-        predefined: predefined::execution_variables(facts, &pipeline.name),
-        conditions: HashMap::new(),
-    };
+    let mut selector = JobSelector::new(pipeline, facts);
     let mut jobs = Vec::with_capacity(pipeline.jobs.len());
     let mut variants = Vec::with_capacity(pipeline.jobs.len());
     let mut excluded = Vec::new();
@@ -68,8 +86,8 @@ pub(super) struct Selection<'a> {
     /// The selected variants of each job of the pipeline.
     pub(super) variants: Vec<Vec<SelectedVariant>>,
     pub(super) excluded: Vec<ExcludedJob>,
-    /// The changed paths and the files that were decisive; see [`Paths::decisive`].
-    pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
+    /// The paths that were decisive; see [`Paths::decisive`].
+    pub(super) paths: DecisivePaths,
 }
 
 /// A variant of a job that takes part.
@@ -197,6 +215,11 @@ struct JobSelector<'a> {
 }
 
 impl<'a> JobSelector<'a> {
+    fn new(pipeline: &'a Pipeline, facts: &'a Facts) -> Self {
+        let predefined = predefined::execution_variables(facts, &pipeline.name);
+        Self { pipeline, facts, paths: Paths::new(facts), predefined, conditions: HashMap::new() }
+    }
+
     /// Returns a job as its rules change it, and its selected variants.
     fn select(
         &mut self,

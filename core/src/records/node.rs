@@ -133,6 +133,21 @@ pub struct JobRecord {
     pub watched_until: Option<Timestamp>,
 }
 
+impl JobRecord {
+    /// Returns the job and the attempt whose log, artifacts, reports and summary count for the job `own`, which has this record: those
+    /// of the job that it was carried over from, if there is one.
+    #[must_use]
+    pub fn counted_attempt(&self, own: JobId) -> (JobId, u32) {
+        self.carried_from.map_or((own, self.job.attempt), |from| (from, self.carried_attempt))
+    }
+
+    /// Whether the job waits for a worker at `now`.
+    #[must_use]
+    pub fn is_waiting(&self, now: Timestamp) -> bool {
+        self.job.status == JobStatus::Queued && self.job.not_before.is_none_or(|at| at <= now)
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_empty(bytes: &u64) -> bool {
     *bytes == 0
@@ -249,4 +264,32 @@ fn is_false(flag: &bool) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JobRecord, JobState};
+    use crate::{execution::status::JobStatus, ids::JobId, time::Timestamp};
+    use uuid::Uuid;
+
+    #[test]
+    fn attempt_of_a_carried_job_counts_instead_of_its_own() {
+        let [own, from] = [1, 2].map(|number| JobId(Uuid::from_u128(number)));
+        let mut record =
+            JobRecord { job: JobState { attempt: 3, ..JobState::default() }, ..JobRecord::default() };
+        assert_eq!(record.counted_attempt(own), (own, 3));
+        record.carried_from = Some(from);
+        record.carried_attempt = 2;
+        assert_eq!(record.counted_attempt(own), (from, 2));
+    }
+
+    #[test]
+    fn queued_job_waits_from_its_time_on() {
+        let job =
+            JobState { status: JobStatus::Queued, not_before: Some(Timestamp(5)), ..JobState::default() };
+        let mut record = JobRecord { job, ..JobRecord::default() };
+        assert!(!record.is_waiting(Timestamp(4)) && record.is_waiting(Timestamp(5)));
+        record.job.status = JobStatus::Running;
+        assert!(!record.is_waiting(Timestamp(9)));
+    }
 }

@@ -15,6 +15,13 @@ fn errors(text: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
+fn header_without_its_line_is_the_only_error() {
+    let found = errors("spec: {inputs: {a: {}}}\nj: {image: 'i:$[[ inputs.a ]]', script: x, stage: none}\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].0 == 1 && found[0].1.contains("header of its own"), "{found:#?}");
+}
+
+#[test]
 fn errors_that_do_not_follow_from_an_unknown_base_are_reported_with_it() {
     let text = "stages: [build, test]\ndefault: {image: x}\nvariables: {OF_BASE: $NOT_SET}\n\
                 broken:\n  extends: .missing\n  timeout: soon\n  scirpt: x\n  rules: {if: $CI}\n\

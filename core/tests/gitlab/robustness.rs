@@ -63,6 +63,29 @@ fn oversized_gitlab_files_are_rejected() {
 }
 
 #[test]
+fn brackets_may_end_at_the_indentation_of_their_key() {
+    // As Ruby's parser reads it; YAML demands more indentation.
+    let text = "j:\n  image: i\n  script: [\n    a,\n    # not ]\n    'b]', {c: d}.c\n  ]\n  variables: {\n    A: '['\n  }\n";
+    let text = text.replace(", {c: d}.c", "");
+    let translated =
+        translate_fixture(".gitlab-ci.yml", &text).unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let job = &translated.parsed.pipeline.jobs[0];
+    assert_eq!((job.script.join(" "), job.variables["A"].as_str()), ("a b]".to_owned(), "["));
+    let open = "j:\n  image: i\n  script: [\n  a\nk: { script: x }\n";
+    assert!(translate_fixture(".gitlab-ci.yml", open).is_err());
+}
+
+#[test]
+fn findings_of_shared_parts_count_once() {
+    let job = |number: usize| format!("job{number}: {{ extends: .base, stage: test }}\n");
+    let jobs: String = (0..400).map(job).collect();
+    let text = format!(".base: {{ image: i, script: x, release: {{ tag_name: a }}, pages: true }}\n{jobs}");
+    let found = translate_fixture(".gitlab-ci.yml", &text).unwrap().parsed.warnings;
+    let codes: Vec<&str> = found.iter().map(|one| one.code.as_str()).collect();
+    assert_eq!(codes, ["gitlab-key-ignored"; 2], "{found:#?}");
+}
+
+#[test]
 fn lines_of_deeply_indented_quotes_are_not_indented() {
     for (indent, lines) in [(70_000, 1), (65_000, 400_000)] {
         let text = format!("{}a: \"x\n{}", " ".repeat(indent), "y\n".repeat(lines));

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use tidemill_core::execution::facts::{Facts, JobSelection};
 use tidemill_core::pipeline::{Cache, Environment, Job, Matrix, Need, Rule, RuleOutcome, Service, When};
-use tidemill_core::plan::{ExcludedJob, Plan, PlanError};
+use tidemill_core::plan::{ExcludedJob, Plan, PlanError, compared_refs};
 
 use super::{job, pipeline, variants};
 
@@ -188,6 +188,32 @@ fn recorded_facts_keep_only_paths_that_decide() {
     assert_ne!(all.digest(), plan.digest(), "the plan has other jobs");
     let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
     assert_eq!(Plan::for_facts(&pipeline, &none).unwrap().jobs.len(), 1);
+}
+
+#[test]
+fn changes_since_a_ref_are_those_of_the_facts() {
+    let jobs = vec![
+        ruled("docs", 0, None, vec![rule("changed_since(\"main\", \"docs/**\")")]),
+        ruled("code", 0, None, vec![rule("changed_since(\"refs/heads/\" + default_branch, \"src/**\")")]),
+        ruled("unknown", 0, None, vec![rule("changed_since(\"other\", \"src/**\")")]),
+        job("always", 0, None),
+    ];
+    let pipeline = pipeline(1, jobs);
+    let facts = Facts { default_branch: Some("main".to_owned()), ..on_branch("topic") };
+    let refs: Vec<String> = compared_refs(&pipeline, &facts).into_iter().collect();
+    assert_eq!(refs, ["main", "other", "refs/heads/main"]);
+    let paths: Vec<String> = (0..10).map(|n| format!("src/{n}")).collect();
+    let compared = ["main", "refs/heads/main"].map(|name| (name.to_owned(), Some(paths.clone())));
+    let facts = Facts { compared: compared.into(), ..facts };
+    let (plan, decisive) = Plan::with_decisive_facts(&pipeline, &facts).unwrap();
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["code", "unknown", "always"]);
+    assert_eq!(decisive.compared["refs/heads/main"].as_deref(), Some(&["src/0".to_owned()][..]));
+    assert_eq!(decisive.compared["main"].as_deref(), Some(&[][..]));
+    assert_eq!(Plan::for_facts(&pipeline, &decisive).unwrap().digest(), plan.digest());
+    let gone = Facts { compared: [("other".to_owned(), None)].into(), ..facts };
+    let error = Plan::for_facts(&pipeline, &gone).unwrap_err().to_string();
+    assert!(error.contains("`other`") && error.contains("unknown"), "{error}");
 }
 
 #[test]

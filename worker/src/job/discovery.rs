@@ -6,6 +6,7 @@ use super::{
     job_executor::JobExecutor,
     reporter::Reporter,
 };
+use std::collections::BTreeMap;
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
     assignment::Assignment,
@@ -60,6 +61,7 @@ async fn read_commit(
         details: result.details,
         files: result.files,
         changed: result.changed_paths,
+        compared: result.compared_paths,
         paths: result.paths,
         skipped: result.is_skipped,
         // Only the file of a child counts, and the server says what is wrong with it.
@@ -120,6 +122,7 @@ async fn read_and_start(
             text: String::new(),
             includes: Vec::new(),
             paths: None,
+            compared: BTreeMap::new(),
         };
         return report_child(executor, reporter, report).await;
     }
@@ -166,6 +169,7 @@ async fn read_and_start(
         text,
         includes: read.includes,
         paths: read.paths,
+        compared: read.compared,
     };
     report_child(executor, reporter, report).await
 }

@@ -7,6 +7,7 @@ use super::{
     git::{
         SourceError,
         child::{ChildFiles, read_child_files},
+        compared::RefSource,
         lfs_pointer::Pointer,
     },
     includes::{IncludeAccess, IncludeFetcher, own_repository},
@@ -208,8 +209,18 @@ impl SourceCache {
                 download: &|upload| this.download_within(&runtime, &cancel, upload),
                 lfs: &|_, _, _| Err(SourceError::new("pipeline files are not files of Git LFS")),
             })?;
-            let sources = (objects.path.as_path(), tree.unwrap_or(commit).as_str());
-            read_child_files(Some(sources), &request, artifact.as_deref(), &elsewhere)
+            let tree = tree.unwrap_or(commit).as_str();
+            let sources = (objects.path.as_path(), tree);
+            let mut read = read_child_files(Some(sources), &request, artifact.as_deref(), &elsewhere)?;
+            let remote = match &job.source {
+                Source::Git { url, private_host, .. } => Some(reach.remote(url, *private_host)?),
+                // An upload has no other refs: what changed since them is unknown.
+                Source::Uploaded { .. } => return Ok(read),
+                _ => None,
+            };
+            let refs = RefSource { objects: &objects, remote: remote.as_ref() };
+            read.compared = refs.compare((commit.as_str(), tree), std::mem::take(&mut read.refs))?;
+            Ok(read)
         });
         let read = work.await;
         self.prune_later();

@@ -6,6 +6,7 @@ use super::{
     git::{
         self, SourceError,
         commit_files::{CommitFiles, READ_LIMITS, all_paths, paths},
+        compared::RefSource,
         listing::{Records, parse_entry},
         objects::{FileReader, commit_details},
     },
@@ -14,18 +15,19 @@ use super::{
     registry,
 };
 use indexmap::IndexMap;
-use std::{cell::RefCell, fmt::Write as _, ops::ControlFlow, path::Path};
+use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _, ops::ControlFlow, path::Path};
 use tidemill_core::execution::discovery::{
     Discovery, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES, MAX_PIPELINE_FILES,
     PipelineFile,
 };
 use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
-    facts::{CommitDetails, ExternalVariables, Facts},
+    facts::{CommitDetails, ComparedPaths, ExternalVariables, Facts},
 };
 use tidemill_core::{
     gitlab,
     pipeline::{IncludeSources, PipelineWithSources, RepositoryFiles, assemble_from},
+    plan::compared_refs,
 };
 
 /// The directory of pipeline files.
@@ -46,6 +48,8 @@ pub struct DiscoveryResult {
     pub is_skipped: bool,
     /// Paths that it changed, if known.
     pub changed_paths: Option<Vec<String>>,
+    /// Paths that changed since the refs that conditions of the files compare with.
+    pub compared_paths: ComparedPaths,
     /// Paths of all its files, unless there are too many.
     pub paths: Option<Vec<String>>,
     /// Rendered diagnostics of files that could not be assembled.
@@ -91,7 +95,9 @@ pub fn discover(
     });
     let values = GitlabValues { external: request.external.clone(), inputs: request.inputs.clone(), event };
     let collected = collect(repo, commit, (request, &values), (url, elsewhere))?;
-    let CollectedFiles { files, diagnostics, .. } = collected;
+    let CollectedFiles { files, diagnostics, compared, .. } = collected;
+    let refs = RefSource { objects: &objects, remote: Some(remote) };
+    let compared_paths = refs.compare((commit, commit), compared)?;
     let commit = commit.to_owned();
     Ok(DiscoveryResult {
         commit,
@@ -99,6 +105,7 @@ pub fn discover(
         details,
         is_skipped: false,
         changed_paths: changed,
+        compared_paths,
         paths,
         diagnostics,
     })
@@ -124,24 +131,27 @@ pub fn read_resolved(
     reach: &HostPolicy,
     (cache, elsewhere): (&Path, &dyn IncludeSources),
 ) -> Result<DiscoveryResult, SourceError> {
-    let (objects, name, commit) = match source {
+    let (objects, remote, name, commit) = match source {
         Source::Git { url, branch, commit, private_host, .. } => {
             let remote = reach.remote(url, *private_host)?;
             let wanted = WantedRefs { branch: branch.as_deref(), refs, reference: None };
-            (mirror_with_commit(&remote, wanted, commit, cache)?, url, commit)
+            (mirror_with_commit(&remote, wanted, commit, cache)?, Some(remote), url, commit)
         }
         Source::Snapshot { snapshot, repository, commit, .. } => {
             let (objects, _) = registry::find(cache, snapshot, repository)?;
-            (ObjectRepository::of_snapshot(objects), repository, commit)
+            (ObjectRepository::of_snapshot(objects), None, repository, commit)
         }
         Source::None | Source::Uploaded { .. } => return Err(SourceError::new("there is no repository")),
     };
     let repo = &objects.path;
     let collected = collect(repo, commit, (&Discovery::default(), values), (name, elsewhere))?;
     let (details, paths) = (commit_details(repo, commit, READ_LIMITS)?, all_paths(repo, commit)?);
-    let CollectedFiles { files, diagnostics, .. } = collected;
+    let CollectedFiles { files, diagnostics, compared, .. } = collected;
+    let refs = RefSource { objects: &objects, remote: remote.as_ref() };
+    let compared_paths = refs.compare((commit, commit), compared)?;
     let commit = commit.clone();
-    Ok(DiscoveryResult { commit, files, details, paths, diagnostics, ..DiscoveryResult::default() })
+    let base = DiscoveryResult::default();
+    Ok(DiscoveryResult { commit, files, details, compared_paths, paths, diagnostics, ..base })
 }
 
 /// Reads the pipeline files of a commit.
@@ -152,7 +162,9 @@ fn collect(
     (url, elsewhere): (&str, &dyn IncludeSources),
 ) -> Result<CollectedFiles, SourceError> {
     let folder = folder(repo, commit)?;
-    let mut collected = CollectedFiles::default();
+    let mut facts = values.event.as_deref().cloned().unwrap_or_default();
+    facts.add_external(values.external.clone());
+    let mut collected = CollectedFiles { facts, ..CollectedFiles::default() };
     if folder.is_too_large {
         collected.add_diagnostic(format!(
             "{PIPELINES_DIR} has more than {MAX_DIRECTORY_ENTRIES} entries; none of them is read\n"
@@ -170,8 +182,7 @@ fn collect(
         folder.files
     } else {
         // Sorted like a git tree, without duplicates.
-        let requested: std::collections::BTreeSet<&String> =
-            request.only.iter().filter(|path| *path != GITLAB_FILE).collect();
+        let requested: BTreeSet<&String> = request.only.iter().filter(|path| *path != GITLAB_FILE).collect();
         requested
             .into_iter()
             .filter(|path| reader.borrow_mut().is_file(path))
@@ -208,6 +219,10 @@ struct CollectedFiles {
     files: Vec<PipelineFile>,
     diagnostics: Vec<String>,
     bytes: usize,
+    /// The facts of the event.
+    facts: Facts,
+    /// The refs that conditions of the files compare changes with.
+    compared: BTreeSet<String>,
 }
 
 impl CollectedFiles {
@@ -236,7 +251,8 @@ impl CollectedFiles {
     }
 
     fn add(&mut self, path: &str, assembled: PipelineWithSources) {
-        let PipelineWithSources { text, includes, .. } = assembled;
+        let PipelineWithSources { parsed, text, includes, .. } = assembled;
+        self.compared.extend(compared_refs(&parsed.pipeline, &self.facts));
         // A file that is included several times counts several times.
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_FILES_BYTES {

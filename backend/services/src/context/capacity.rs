@@ -23,11 +23,19 @@ const HORIZON_MS: u64 = 16 * 60_000;
 /// Other nodes that may be due before the jobs.
 const OTHER_NODES: usize = 50;
 /// Maximum number of nodes that one count reads.
-const MAX_COUNTED: usize = 5_000;
+pub(crate) const MAX_COUNTED: usize = 5_000;
 /// Number of executions that are read at once.
 const CONCURRENT_READS: usize = 16;
 /// Maximum time of a request for capacity, which delays a reply.
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(3);
+
+/// Nodes that are due soon.
+pub(crate) struct DueNodes {
+    /// Their indices, by their executions.
+    pub(crate) by_execution: Vec<(ExecutionId, Vec<u32>)>,
+    /// Whether there are no others.
+    pub(crate) is_complete: bool,
+}
 
 /// Jobs of one execution.
 #[derive(Default)]
@@ -54,21 +62,26 @@ impl Context {
         fleet.pool_with(&self.stores.queue.route(labels)?)
     }
 
-    /// Counts the queued and running jobs of each pool, from the index of due nodes. It reads little more than the jobs for which there
-    /// may be machines, however many there are. The running jobs are those of all pools: a worker may take jobs of several.
-    pub async fn job_loads(&self, fleet: &Fleet) -> Result<Vec<JobLoad>> {
-        let now = self.now();
+    /// Returns at most `limit` nodes, among which are the jobs that are queued or run at `now`, from the index of due nodes.
+    pub(crate) async fn nodes_of_jobs(&self, now: Timestamp, limit: usize) -> Result<DueNodes> {
         let lease_ms = self.settings.lease_ttl_ms.saturating_add(60_000);
         let horizon = i64::try_from(HORIZON_MS.max(lease_ms)).unwrap_or(i64::MAX);
-        let limit =
-            (fleet.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
-        let due = self.stores.records.due_nodes(Timestamp(now.0.saturating_add(horizon)), limit).await?;
+        let due = self.stores.records.due_nodes(now.plus_ms(horizon), limit).await?;
         let is_complete = due.len() < limit;
         let mut by_execution: BTreeMap<ExecutionId, Vec<u32>> = BTreeMap::new();
         for NodeKey { execution, ix } in due.into_iter().map(|node| node.key) {
             by_execution.entry(execution).or_default().push(ix);
         }
-        let by_execution: Vec<(ExecutionId, Vec<u32>)> = by_execution.into_iter().collect();
+        Ok(DueNodes { by_execution: by_execution.into_iter().collect(), is_complete })
+    }
+
+    /// Counts the queued and running jobs of each pool, from the index of due nodes. It reads little more than the jobs for which there
+    /// may be machines, however many there are. The running jobs are those of all pools: a worker may take jobs of several.
+    pub async fn job_loads(&self, fleet: &Fleet) -> Result<Vec<JobLoad>> {
+        let now = self.now();
+        let limit =
+            (fleet.max_jobs() as usize).saturating_mul(2).saturating_add(OTHER_NODES).min(MAX_COUNTED);
+        let DueNodes { by_execution, is_complete } = self.nodes_of_jobs(now, limit).await?;
         let mut loads = vec![JobLoad { is_complete, ..JobLoad::default() }; fleet.pools.len()];
         let mut running: BTreeMap<String, u32> = BTreeMap::new();
         for batch in by_execution.chunks(CONCURRENT_READS) {
@@ -105,7 +118,7 @@ impl Context {
         for node in self.stores.records.nodes(execution, ixs).await? {
             let NodeBody::Job(record) = &node.state.body else { continue };
             match (record.job.status, &record.job.lease) {
-                (JobStatus::Queued, _) if record.job.not_before.is_none_or(|at| at <= now) => {
+                _ if record.is_waiting(now) => {
                     let labels = cached.spec.required_labels(node.key.ix).unwrap_or(&no_labels);
                     if let Some(pool) = self.pool_of(fleet, labels) {
                         *load.waiting.entry(pool).or_default() += 1;

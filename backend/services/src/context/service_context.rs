@@ -166,7 +166,8 @@ impl Context {
     /// Caches an execution for its immutable part.
     pub fn cache_execution(&self, execution: Arc<ExecutionRecord>) {
         let spec = &execution.spec;
-        let paths = [&spec.facts.changed, &spec.facts.files].into_iter().flatten().flatten();
+        let compared = spec.facts.compared.values().flatten();
+        let paths = [&spec.facts.changed, &spec.facts.files].into_iter().flatten().chain(compared).flatten();
         let paths: usize = paths.map(|path| path.len() + 24).sum();
         let lists = 64 * (spec.carried.len() + spec.approvals.len()) + 128 * spec.demands.len();
         let bytes = 4_096 + spec.task.file_bytes() + paths + lists;

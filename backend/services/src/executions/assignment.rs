@@ -287,10 +287,8 @@ async fn of_current_attempts(
     let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();
     artifacts.retain(|(ix, record)| {
         let item = by_ix.get(ix).and_then(|node| job_of(node).ok());
-        item.is_some_and(|item| {
-            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
-            record.attempt == attempt
-        })
+        let own = JobId::of(execution.spec.id, *ix);
+        item.is_some_and(|item| record.attempt == item.counted_attempt(own).1)
     });
     Ok(artifacts)
 }

@@ -7,7 +7,7 @@ use crate::{
     pack::pack,
     ports::ExecutionSpec,
 };
-use tidemill_core::execution::discovery::MAX_PATH_LEN;
+use tidemill_core::execution::discovery::{MAX_PATH_LEN, check_compared};
 use tidemill_core::scheduler::MAX_BLOCKER_BYTES;
 use tidemill_core::{
     api::{ExecuteRequest, InputValue},
@@ -163,8 +163,9 @@ pub fn held_bytes(spec: &ExecutionSpec, plan: &Plan) -> Result<u64> {
 
 /// Returns the size of the texts of a request in bytes, without the JSON syntax.
 pub fn request_bytes(request: &ExecuteRequest) -> u64 {
-    let paths = [&request.changed, &request.files].into_iter().flatten().flatten();
-    let paths: usize = paths.map(|path| path.len() + 3).sum();
+    let compared = request.compared.values().flatten();
+    let paths = [&request.changed, &request.files].into_iter().flatten().chain(compared).flatten();
+    let paths: usize = paths.chain(request.compared.keys()).map(|path| path.len() + 3).sum();
     let variables: usize = request.variables.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
     let input = |(name, value): (&String, &InputValue)| name.len() + value.to_text().len() + 6;
     let inputs: usize = request.inputs.iter().map(input).sum();
@@ -175,6 +176,7 @@ pub fn request_bytes(request: &ExecuteRequest) -> u64 {
 
 /// Returns an error if the lists of paths are too long.
 pub fn check_paths(request: &ExecuteRequest) -> Result<()> {
+    check_compared(&request.compared).map_err(|error| Error::Invalid(error.to_string()))?;
     for (name, paths) in [("changed", &request.changed), ("files", &request.files)] {
         let Some(paths) = paths else { continue };
         if paths.len() > MAX_PATHS {

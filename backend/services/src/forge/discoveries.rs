@@ -218,6 +218,7 @@ impl DiscoveryService {
                 report.details.author.as_deref().unwrap_or_default(),
             ),
             changed: report.changed,
+            compared: report.compared,
             files: report.paths,
             variables: execution.spec.variables.clone(),
             ..execution.spec.facts.clone()

@@ -56,10 +56,7 @@ pub(super) async fn failed_jobs(context: &Context, execution: &ExecutionRecord) 
 
 async fn log_lines(context: &Context, node: &Node) -> Result<Vec<String>> {
     let NodeBody::Job(item) = &node.state.body else { return Ok(Vec::new()) };
-    let (job, attempt) = match item.carried_from {
-        Some(from) => (from, item.carried_attempt),
-        None => (JobId::of(node.key.execution, node.key.ix), item.job.attempt),
-    };
+    let (job, attempt) = item.counted_attempt(JobId::of(node.key.execution, node.key.ix));
     if attempt == 0 {
         return Ok(Vec::new());
     }

@@ -2,23 +2,21 @@
 
 use super::Services;
 use crate::{
-    context::metrics::{Metrics, label, seconds},
+    context::{
+        capacity::MAX_COUNTED,
+        metrics::{Metrics, label, seconds},
+    },
     error::Result,
-    ports::{NodeBody, NodeKey},
+    ports::NodeBody,
 };
 use prometheus::proto::MetricFamily;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use tidemill_core::{
     api::{Health, HealthProblem, WorkerList},
     execution::status::JobStatus,
-    ids::ExecutionId,
     time::Timestamp,
 };
 
-/// Milliseconds in which each queued or running job is due: its message is sent again within 15 minutes.
-const HORIZON_MS: u64 = 16 * 60_000;
-/// Maximum number of nodes that one reading counts.
-const MAX_COUNTED: usize = 5_000;
 /// Maximum time of each reading of the store.
 const MAX_READ_TIME: Duration = Duration::from_secs(3);
 const PROBLEMS: [HealthProblem; 6] = [
@@ -61,27 +59,17 @@ impl Services {
     /// Counts the queued and running jobs, from the index of due nodes.
     async fn count_jobs(&self, now: Timestamp) -> Result<JobCounts> {
         let context = self.pipelines.context();
-        let lease_ms = context.settings.lease_ttl_ms.saturating_add(60_000);
-        let horizon = i64::try_from(HORIZON_MS.max(lease_ms)).unwrap_or(i64::MAX);
-        let due = context.stores.records.due_nodes(now.plus_ms(horizon), MAX_COUNTED).await?;
-        let mut by_execution: BTreeMap<ExecutionId, Vec<u32>> = BTreeMap::new();
-        for NodeKey { execution, ix } in due.into_iter().map(|node| node.key) {
-            by_execution.entry(execution).or_default().push(ix);
-        }
         let mut counts = JobCounts::default();
-        for (execution, ixs) in by_execution {
+        for (execution, ixs) in context.nodes_of_jobs(now, MAX_COUNTED).await?.by_execution {
             for node in context.stores.records.nodes(execution, &ixs).await? {
                 let NodeBody::Job(record) = &node.state.body else { continue };
                 let job = &record.job;
-                match job.status {
-                    JobStatus::Running => counts.running += 1,
-                    JobStatus::Queued if job.not_before.is_none_or(|at| at <= now) => {
-                        counts.queued += 1;
-                        let since = job.queued_at.max(job.not_before);
-                        let oldest = counts.oldest_queued_at.into_iter().chain(since).min();
-                        counts.oldest_queued_at = oldest;
-                    }
-                    _ => {}
+                if record.is_waiting(now) {
+                    counts.queued += 1;
+                    let since = job.queued_at.max(job.not_before);
+                    counts.oldest_queued_at = counts.oldest_queued_at.into_iter().chain(since).min();
+                } else if job.status == JobStatus::Running {
+                    counts.running += 1;
                 }
             }
         }

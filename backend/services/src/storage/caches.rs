@@ -228,13 +228,17 @@ impl CacheService {
     }
 
     /// Removes up to `limit` caches, those first whose retention ends first, as they were not used for the longest time. Returns their
-    /// number.
+    /// number. One that cannot be removed stays as it is, and does not keep the others.
     pub(crate) async fn evict(&self, limit: usize) -> Result<usize> {
         let end_of_time = Timestamp(i64::MAX);
         let mut number = 0;
         for document in self.context.stores.documents.due(DOCUMENT_KIND, end_of_time, limit).await? {
-            self.remove(&document).await?;
-            number += 1;
+            match self.remove(&document).await {
+                Ok(()) => number += 1,
+                Err(error) => {
+                    tracing::warn!(cache = ?document.key.name, %error, "cannot remove a cache to free space");
+                }
+            }
         }
         Ok(number)
     }

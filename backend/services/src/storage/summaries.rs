@@ -115,7 +115,7 @@ impl SummaryService {
         let item = job_of(&node)?;
         let requested = attempt.unwrap_or(item.job.attempt);
         let (execution, of) = match item.carried_from {
-            Some(from) => (self.context.job(from).await?.key.execution, (from, item.carried_attempt)),
+            Some(from) => (self.context.job(from).await?.key.execution, item.counted_attempt(job)),
             None => (node.key.execution, (job, requested)),
         };
         let none = || Error::NotFound(format!("attempt {requested} of job {job} has no summary"));
@@ -155,11 +155,7 @@ impl SummaryService {
         for (position, (node, spec)) in nodes.iter().zip(specs.iter()).enumerate() {
             let item = job_of(node)?;
             has_carried |= item.carried_from.is_some();
-            let counted = match item.carried_from {
-                Some(from) => (from, item.carried_attempt),
-                None => (spec.id, item.job.attempt),
-            };
-            positions.insert(counted, position);
+            positions.insert(item.counted_attempt(spec.id), position);
         }
         let mut executions = vec![id];
         let mut previous = execution.spec.retry_of.filter(|_| has_carried);

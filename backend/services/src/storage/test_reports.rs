@@ -52,10 +52,7 @@ impl ReportsByJob {
     /// Returns the reports of the job of `node`; `None` if the attempt that counts has none.
     fn of(&self, node: &Node, job: JobId, name: &str) -> Result<Option<JobReports<'_>>> {
         let item = job_of(node)?;
-        let counted = match item.carried_from {
-            Some(from) => (from, item.carried_attempt),
-            None => (job, item.job.attempt),
-        };
+        let counted = item.counted_attempt(job);
         let Some((attempts, reports)) = self.0.get(name) else { return Ok(None) };
         let Some(position) = attempts.iter().position(|attempt| *attempt == counted) else {
             return Ok(None);

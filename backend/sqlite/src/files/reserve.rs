@@ -76,6 +76,19 @@ impl DiskReserve {
         Self { path, low, state: Mutex::new(state) }
     }
 
+    /// Returns the disk space of the reserve at `path`, which is not created: it counts as spent if there is no space for it.
+    #[must_use]
+    pub fn inspect(path: &Path, low: Option<u64>) -> DiskState {
+        let exists = fs::metadata(path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
+        let space = space(path, low);
+        DiskState {
+            free_bytes: space.free,
+            low_bytes: space.low,
+            reserve_bytes: RESERVE_SIZE as u64,
+            is_reserve_spent: !exists && space.free < RESERVE_SIZE as u64 + space.critical(),
+        }
+    }
+
     /// Deletes the reserve, so that its space can be used for the records.
     pub fn spend(&self) {
         let mut state = self.lock();

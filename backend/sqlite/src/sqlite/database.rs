@@ -10,10 +10,10 @@ use crate::files::directories::create_directory;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{
-    fmt,
-    fs::{File, OpenOptions},
+    fmt::{self, Write as _},
+    fs::{self, File, OpenOptions},
     io::ErrorKind,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc},
     thread,
@@ -68,6 +68,18 @@ pub struct Database {
     path: PathBuf,
     tasks: mpsc::Sender<Box<dyn ErasedTask>>,
     readers: Mutex<Vec<Connection>>,
+    access: ReadAccess,
+}
+
+/// How read connections open the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadAccess {
+    /// As those of a server: a reader may have to recover the write-ahead log after a crash.
+    Server,
+    /// Without changing the file or its write-ahead log.
+    ReadOnly,
+    /// Like that, and without any other file, as there is no write-ahead log.
+    Immutable,
 }
 
 impl Database {
@@ -106,7 +118,47 @@ impl Database {
             .name("records-writer".to_owned())
             .spawn(move || writer::run(&conn, &queued, &writer))
             .map_err(|error| Error::io("starting the database writer thread", error))?;
-        Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
+        Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default(), access: ReadAccess::Server })
+    }
+
+    /// Opens the existing file for reading, whatever its schema, and changes neither it nor its write-ahead log. A server may be using it.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        integrity::check_exists(path)?;
+        let known = TransactionCounter::read(path);
+        let has_log = fs::metadata(integrity::with_suffix(path, "-wal")).is_ok();
+        let access = if has_log { ReadAccess::ReadOnly } else { ReadAccess::Immutable };
+        // Nobody receives the tasks: writing fails.
+        let (tasks, _) = mpsc::channel();
+        let database = Self { path: path.to_owned(), tasks, readers: Mutex::default(), access };
+        let stored = database.read("opening the records", commits)?;
+        integrity::check_transaction_count(path, known, stored)?;
+        Ok(database)
+    }
+
+    /// Returns the version of the file's schema.
+    pub fn schema_version(&self) -> Result<usize> {
+        self.read("reading the schema", |conn| {
+            conn.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))
+        })
+        .map(|version| version as usize)
+    }
+
+    /// Opens a connection that only reads.
+    fn reader(&self) -> Result<Connection> {
+        let conn = match self.access {
+            ReadAccess::Server => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE),
+            ReadAccess::ReadOnly => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+            ReadAccess::Immutable => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                connect(Path::new(&immutable_uri(&self.path)), flags)
+            }
+        }?;
+        let failed = error_of("opening the records for reading");
+        if self.access != ReadAccess::Server {
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&failed)?;
+        }
+        conn.pragma_update(None, "query_only", true).map_err(&failed)?;
+        Ok(conn)
     }
 
     /// Queues `work` for the writer immediately, and resolves with its outcome when that is durable. Dropping the
@@ -133,7 +185,18 @@ impl Database {
     /// Checks the whole file and returns the inconsistencies; `None` if there are none. Passes a handle to `begun` first,
     /// with which another thread can interrupt the check.
     pub fn check(&self, begun: impl FnOnce(InterruptHandle)) -> rusqlite::Result<Option<String>> {
-        let conn = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = match self.access {
+            ReadAccess::Server => Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+            ReadAccess::ReadOnly => {
+                let conn = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                conn
+            }
+            ReadAccess::Immutable => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(immutable_uri(&self.path), flags)?
+            }
+        };
         conn.pragma_update(None, "query_only", true)?;
         begun(conn.get_interrupt_handle());
         let mut statement = conn.prepare("PRAGMA quick_check(3)")?;
@@ -149,13 +212,9 @@ impl Database {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let conn = if let Some(conn) = idle {
-            conn
-        } else {
-            // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            conn.pragma_update(None, "query_only", true).map_err(error_of(operation))?;
-            conn
+        let conn = match idle {
+            Some(conn) => conn,
+            None => self.reader()?,
         };
         let outcome = work(&conn).map_err(error_of(operation));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,6 +239,19 @@ pub(super) fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
     }
     conn.query_row("SELECT number FROM commits", [], |row| row.get::<_, i64>(0))
         .map(|number| Some(number.unsigned_abs()))
+}
+
+/// Returns the address of a file that nothing changes.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri + "?immutable=1"
 }
 
 fn lock(path: &Path) -> Result<File> {

@@ -20,7 +20,7 @@ use std::{
 use tidemill_core::execution::{
     assignment::{Assignment, Source},
     discovery::{Discovery, DiscoveryReport},
-    facts::CommitDetails,
+    facts::{CommitDetails, ComparedPaths},
     failure::{FailureKind, FailureReason},
 };
 use tidemill_core::{
@@ -195,6 +195,7 @@ impl Worker {
             commit: files.commit.clone(),
             files: files.files.clone(),
             changed: None,
+            compared: ComparedPaths::new(),
             paths: None,
             skipped: false,
             incomplete: false,

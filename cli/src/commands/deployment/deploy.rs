@@ -84,7 +84,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         values.insert("WorkerBinarySha256".into(), sha256.clone());
     }
     if !args.rights.skip_checks {
-        preflight::check(&account, name, &values).await?;
+        preflight::check(&account, name, &values, current_values).await?;
     }
     let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 
@@ -214,12 +214,8 @@ fn worker_program(
     values: &ParameterValues,
     current_values: Option<&ParameterValues>,
 ) -> Outcome<Option<(Vec<u8>, String)>> {
-    let value = |name: &str| {
-        values.get(name).or_else(|| current_values.and_then(|current_values| current_values.get(name)))
-    };
-    // Also those of pools, which have the same binary unless a parameter names another.
-    let maximum = ["MaxWorkers", "MaxWorkersA", "MaxWorkersB", "MaxWorkersC"];
-    let has_workers = maximum.into_iter().any(|name| value(name).is_some_and(|count| count != "0"));
+    // Those of pools have the same binary, unless a parameter names another.
+    let has_workers = parameters::max_workers(values, current_values) > 0.0;
     if !has_workers || values.contains_key("WorkerBinaryUrl") {
         return Ok(None);
     }

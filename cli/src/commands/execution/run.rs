@@ -123,6 +123,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         commit_details: CommitDetails { dirty: sources.dirty, ..facts.details },
         default_branch: facts.default_branch,
         changed: facts.changed,
+        compared: facts.compared,
         files: facts.files,
         force: is_new,
         includes: file.includes,
@@ -240,6 +241,9 @@ async fn plan(
     facts.add_external(external);
     let values = file.input_values(facts.trigger == Trigger::Manual)?;
     set_inputs(&mut facts, values);
+    if resolved.is_none() {
+        tree.compare(&file.pipeline, &[], &mut facts);
+    }
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
     check_followed_jobs(args, &file, &plan)?;
     if !args.view.quiet {
@@ -341,6 +345,7 @@ fn facts(args: &Run, resolved: Option<&RunSources>, of_tree: Facts) -> Outcome<F
             commit: sources.commit.clone(),
             details: sources.commit_files.as_ref().map(|commit| commit.details.clone()).unwrap_or_default(),
             files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
+            compared: sources.commit_files.as_ref().map(|it| it.compared_paths.clone()).unwrap_or_default(),
             ..Facts::default()
         },
         None => of_tree,

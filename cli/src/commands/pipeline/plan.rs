@@ -69,6 +69,7 @@ pub fn plan(args: &PlanArgs, server: Option<&Settings>) -> Outcome {
     set_inputs(&mut facts, inputs);
     let is_native = FileFormat::of(Path::new(&file.name), args.file.gitlab, true) == FileFormat::Native;
     check_event(&file.pipeline.on, is_native, &facts, &file.name)?;
+    tree.compare(&file.pipeline, &args.facts.changed, &mut facts);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {

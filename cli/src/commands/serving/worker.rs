@@ -100,11 +100,13 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
             () = expired => {
                 crate::output::errln!("tidemill: jobs did not end in time; they are removed in the background");
                 workers::clean_up_in_background(settings, handle.id());
+                observability.stop().await;
                 return Ok(());
             }
             _ = interrupts.recv() => {
                 if deadline.is_some() {
                     crate::output::errln!("tidemill: exiting immediately; the next start removes leftover containers");
+                    observability.stop().await;
                     return Err(Failure::silent(Exit::Canceled));
                 }
                 if is_draining {

@@ -1,7 +1,7 @@
 //! What a worker reads for a job that starts another pipeline, and what it reports.
 
-use super::report::{ReportError, check_path, check_paths};
-use crate::execution::facts::{ExternalVariables, Facts};
+use super::report::{ReportError, check_compared, check_path, check_paths};
+use crate::execution::facts::{ComparedPaths, ExternalVariables, Facts};
 use crate::ids::{ExecutionId, JobId, LeaseToken};
 use crate::pipeline::{ChildPipeline, MAX_FILE_BYTES};
 use crate::repository::includes::{PinnedInclude, check_pinned};
@@ -46,6 +46,9 @@ pub struct ChildReport {
     /// Paths of all files of the sources; absent if there are too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
+    /// Paths that changed since the refs that its conditions compare with; null: there is no such ref.
+    #[serde(default, skip_serializing_if = "ComparedPaths::is_empty")]
+    pub compared: ComparedPaths,
 }
 
 impl ChildReport {
@@ -60,6 +63,7 @@ impl ChildReport {
         }
         check_pinned(&self.includes)
             .map_err(|error| ReportError::Includes { path: self.path.clone(), error })?;
+        check_compared(&self.compared)?;
         check_paths("paths", self.paths.as_deref())
     }
 }

@@ -1,6 +1,6 @@
 //! What a worker discovered at a commit.
 
-use crate::execution::facts::CommitDetails;
+use crate::execution::facts::{CommitDetails, ComparedPaths};
 use crate::repository::includes::{PinnedInclude, PinnedIncludesError, check_pinned};
 use crate::{
     ids::{JobId, LeaseToken},
@@ -15,6 +15,8 @@ pub const PIPELINE_NAME: &str = "discover";
 pub const MAX_PIPELINE_FILES: usize = 100;
 /// Maximum number of reported paths. With more, the list is omitted, and conditions on it hold.
 pub const MAX_CHANGED_PATHS: usize = 10_000;
+/// Maximum number of refs whose changed paths are reported; others are unknown, and conditions on them hold.
+pub const MAX_COMPARED_REFS: usize = 50;
 /// Maximum length of a reported path in bytes.
 pub const MAX_PATH_LEN: usize = 4_096;
 /// Maximum total length in bytes of the paths of a commit, or of its changed paths. With more, the list is omitted.
@@ -56,6 +58,9 @@ pub struct DiscoveryReport {
     /// Paths that the commit changed; absent if unknown or too many.
     #[serde(default)]
     pub changed: Option<Vec<String>>,
+    /// Paths that changed since the refs that conditions of the files compare with; null: there is no such ref.
+    #[serde(default, skip_serializing_if = "ComparedPaths::is_empty")]
+    pub compared: ComparedPaths,
     /// Paths of all files at the commit; absent if too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
@@ -95,6 +100,9 @@ pub enum ReportError {
         /// `changed` or `paths`.
         list: &'static str,
     },
+    /// There are too many refs, or one with a long name.
+    #[error("`compared` has more than {MAX_COMPARED_REFS} refs, or one of more than {MAX_PATH_LEN} bytes")]
+    TooManyRefs,
     /// The included files of a pipeline file are not valid.
     #[error("{path}: {error}")]
     Includes {
@@ -137,11 +145,28 @@ impl DiscoveryReport {
         if sum > MAX_FILES_BYTES {
             return Err(ReportError::FilesTooLarge(sum));
         }
+        check_compared(&self.compared)?;
         for (list, paths) in [("changed", &self.changed), ("paths", &self.paths)] {
             check_paths(list, paths.as_deref())?;
         }
         Ok(())
     }
+}
+
+/// Checks the limits of the lists of paths that changed since other refs.
+///
+/// # Errors
+/// Returns the first violation.
+pub fn check_compared(compared: &ComparedPaths) -> Result<(), ReportError> {
+    if compared.len() > MAX_COMPARED_REFS || compared.keys().any(|name| name.len() > MAX_PATH_LEN) {
+        return Err(ReportError::TooManyRefs);
+    }
+    let bytes =
+        compared.values().flatten().flatten().fold(0_usize, |sum, path| sum.saturating_add(path.len()));
+    if bytes > MAX_PATHS_BYTES {
+        return Err(ReportError::TooManyPaths { list: "compared" });
+    }
+    compared.values().flatten().try_for_each(|paths| check_paths("compared", Some(paths)))
 }
 
 /// Checks the limits of a list of paths.
@@ -179,8 +204,8 @@ pub struct DiscoveryReply {
 #[cfg(test)]
 mod tests {
     use super::{
-        DiscoveryReport, MAX_CHANGED_PATHS, MAX_FILES_BYTES, MAX_PATHS_BYTES, MAX_PIPELINE_FILES,
-        PipelineFile, ReportError,
+        ComparedPaths, DiscoveryReport, MAX_CHANGED_PATHS, MAX_FILES_BYTES, MAX_PATHS_BYTES,
+        MAX_PIPELINE_FILES, PipelineFile, ReportError,
     };
     use crate::{
         ids::{JobId, LeaseToken},
@@ -198,6 +223,7 @@ mod tests {
             details: crate::execution::facts::CommitDetails::default(),
             files,
             changed: None,
+            compared: ComparedPaths::new(),
             paths,
             skipped: false,
             incomplete: false,

@@ -76,6 +76,17 @@ impl CelExpr {
         Self::call("changed", globs)
     }
 
+    /// Whether one of these globs matches a file that changed since the ref that `reference` names.
+    pub(crate) fn changed_since(reference: &Self, globs: &[String]) -> Self {
+        let globs: Vec<String> = globs.iter().map(|text| Self::literal(text).text).collect();
+        Self::atom(format!("changed_since({}, {})", reference.text, globs.join(", ")))
+    }
+
+    /// Whether it compares changes with a ref.
+    pub(crate) fn compares_changes(&self) -> bool {
+        self.text.contains("changed_since(")
+    }
+
     /// Whether one of these globs matches a file.
     pub(crate) fn exists(globs: &[String]) -> Self {
         Self::call("exists", globs)
@@ -174,7 +185,7 @@ impl CelExpr {
     /// Whether it may depend on the event: on its files, or on variables of the execution.
     pub(crate) fn depends_on_event(&self) -> bool {
         let reads = |part: &str| self.text.contains(part);
-        ["changed(", "exists(", "event "].into_iter().any(reads)
+        ["changed(", "changed_since(", "exists(", "event "].into_iter().any(reads)
             || self.variables().any(is_execution_variable)
     }
 

@@ -64,6 +64,9 @@ fn parts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<(&'
                 }
                 all.push(("variables", any));
             }
+            "changes" if values::is_mapping(&part.value) => {
+                log.wrong_type(&path.key("changes"), &part.value, "a list of paths");
+            }
             "changes" => {
                 let globs = rules::globs(part, &path, scope, log);
                 if !globs.is_empty() {
@@ -121,7 +124,8 @@ fn reference_of_any(name: &str, at: &Node, path: &Path, log: &mut Log) -> CelExp
         "pushes" => return is_source("push"),
         "schedules" => return is_source("schedule"),
         "web" => return is_source("web"),
-        "api" | "triggers" | "pipelines" | "chat" | "external" => {
+        "pipelines" => return is_source("pipeline"),
+        "api" | "triggers" | "chat" | "external" => {
             log.ignored_at(path, at.location, &format!("`{name}`"), "executions cannot be started this way");
             return CelExpr::constant(false);
         }

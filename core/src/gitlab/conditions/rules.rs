@@ -12,7 +12,7 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
 use crate::gitlab::job::services::report_unset;
 use crate::gitlab::values;
-use crate::gitlab::variables::{self, Scope, Variable, Variables, WithoutUnset};
+use crate::gitlab::variables::{self, Piece, Scope, Variable, Variables, WithoutUnset, pieces};
 use crate::pipeline::check_inside;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -172,6 +172,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
     const WORKFLOW_KEYS: [&str; 6] = ["if", "changes", "exists", "when", "variables", "auto_cancel"];
     let known: &[&str] = if in_workflow { &WORKFLOW_KEYS } else { &RULE_KEYS };
     let mut rule = Rule::default();
+    let mut compared = None;
     let mut never_matches = false;
     for entry in values::entries(node) {
         if entry.value.is_null() {
@@ -184,7 +185,13 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 let globs = globs(entry, path, scope, log);
                 // As in GitLab, without a path the rule matches nothing.
                 never_matches |= globs.is_empty();
-                if entry.key == "changes" { rule.changes = globs } else { rule.exists = globs }
+                if entry.key == "exists" {
+                    rule.exists = globs;
+                } else if let Some(reference) = compare_to(entry, &path.key("changes"), scope, log) {
+                    compared = (!globs.is_empty()).then(|| CelExpr::changed_since(&reference, &globs));
+                } else {
+                    rule.changes = globs;
+                }
             }
             "when" => {
                 let allowed: &[&str] = if in_workflow {
@@ -199,15 +206,13 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 let declared = variables::read(&entry.value, &path.key("variables"), log);
                 rule.variables = values(&declared, path, scope, log);
             }
-            "auto_cancel" => {
-                log.ignored(
-                    path,
-                    entry,
-                    "executions are canceled as a whole, regardless of the rules of jobs",
-                );
-            }
             _ => {}
         }
+    }
+    if let Some(compared) = compared {
+        // Behind the condition, which may say that the ref is not there.
+        let condition = rule.condition.take().unwrap_or_else(|| CelExpr::constant(true));
+        rule.condition = Some(condition.and(compared));
     }
     if rule.when == Some("delayed") {
         rule.when = Some("on_success");
@@ -304,6 +309,33 @@ pub(crate) fn location_in(node: &Node, characters: usize, at: usize, length: usi
     Location { column: node.location.column + before + at, length, ..node.location }
 }
 
+/// Returns the ref that `compare_to` of `changes` names.
+fn compare_to(changes: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<CelExpr> {
+    let entry = changes.value.get("compare_to").filter(|_| values::is_mapping(&changes.value))?;
+    let path = path.key("compare_to");
+    let Some(text) = values::text(&entry.value).filter(|text| !text.trim().is_empty()) else {
+        log.wrong_type(&path, &entry.value, "the name of a branch or tag, or a commit");
+        return None;
+    };
+    let mut parts = Vec::new();
+    for piece in pieces(text) {
+        parts.push(match piece {
+            Piece::Text(text) => CelExpr::literal(&text),
+            Piece::Name(name) => match scope.fixed_value(&name) {
+                Some(value) => CelExpr::literal(&value),
+                None if predefined::is_execution_variable(&name) => CelExpr::variable(&name),
+                None => {
+                    let what = format!("`${name}` in `compare_to`");
+                    let why = "it is not known when the rule is decided";
+                    log.unsupported_at(&path, entry.value.location, &what, why, "write the ref itself");
+                    return None;
+                }
+            },
+        });
+    }
+    Some(CelExpr::concat(parts))
+}
+
 /// Returns the globs of `changes` or `exists`: a list, or a mapping with `paths`.
 pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
     let path = path.key(&entry.key);
@@ -313,13 +345,13 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
         for part in values::entries(&entry.value) {
             match part.key.as_str() {
                 "paths" => paths = Some(&part.value),
-                "compare_to" => {
-                    log.ignored(&path, part, "changes are always those of the push or the pull request");
+                "compare_to" if entry.key == "changes" => {}
+                "project" | "ref" if entry.key == "exists" => {
+                    let help = "copy the file into this repository, or include it";
+                    log.unsupported(&path, part, "only files of this repository can be checked", help);
                 }
-                "project" | "ref" => {
-                    log.unsupported(&path, part, "only files of this repository can be checked", "");
-                }
-                _ => log.unknown_key(&path, part, &["paths", "compare_to", "project", "ref"]),
+                _ if entry.key == "changes" => log.unknown_key(&path, part, &["paths", "compare_to"]),
+                _ => log.unknown_key(&path, part, &["paths", "project", "ref"]),
             }
         }
     }

@@ -21,7 +21,8 @@ pub(crate) enum IncludeMode {
 pub(super) fn decide(condition: &CelExpr, settings: &TranslateOptions) -> Option<bool> {
     let external = &settings.external;
     let is_unknown = |name: &str| external.hidden.contains(name) || external.of_environments.contains(name);
-    if condition.variables().any(is_unknown) {
+    // What changed since another ref is read for the complete pipeline only.
+    if condition.compares_changes() || condition.variables().any(is_unknown) {
         return None;
     }
     let facts = match &settings.event {

@@ -55,6 +55,7 @@ fn kinds(name: &str) -> Option<&'static [&'static str]> {
         "runner_system_failure" => {
             &["engine_failed", "disk_full", "worker_lost", "image_pull_failed", "service_failed"]
         }
+        "runner_interrupted" => &["worker_lost"],
         "api_failure" | "unknown_failure" | "scheduler_failure" => &["internal"],
         "data_integrity_failure" => &["source_unavailable", "artifact_failed"],
         // These failures do not exist here.

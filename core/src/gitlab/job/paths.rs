@@ -17,6 +17,13 @@ pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) 
     for (text, node) in values::texts(node, path, log) {
         let (glob, unknown) = scope.glob(text);
         let is_home = unknown.as_deref() == Some("HOME") && text.starts_with('$');
+        if glob.starts_with("/builds/") {
+            let what = format!("the path {}", quoted(text));
+            let why = "the sources are not in the directory of GitLab's runner here";
+            let help = "write it relative to the root of the repository";
+            log.unsupported_at(path, node.location, &what, why, help);
+            continue;
+        }
         if is_home || glob.starts_with(['/', '~']) || climbs_out(&glob) {
             let why = "it is not within the sources, so that GitLab's runner leaves it out, too";
             log.ignored_at(path, node.location, &format!("the path {}", quoted(text)), why);

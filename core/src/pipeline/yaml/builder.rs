@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::anchors::{self, InvalidName};
 use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
-use super::line_scanner::with_indented_quotes;
+use super::line_scanner::with_indented_lines;
 use super::merge_keys::{duplicate_key, merge_over};
 use super::origin::ReplacedText;
 use super::scalars::{self, ScalarType};
@@ -30,7 +30,7 @@ pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>
 
 /// Like [`build_file`], for a GitLab file: YAML 1.1 as GitLab reads it, in which lists may be tagged `!reference`.
 pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
-    read(source, file, Dialect::GitLab, None).or_else(|error| match with_indented_quotes(source) {
+    read(source, file, Dialect::GitLab, None).or_else(|error| match with_indented_lines(source) {
         Some(indented) => read(&indented, file, Dialect::GitLab, None).map_err(|_| error),
         None => Err(error),
     })

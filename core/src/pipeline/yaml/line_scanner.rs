@@ -14,6 +14,10 @@ pub(crate) struct LineScanner {
     quote: Option<char>,
     /// The indentation that the lines of the current quoted value exceed.
     quote_indent: usize,
+    /// The number of brackets that are open.
+    brackets: usize,
+    /// The indentation that the lines of the current value in brackets exceed.
+    bracket_indent: usize,
 }
 
 impl LineScanner {
@@ -52,6 +56,16 @@ impl LineScanner {
                 self.quote = Some(c);
                 self.quote_indent = parent_indentation(&text[..at]);
             } else if !c.is_whitespace() {
+                match c {
+                    '[' | '{' if starts_value || self.brackets > 0 => {
+                        if self.brackets == 0 {
+                            self.bracket_indent = parent_indentation(&text[..at]);
+                        }
+                        self.brackets += 1;
+                    }
+                    ']' | '}' => self.brackets = self.brackets.saturating_sub(1),
+                    _ => {}
+                }
                 let begins = matches!(c, '[' | '{' | ',')
                     || matches!(c, ':' | '-' | '?') && {
                         let rest = &text[at + 1..];
@@ -98,22 +112,26 @@ fn parent_indentation(content: &str) -> usize {
     indent
 }
 
-/// Indents the lines of quoted values that are indented less than YAML demands, which Ruby's parser accepts. `None` if there are
-/// none, or if the result would be too large.
-pub(crate) fn with_indented_quotes(text: &str) -> Option<String> {
+/// Indents the lines of values in quotes or brackets that are indented less than YAML demands, which Ruby's parser accepts. `None`
+/// if there are none, or if the result would be too large.
+pub(crate) fn with_indented_lines(text: &str) -> Option<String> {
     let mut scanner = LineScanner::default();
     let mut out = String::with_capacity(text.len());
     let mut has_changed = false;
     for line in text.split_inclusive('\n') {
         let content = line.trim_end_matches(['\n', '\r']);
-        if scanner.quote.is_some()
+        let parent = match (scanner.quote, scanner.brackets) {
+            (Some(_), _) => Some(scanner.quote_indent),
+            (None, 1..) => Some(scanner.bracket_indent),
+            (None, 0) => None,
+        };
+        if let Some(parent) = parent.filter(|parent| indentation(content) <= *parent)
             && !content.trim().is_empty()
-            && indentation(content) <= scanner.quote_indent
         {
-            if scanner.quote_indent > MAX_REPAIRED_INDENT || out.len() > 2 * MAX_FILE_BYTES {
+            if parent > MAX_REPAIRED_INDENT || out.len() > 2 * MAX_FILE_BYTES {
                 return None;
             }
-            out.extend(std::iter::repeat_n(' ', scanner.quote_indent + 1));
+            out.extend(std::iter::repeat_n(' ', parent + 1));
             has_changed = true;
         }
         out.push_str(line);

@@ -44,6 +44,14 @@ pub(crate) fn facts(event: char) -> Facts {
         default_branch: Some("main".to_owned()),
         pull_request: (event == 'R').then_some(request),
         changed: if "MBR".contains(event) { texts(&["src/main.rs", "docs/index.md"]) } else { None },
+        compared: [
+            ("main", texts(&["src/main.rs", "extra/a.md"])),
+            ("refs/heads/main", texts(&["src/main.rs", "extra/a.md"])),
+            ("v1", texts(&[])),
+            ("gone", None),
+        ]
+        .map(|(reference, paths)| (reference.to_owned(), paths))
+        .into(),
         files: texts(&["src/main.rs", "docs/index.md", "Dockerfile"]),
         ..Facts::default()
     }

@@ -4,6 +4,7 @@ use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
 use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
 use std::{cell::RefCell, fs, path::Path};
 use tidemill_core::execution::discovery::{Discovery, MAX_DIAGNOSTICS_BYTES};
+use tidemill_core::execution::facts::Facts;
 use tidemill_core::pipeline::NoSources;
 use tokio_util::sync::CancellationToken;
 
@@ -159,4 +160,46 @@ fn findings_beyond_the_size_of_a_message_are_counted() {
     assert!(text.len() < MAX_DIAGNOSTICS_BYTES + 100);
     collected.add_diagnostic(warning.clone());
     assert_eq!(collected.diagnostics[1], warning);
+}
+
+#[test]
+fn changes_since_refs_are_found_with_the_commit() {
+    let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository.path();
+    git_in(dir, &["init", "-q", "-b", "main"]);
+    let rule =
+        |reference: &str| format!("      - changes: {{ paths: [src/*], compare_to: '{reference}' }}\n");
+    let job = |rules: &str| format!("j:\n  image: i\n  script: x\n  rules:\n{rules}");
+    let first = commit(dir, &[("src/a", "1"), (".gitlab-ci.yml", &job(&rule("main")))]);
+    git_in(dir, &["tag", "v1"]);
+    git_in(dir, &["checkout", "-q", "-b", "topic"]);
+    commit(dir, &[("src/b", "1")]);
+    let refs = [
+        "main",
+        "refs/heads/main",
+        "v1",
+        "refs/tags/v1",
+        &first,
+        &first[..10],
+        "gone",
+        "refs/pull/1/head",
+        "$CI_COMMIT_BRANCH",
+    ];
+    let rules: String = refs.iter().map(|reference| rule(reference)).collect();
+    let topic = commit(dir, &[("src/c", "1"), (".gitlab-ci.yml", &job(&rules))]);
+    git_in(dir, &["checkout", "-q", "main"]);
+    commit(dir, &[("src/later", "1")]);
+    let event = Facts { branch: Some("topic".into()), ..Facts::default() };
+    let request = Discovery { event: Some(Box::new(event)), ..Discovery::default() };
+    let result = find(dir, cache.path(), &topic, &request);
+    assert!(result.diagnostics.is_empty(), "{:?}", result.diagnostics);
+    let changed = Some([".gitlab-ci.yml", "src/b", "src/c"].map(str::to_owned).to_vec());
+    for reference in &refs[..6] {
+        assert_eq!(result.compared_paths.get(*reference), Some(&changed), "{reference}");
+    }
+    for gone in ["gone", "refs/pull/1/head"] {
+        assert_eq!(result.compared_paths.get(gone), Some(&None), "{gone}");
+    }
+    assert_eq!(result.compared_paths.get("topic"), Some(&Some(Vec::new())), "the branch itself");
+    assert_eq!(result.compared_paths.len(), refs.len());
 }

@@ -5,11 +5,15 @@ use super::{
     objects::FileReader,
 };
 use crate::source::{bounds::OperationBounds, git::SourceError};
-use std::{cell::RefCell, path::Path};
+use std::{cell::RefCell, collections::BTreeSet, path::Path};
 use tidemill_core::child::{ChildError, read_child};
-use tidemill_core::execution::{discovery::ChildRequest, facts::Facts};
+use tidemill_core::execution::{
+    discovery::ChildRequest,
+    facts::{ComparedPaths, Facts},
+};
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{IncludeSources, RepositoryFiles};
+use tidemill_core::plan::compared_refs;
 use tidemill_core::repository::includes::PinnedInclude;
 
 /// What was read for a job that starts a pipeline.
@@ -23,6 +27,10 @@ pub struct ChildFiles {
     pub includes: Vec<PinnedInclude>,
     /// Paths of all files of the sources, unless there are too many.
     pub paths: Option<Vec<String>>,
+    /// The refs that its conditions compare changes with.
+    pub refs: BTreeSet<String>,
+    /// Paths that changed since those refs.
+    pub compared: ComparedPaths,
 }
 
 /// Reads the files of a pipeline. `sources` are a repository and a commit or tree in it; `artifact` is the text of the file if it
@@ -57,9 +65,13 @@ pub fn read_child_files(
         None => read_child(&request.pipeline, artifact, &NoSources(elsewhere), &options),
     };
     bounds.check()?;
+    let mut refs = BTreeSet::new();
     let (text, warnings, includes) = match result {
         Ok(assembled) => {
             let warnings = assembled.render_warnings(false);
+            let mut facts = event.cloned().unwrap_or_default();
+            facts.add_external(request.external.clone());
+            refs = compared_refs(&assembled.parsed.pipeline, &facts);
             (Ok(assembled.text), warnings, assembled.includes)
         }
         Err(ChildError::Unreadable { path, why }) => {
@@ -67,7 +79,7 @@ pub fn read_child_files(
         }
         Err(ChildError::Invalid(errors)) => (Err(errors.render(false)), String::new(), Vec::new()),
     };
-    Ok(ChildFiles { text, warnings, includes, paths })
+    Ok(ChildFiles { text, warnings, includes, paths, refs, compared: ComparedPaths::new() })
 }
 
 /// The files of a job without sources.

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use tidemill_core::execution::{
     assignment::{ArtifactSource, Assignment, JobExtras, LeaseGrant, SecretValue},
     discovery::{ChildRequest, Discovery},
-    facts::{ExternalVariables, Facts, JobSelection},
+    facts::{ComparedPaths, ExternalVariables, Facts, JobSelection},
 };
 use tidemill_core::{
     api::{JobExecuteReply, Trigger, page},
@@ -102,6 +102,7 @@ impl JobExecutionService {
             event = Some(Box::new(Facts {
                 trigger: Trigger::ParentPipeline,
                 changed: facts.changed.clone().filter(|_| facts.has_all_changes),
+                compared: ComparedPaths::new(),
                 // The worker knows those of the commit.
                 files: None,
                 jobs: JobSelection::default(),

@@ -48,10 +48,9 @@ impl JobExecutionService {
             return Err(Error::NotFound(format!("job {job} has no attempt {requested}{yet}")));
         }
         let has_ended = item.job.status.is_terminal() || requested < current;
-        Ok(match item.carried_from {
-            Some(from) => LogLocation { job: from, attempt: item.carried_attempt, has_ended },
-            None => LogLocation { job, attempt: requested, has_ended },
-        })
+        let counted = item.counted_attempt(job);
+        let (job, attempt) = if item.carried_from.is_some() { counted } else { (job, requested) };
+        Ok(LogLocation { job, attempt, has_ended })
     }
 
     /// Returns at most `limit` log bytes of an attempt (`None`: the current one) from `offset`. Waits for at most `wait_ms` until there are

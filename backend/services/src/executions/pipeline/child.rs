@@ -131,6 +131,7 @@ impl PipelineExecutionService {
             trigger: Trigger::ParentPipeline,
             repo: of.repo.clone(),
             changed: facts.changed.clone().filter(|_| facts.has_all_changes),
+            compared: report.compared,
             files: report.paths,
             variables: variables.clone(),
             jobs: JobSelection::default(),

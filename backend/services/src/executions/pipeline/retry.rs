@@ -245,7 +245,7 @@ impl PipelineExecutionService {
             {
                 return Ok(None);
             }
-            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            let (_, attempt) = item.counted_attempt(from);
             let (log_bytes, state) = (item.log_bytes, item.job.clone());
             let job = CarriedJob { from, attempt, log_bytes, state, child: item.child };
             Ok(Some((node.spec.name.clone(), job)))

@@ -85,6 +85,7 @@ impl PipelineExecutionService {
             default_branch: request.default_branch.clone(),
             pull_request: assumed_pull_request(&request),
             changed: request.changed.clone(),
+            compared: request.compared.clone(),
             files: request.files.clone(),
             variables: request.variables.clone(),
             is_assumed: request.event.is_some(),

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tidemill_core::{
     ids::ExecutionId,
     retention::{
-        decision::{Decision, ExecutionFacts, NeededBy, decide},
+        decision::{Decision, ExecutionFacts, ExpiredParts, NeededBy, RetentionState, decide},
         settings::RetentionPolicy,
     },
 };
@@ -42,7 +42,8 @@ impl<'a> FactReader<'a> {
         }
     }
 
-    /// Decides about an execution. With `is_member`, it is decided about together with the execution that started it.
+    /// Decides about an execution. Parts that were removed before are not among those to remove, and nothing is read for them. With
+    /// `is_member`, it is decided about together with the execution that started it.
     pub(super) async fn decide(&mut self, execution: &ExecutionRecord, is_member: bool) -> Result<Decision> {
         let (spec, state) = (&execution.spec, &execution.state);
         let (repo, now) = (repository_key(&spec.repo), self.context.now());
@@ -53,21 +54,24 @@ impl<'a> FactReader<'a> {
             is_pinned: state.retention.pinned.is_some(),
             ..ExecutionFacts::default()
         };
-        let mut decision = decide(&rule, &facts, now);
+        let decide = |facts: &ExecutionFacts| {
+            without_removed_parts(decide(&rule, facts, now), &execution.state.retention)
+        };
+        let mut decision = decide(&facts);
         if !removes(&decision) {
             return Ok(decision);
         }
         if rule.last.is_some() {
             facts.rank = Some(self.rank(&repo, execution).await?);
-            decision = decide(&rule, &facts, now);
+            decision = decide(&facts);
         }
         if removes(&decision) && rule.branch_days().is_some() && !facts.is_tagged {
             facts.is_newest_of_branch = self.is_newest_of_branch(&repo, execution).await?;
-            decision = decide(&rule, &facts, now);
+            decision = decide(&facts);
         }
         if removes(&decision) {
             facts.needed_by = self.needed_by(&repo, execution, is_member).await?;
-            decision = decide(&rule, &facts, now);
+            decision = decide(&facts);
         }
         Ok(decision)
     }
@@ -165,16 +169,52 @@ impl<'a> FactReader<'a> {
     }
 }
 
+/// Leaves out the parts that were removed before.
+pub(super) fn without_removed_parts(decision: Decision, retention: &RetentionState) -> Decision {
+    match decision {
+        Decision::Keep(reason, parts) => {
+            let logs = parts.logs.filter(|_| !retention.logs_removed);
+            let artifacts = parts.artifacts.filter(|_| !retention.artifacts_removed);
+            Decision::Keep(reason, ExpiredParts { logs, artifacts })
+        }
+        decision @ Decision::Remove(_) => decision,
+    }
+}
+
 /// Whether a decision removes anything.
-pub(super) fn removes(decision: &Decision) -> bool {
+fn removes(decision: &Decision) -> bool {
     match decision {
         Decision::Remove(_) => true,
-        Decision::Keep(_, parts) => parts.logs.is_some() || parts.artifacts.is_some(),
+        Decision::Keep(_, parts) => *parts != ExpiredParts::default(),
     }
 }
 
 fn bounded<K, V>(cache: &mut HashMap<K, V>) {
     if cache.len() >= MAX_CACHED {
         cache.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{removes, without_removed_parts};
+    use tidemill_core::retention::decision::{
+        Decision, ExpiredParts, KeepReason, RemovalReason, RetentionState,
+    };
+
+    #[test]
+    fn nothing_is_read_on_for_parts_that_are_gone() {
+        let expired = ExpiredParts { logs: Some(1), artifacts: Some(2) };
+        let decided = |logs_removed, artifacts_removed| {
+            let retention = RetentionState { logs_removed, artifacts_removed, ..RetentionState::default() };
+            without_removed_parts(Decision::Keep(KeepReason::NoLimit, expired), &retention)
+        };
+        assert!(removes(&decided(false, false)) && removes(&decided(true, false)));
+        let rest = ExpiredParts { logs: None, artifacts: Some(2) };
+        assert_eq!(decided(true, false), Decision::Keep(KeepReason::NoLimit, rest));
+        assert!(!removes(&decided(true, true)));
+        let whole =
+            without_removed_parts(Decision::Remove(RemovalReason::Days(1)), &RetentionState::default());
+        assert!(removes(&whole));
     }
 }

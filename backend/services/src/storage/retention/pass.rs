@@ -2,7 +2,7 @@
 //! that are old enough, not of all.
 
 use super::{
-    facts::{FactReader, removes},
+    facts::FactReader,
     removal::{Family, Member, Removal},
     service::RetentionService,
 };
@@ -88,7 +88,7 @@ impl RetentionService {
             let action = Action::Remove("its removal was interrupted".into());
             return Ok(Some(Task { family: self.family(execution).await?, action }));
         }
-        let decision = without_removed_parts(facts.decide(&execution, false).await?, &execution);
+        let decision = facts.decide(&execution, false).await?;
         let reason = match decision {
             Decision::Keep(reason, parts) if parts == ExpiredParts::default() => reason,
             Decision::Keep(reason, parts) => {
@@ -166,19 +166,6 @@ async fn kept_member(family: &Family, facts: &mut FactReader<'_>) -> Result<Opti
         }
     }
     Ok(None)
-}
-
-/// Leaves out the parts that were removed before.
-fn without_removed_parts(decision: Decision, execution: &ExecutionRecord) -> Decision {
-    let retention = &execution.state.retention;
-    match decision {
-        Decision::Keep(reason, parts) if removes(&Decision::Keep(reason.clone(), parts)) => {
-            let logs = parts.logs.filter(|_| !retention.logs_removed);
-            let artifacts = parts.artifacts.filter(|_| !retention.artifacts_removed);
-            Decision::Keep(reason, ExpiredParts { logs, artifacts })
-        }
-        decision => decision,
-    }
 }
 
 fn count(report: &mut GcReport, reason: &KeepReason) {

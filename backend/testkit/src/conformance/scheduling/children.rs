@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tidemill_core::api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest, Trigger};
 use tidemill_core::execution::{
     discovery::{ChildReply, ChildReport},
-    facts::{Facts, PullRequest},
+    facts::{ComparedPaths, Facts, PullRequest},
     failure::{FailureKind, FailureReason},
     status::{
         ExecutionStatus,
@@ -54,6 +54,7 @@ async fn report_child(
         text: text.into(),
         includes: Vec::new(),
         paths: None,
+        compared: ComparedPaths::new(),
     };
     let reply = server.pipelines.start_child(report.clone()).await.unwrap();
     (report, reply)
@@ -351,6 +352,7 @@ pub async fn cancel_of_parent_cancels_children(subject: &StoresUnderTest) {
             text: CHILD.into(),
             includes: Vec::new(),
             paths: None,
+            compared: ComparedPaths::new(),
         };
         assert_eq!(server.pipelines.start_child(report).await.unwrap().execution, None);
         assert_eq!(job(server, id, "go").await.status, Running);

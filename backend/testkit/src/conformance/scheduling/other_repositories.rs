@@ -10,7 +10,7 @@ use tidemill_core::api::{
 use tidemill_core::execution::{
     assignment::Assignment,
     discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport, PipelineFile},
-    facts::{CommitDetails, Facts, PullRequest},
+    facts::{CommitDetails, ComparedPaths, Facts, PullRequest},
     failure::{FailureKind, FailureReason},
     status::{
         ExecutionStatus,
@@ -85,6 +85,7 @@ async fn start_elsewhere(server: &Services, id: ExecutionId) -> ChildReply {
         text: String::new(),
         includes: Vec::new(),
         paths: None,
+        compared: ComparedPaths::new(),
     };
     let reply = server.pipelines.start_child(report.clone()).await.unwrap();
     let again = server.pipelines.start_child(report).await.unwrap();
@@ -130,6 +131,7 @@ fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> Discover
         details: CommitDetails::default(),
         files: files.iter().map(file).collect(),
         changed: None,
+        compared: ComparedPaths::new(),
         paths: None,
         skipped: false,
         incomplete: false,

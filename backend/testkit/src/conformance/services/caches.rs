@@ -1,11 +1,13 @@
 //! Checks of caches, over the adapters.
 
+use super::sweep::UndeletableObjects;
 use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use tidemill_core::execution::{
     assignment::Assignment,
     facts::{Facts, PullRequest},
@@ -155,6 +157,25 @@ pub async fn unused_cache_is_removed(subject: &StoresUnderTest) {
     services.sweep.run().await.unwrap();
     let last = running(&services, &repo, false).await;
     assert_eq!(lookup(&services, &last, &["unused", "used"]).await, Some(("used".into(), 1)));
+}
+
+/// A cache that cannot be removed does not keep the others when the disk is nearly full. This removes the caches of all repositories of
+/// the store.
+pub async fn undeletable_cache_does_not_stop_eviction(subject: &StoresUnderTest) {
+    let mut stores = subject.open().await;
+    let writing = services(stores.clone());
+    let repo = samples::repo();
+    let job = running(&writing, &repo, false).await;
+    let locked = store(&writing, &job, "locked", b"1").await.unwrap();
+    subject.clock.advance(1_000);
+    store(&writing, &job, "free", b"1").await.unwrap();
+    let undeletable = vec![locked.to_string()];
+    stores.objects = Arc::new(UndeletableObjects { inner: stores.objects.clone(), undeletable });
+    let services = services(stores);
+    assert_eq!(services.retention.evict_caches().await.unwrap(), 1);
+    let job = running(&services, &repo, false).await;
+    assert_eq!(lookup(&services, &job, &["free", "locked"]).await, Some(("locked".into(), 1)));
+    assert_eq!(services.retention.evict_caches().await.unwrap(), 0);
 }
 
 /// A job reads only caches of its repository and of the requested key; an object's id gives no other access.

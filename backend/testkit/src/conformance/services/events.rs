@@ -7,7 +7,7 @@ use tidemill_core::api::{
     AttemptEnd, ExecuteRequest, ExecutionSummary, InputValue, JobReport, ListQuery, RetryRequest, Trigger,
 };
 use tidemill_core::execution::discovery::{DiscoveryReport, PipelineFile};
-use tidemill_core::execution::facts::CommitDetails;
+use tidemill_core::execution::facts::{CommitDetails, ComparedPaths};
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::repository::{registration::WebhookReply, webhook::Provider, webhook::sign};
 use tidemill_services::{Error, Services, Settings};
@@ -57,6 +57,7 @@ async fn discover(services: &Services, id: ExecutionId, files: &[(&str, &str)]) 
         details: CommitDetails::default(),
         files: files.iter().map(file).collect(),
         changed: None,
+        compared: ComparedPaths::new(),
         paths: None,
         skipped: false,
         incomplete: false,

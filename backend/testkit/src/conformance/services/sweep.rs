@@ -103,10 +103,10 @@ async fn remove_due_time(records: &dyn Records, key: NodeKey) {
 }
 
 /// Objects of which some cannot be deleted.
-struct UndeletableObjects {
-    inner: Arc<dyn Objects>,
+pub(super) struct UndeletableObjects {
+    pub(super) inner: Arc<dyn Objects>,
     /// Parts of the keys of undeletable objects.
-    undeletable: Vec<String>,
+    pub(super) undeletable: Vec<String>,
 }
 
 #[async_trait]
