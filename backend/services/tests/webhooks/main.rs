@@ -10,5 +10,7 @@ mod keys;
 mod notices;
 mod outbox;
 mod overview;
+mod report_provider;
+mod reports;
 mod schedules;
 mod server;
