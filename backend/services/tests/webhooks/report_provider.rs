@@ -157,7 +157,9 @@ async fn serve(
         return token(&shared, &mut kept, &path, &authorization, &body);
     }
     kept.requests.push(format!("{method} {path}"));
-    if !["Bearer installation-", "token T0KEN", "T0KEN"].iter().any(|token| authorization.starts_with(token))
+    if !["Bearer installation-", "Bearer T0KEN", "token T0KEN", "T0KEN"]
+        .iter()
+        .any(|token| authorization.starts_with(token))
     {
         kept.violations.push(format!("{method} {path}: {authorization}"));
         return reply(401, &[], &Value::Null);

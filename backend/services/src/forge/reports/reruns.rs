@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
-    api::{RetryRequest, Trigger},
+    api::{ExecutionKind, RetryRequest, Trigger},
     execution::status::ExecutionStatus,
     ids::ExecutionId,
     repository::{canonical_name, registration::WebhookReply, webhook::RerunRequest},
@@ -148,13 +148,16 @@ impl Reruns {
 }
 
 /// Whether an execution is of this repository and commit, was announced to its provider, and does not wait for an approval, which a
-/// retry would replace.
+/// retry would replace. Of discoveries, only failed ones are announced.
 fn is_of(execution: &ExecutionRecord, repository: &Repository, commit: &str) -> bool {
     let spec = &execution.spec;
     let is_manual = spec.facts.is_assumed || spec.facts.trigger == Trigger::Manual;
     let is_unapproved = spec.held && execution.state.unplanned && execution.state.approved_at.is_none();
+    let is_quiet = spec.task.kind() == ExecutionKind::DiscoverPipelines
+        && execution.state.status != ExecutionStatus::Failed;
     canonical_name(&spec.repo) == repository.name()
         && spec.commit.as_deref().is_some_and(|of| of.eq_ignore_ascii_case(commit))
         && !is_manual
         && !is_unapproved
+        && !is_quiet
 }
