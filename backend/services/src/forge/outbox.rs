@@ -237,7 +237,7 @@ impl Outbox {
                 let sent = StatusRecord {
                     sent: Some(CommitState::from_status(execution.state.status)),
                     trouble: DeliveryFailure::default(),
-                    check: CheckRecord { has_more: false, ..announced.check },
+                    check: announced.check.abandoned(),
                     ..announced
                 };
                 self.complete(of, sent, &execution, &repository, document.version).await?;

@@ -105,7 +105,7 @@ impl WebhookService {
     }
 
     pub(crate) fn with_outbox(self, outbox: Outbox) -> Self {
-        Self { reruns: Reruns { outbox, ..self.reruns }, ..self }
+        Self { reruns: self.reruns.with_outbox(outbox), ..self }
     }
 
     /// Classifies a delivery by its URL and headers.

@@ -35,6 +35,11 @@ impl CheckRecord {
     pub fn sending(&self) -> Self {
         Self { is_uncertain: true, ..self.clone() }
     }
+
+    /// Returns what is known once the rest is not sent.
+    pub fn abandoned(self) -> Self {
+        Self { has_more: false, ..self }
+    }
 }
 
 /// A state of an execution that its check run is to show.

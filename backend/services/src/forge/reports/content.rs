@@ -56,6 +56,7 @@ pub(super) async fn report(
 }
 
 fn failed_tests(tests: &ExecutionTests) -> Vec<String> {
-    let of_job = tests.jobs.iter().flat_map(|job| job.report.failed.iter().map(|case| (&job.job_name, case)));
+    let of_job =
+        tests.jobs.iter().flat_map(|job| job.report.failed.iter().map(move |case| (&job.job_name, case)));
     of_job.map(|(job, case)| format!("{job}: {case}")).take(MAX_TESTS).collect()
 }

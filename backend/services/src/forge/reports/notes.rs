@@ -102,8 +102,9 @@ impl NoteRecord {
         self.pipelines.insert(spec.pipeline_name.clone(), noted);
         if self.pipelines.len() > MAX_PIPELINES {
             let oldest = self.pipelines.iter().min_by_key(|(_, noted)| noted.execution);
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.pipelines.remove(&name));
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.pipelines.remove(&oldest);
+            }
         }
         true
     }

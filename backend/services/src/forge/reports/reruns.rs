@@ -28,7 +28,7 @@ pub struct Reruns {
     context: Arc<Context>,
     pipelines: PipelineExecutionService,
     follow_ups: FollowUpService,
-    pub outbox: Outbox,
+    outbox: Outbox,
 }
 
 impl Reruns {
@@ -39,6 +39,10 @@ impl Reruns {
         outbox: Outbox,
     ) -> Self {
         Self { context, pipelines, follow_ups, outbox }
+    }
+
+    pub fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { outbox, ..self }
     }
 
     /// Returns the reason why a request of GitHub runs nothing, if there is one: it is not about this App, or its author has no rights.
