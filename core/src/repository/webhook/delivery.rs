@@ -192,7 +192,10 @@ fn sanitize_event(event: &mut Event) {
             shorten(&mut comment.by);
             comment.author = sanitize(&comment.author);
         }
-        Event::Rerun(rerun) => rerun.author = sanitize(&rerun.author),
+        Event::Rerun(rerun) => {
+            shorten(&mut rerun.check_run);
+            rerun.author = sanitize(&rerun.author);
+        }
         Event::Deleted(text) | Event::Ignored(text) => *text = sanitize(text),
         Event::Ping => {}
     }
