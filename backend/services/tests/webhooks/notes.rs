@@ -63,6 +63,27 @@ async fn note_is_edited_and_written_again_after_its_deletion() {
     }
 }
 
+/// The function `notify` on AWS calls this for each change of an execution.
+#[tokio::test]
+async fn check_run_and_note_are_sent_at_once_by_one_process() {
+    for server in Server::for_each_store() {
+        let mut on = Reported::with_app(server, json!({ "notes": true })).await;
+        on.start_at("pull_request", &request_at(COMMIT, false), COMMIT, CI).await;
+        let id = on.server.executions().await[1]["id"].as_str().unwrap().parse().unwrap();
+        let changed = async || on.server.services.outbox.send_status_now(id).await.unwrap();
+        let (one, other) = tokio::join!(changed(), changed());
+        assert_eq!(one + other, 2, "{:?}", on.provider.requests());
+        assert_eq!(changed().await, 0, "nothing is new");
+        on.claim_and_finish(true).await;
+        let (one, other) = tokio::join!(changed(), changed());
+        assert_eq!(one + other, 2, "{:?}", on.provider.requests());
+        assert_eq!((on.provider.runs().len(), on.provider.notes().len()), (1, 1));
+        assert_eq!(on.provider.runs()[0]["conclusion"], "success");
+        assert!(on.provider.notes()[0].contains("✅ `ci`"), "{:?}", on.provider.notes());
+        on.provider.requests();
+    }
+}
+
 #[tokio::test]
 async fn later_commit_replaces_earlier_results_whatever_ends_last() {
     for server in Server::for_each_store() {
