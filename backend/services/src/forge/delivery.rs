@@ -99,10 +99,10 @@ impl From<Error> for SendFailure {
 }
 
 /// Receivers that limit requests, by a digest of their address or of the credential there, with the end of the pause.
-type Pauses = Arc<Mutex<HashMap<String, Timestamp>>>;
+type Pauses = Mutex<HashMap<String, Timestamp>>;
 
-/// Sends messages; cheap to clone.
-#[derive(Debug, Clone)]
+/// Sends messages.
+#[derive(Debug)]
 pub(super) struct Sender {
     pub context: Arc<Context>,
     pub repositories: RepositoryService,

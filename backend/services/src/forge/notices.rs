@@ -10,6 +10,7 @@ use crate::{
     repositories::record::Repository,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tidemill_core::{
     execution::status::ExecutionStatus::{Failed, Success},
     ids::digest::json_digest,
@@ -48,11 +49,11 @@ struct ExecutionEnd {
 /// Writes and delivers notifications; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Notices {
-    sender: Sender,
+    sender: Arc<Sender>,
 }
 
 impl Notices {
-    pub const fn new(sender: Sender) -> Self {
+    pub const fn new(sender: Arc<Sender>) -> Self {
         Self { sender }
     }
 

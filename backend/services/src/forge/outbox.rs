@@ -42,7 +42,7 @@ const RETENTION_MS: i64 = 7 * 86_400_000;
 /// Service for commit statuses, check runs, notes and notifications.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    sender: Sender,
+    sender: Arc<Sender>,
     notices: Notices,
     reports: ReportClient,
 }
@@ -70,13 +70,12 @@ struct StatusRecord {
 
 impl Outbox {
     pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, notifiers: Notifiers) -> Self {
-        let sender = Sender::new(context, repositories, notifiers);
+        let sender = Arc::new(Sender::new(context, repositories, notifiers));
         Self { notices: Notices::new(sender.clone()), reports: ReportClient::new(sender.clone()), sender }
     }
 
-    pub(crate) fn with_notifiers(self, notifiers: Notifiers) -> Self {
-        let Sender { context, repositories, .. } = self.sender;
-        Self::new(context, repositories, notifiers)
+    pub(crate) fn with_notifiers(&self, notifiers: Notifiers) -> Self {
+        Self::new(self.sender.context.clone(), self.sender.repositories.clone(), notifiers)
     }
 
     /// Starts announcing an execution, if its repository has commit statuses, check runs or notifications. Idempotent.

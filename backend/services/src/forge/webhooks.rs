@@ -88,7 +88,7 @@ pub struct WebhookService {
     context: Arc<Context>,
     pipelines: PipelineExecutionService,
     repositories: RepositoryService,
-    reruns: Reruns,
+    reruns: Arc<Reruns>,
     deliveries: DeliveryLog,
 }
 
@@ -101,11 +101,11 @@ impl WebhookService {
         seal: SecretSealer,
     ) -> Self {
         let deliveries = DeliveryLog::new(context.clone(), seal);
-        Self { context, pipelines, repositories, reruns, deliveries }
+        Self { context, pipelines, repositories, reruns: Arc::new(reruns), deliveries }
     }
 
     pub(crate) fn with_outbox(self, outbox: Outbox) -> Self {
-        Self { reruns: self.reruns.with_outbox(outbox), ..self }
+        Self { reruns: Arc::new(self.reruns.with_outbox(outbox)), ..self }
     }
 
     /// Classifies a delivery by its URL and headers.

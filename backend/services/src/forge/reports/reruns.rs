@@ -41,8 +41,8 @@ impl Reruns {
         Self { context, pipelines, follow_ups, outbox }
     }
 
-    pub fn with_outbox(self, outbox: Outbox) -> Self {
-        Self { outbox, ..self }
+    pub fn with_outbox(&self, outbox: Outbox) -> Self {
+        Self { outbox, ..self.clone() }
     }
 
     /// Returns the reason why a request of GitHub runs nothing, if there is one: it is not about this App, or its author has no rights.

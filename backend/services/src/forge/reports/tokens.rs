@@ -34,7 +34,7 @@ struct InstallationToken {
 /// Sends requests to the providers of repositories; cheap to clone. Keeps the tokens of installations until they expire.
 #[derive(Clone)]
 pub struct ReportClient {
-    pub(in crate::forge) sender: Sender,
+    pub(in crate::forge) sender: Arc<Sender>,
     tokens: Arc<Mutex<HashMap<String, InstallationToken>>>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for ReportClient {
 }
 
 impl ReportClient {
-    pub(in crate::forge) fn new(sender: Sender) -> Self {
+    pub(in crate::forge) fn new(sender: Arc<Sender>) -> Self {
         Self { sender, tokens: Arc::default() }
     }
 
