@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tidemill_core::{api::path, repository::webhook::sign};
 
 #[tokio::test]
