@@ -161,13 +161,12 @@ fn without_code(text: &str) -> String {
                 }
                 at += found + length;
             };
-            match end {
-                Some(end) => rest = &after[end + run..],
-                None => {
-                    outside.push_str(&fence);
-                    rest = after;
-                }
-            }
+            rest = if let Some(end) = end {
+                &after[end + run..]
+            } else {
+                outside.push_str(&fence);
+                after
+            };
         }
         outside.push_str(rest);
         outside.push('\n');
