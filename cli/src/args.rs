@@ -43,7 +43,7 @@ pub use shared::{
     SelectorArgs, ServerArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
 pub use sign_in::SignInArgs;
-pub use webhooks::{Deliveries, RunOfRepo, Schedules};
+pub use webhooks::{Deliveries, GithubAppArgs, RunOfRepo, Schedules};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};

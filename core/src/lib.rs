@@ -22,15 +22,20 @@ pub mod fuzzing;
 pub mod gitlab;
 pub mod ids;
 pub mod notification {
-    //! Commit statuses, and notifications: what is reported about an execution, to whom, when, and in which format.
+    //! Commit statuses, check runs, notes, and notifications: what is reported about an execution, to whom, when, and in which format.
 
+    pub mod check_run;
     pub mod commit_status;
     pub mod content;
     pub mod error_lines;
     pub mod format;
+    pub mod markdown;
     pub mod message;
+    pub mod note;
     pub mod quiet_hours;
     pub mod receiver;
+    pub mod report;
+    pub mod repository_api;
 }
 pub mod pipeline;
 pub mod plan;

@@ -3,6 +3,7 @@
 mod address;
 pub mod credential;
 pub mod deliveries;
+pub mod github_app;
 mod host;
 pub mod includes;
 mod name;

@@ -13,5 +13,6 @@ mod notice_content;
 pub(crate) mod notices;
 pub(crate) mod outbox;
 mod pull_requests;
+pub(crate) mod reports;
 pub(crate) mod schedules;
 pub(crate) mod webhooks;

@@ -1,6 +1,7 @@
 //! Registered repositories, and which sources a request may name.
 
 mod credential;
+mod github_app;
 pub(crate) mod record;
 mod rekey;
 pub(crate) mod service;

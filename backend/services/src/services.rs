@@ -23,7 +23,7 @@ use crate::{
     },
     forge::{
         delivery::Notifiers, discoveries::DiscoveryService, follow_ups::FollowUpService, outbox::Outbox,
-        schedules::ScheduleService, webhooks::WebhookService,
+        reports::reruns::Reruns, schedules::ScheduleService, webhooks::WebhookService,
     },
     ports::{Compute, ProviderClient, WorkerPool},
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
@@ -152,6 +152,7 @@ impl Services {
                 context.clone(),
                 pipelines.clone(),
                 repositories.clone(),
+                Reruns::new(context.clone(), pipelines.clone(), follow_ups.clone(), outbox.clone()),
                 seal.clone(),
             ),
             discoveries: DiscoveryService::new(
@@ -216,7 +217,8 @@ impl Services {
             self.set_public_url(url);
             self.set_issuer_url(url);
         }
-        Self { outbox: self.outbox.with_notifiers(notifiers), ..self }
+        let outbox = self.outbox.with_notifiers(notifiers);
+        Self { webhooks: self.webhooks.with_outbox(outbox.clone()), outbox, ..self }
     }
 
     /// Sets the address of the server that jobs get with links to their execution; only the first call has an effect.

@@ -1,7 +1,9 @@
 //! Arguments of the administration commands: secrets, repositories, dead letters, tokens, the audit log and profiles.
 
 use super::shared::{AccessArgs, ConnectionArgs, ConsentArgs, FormatArgs, ProfileArgs};
-use super::webhooks::{Deliveries, PublicArgs, RunOfRepo, Schedules};
+use super::webhooks::{
+    CredentialArgs, Deliveries, GithubAppArgs, NotesArgs, PublicArgs, RunOfRepo, Schedules,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::repository::webhook::Provider;
@@ -277,43 +279,16 @@ pub struct AddRepo {
     #[arg(long, value_name = "PATH", requires = "notify")]
     pub notify_secret_file: Option<PathBuf>,
     #[command(flatten)]
+    pub app: GithubAppArgs,
+    #[command(flatten)]
+    pub notes: NotesArgs,
+    #[command(flatten)]
     pub access: PublicArgs,
     /// Its credential
     #[command(flatten)]
     pub credential: CredentialArgs,
     #[command(flatten)]
     pub format: FormatArgs,
-}
-
-/// The credential of a repository.
-#[derive(Debug, Args)]
-pub struct CredentialArgs {
-    /// Where to read the credential with which workers fetch it: a file, `-` (standard input) or `env:NAME`. A token for an
-    /// https address, a private SSH key for an ssh address
-    #[arg(long, value_name = "FILE")]
-    pub credential: Option<String>,
-    /// User name of the token [default: what the provider expects for tokens]
-    #[arg(long, value_name = "NAME", requires = "credential")]
-    pub credential_user: Option<String>,
-    /// File with the host's SSH keys, in the form of `known_hosts`; required with an SSH key
-    #[arg(long, value_name = "PATH", requires = "credential")]
-    pub known_hosts: Option<PathBuf>,
-    /// Remove the credential
-    #[arg(long, conflicts_with = "credential")]
-    pub no_credential: bool,
-    /// Give the credential to jobs with `checkout: { push: true }` [default: unchanged; at first, no]
-    #[arg(long, overrides_with = "no_allow_push", conflicts_with = "no_credential")]
-    pub allow_push: bool,
-    /// Do not give the credential to jobs
-    #[arg(long, overrides_with = "allow_push")]
-    pub no_allow_push: bool,
-}
-
-impl CredentialArgs {
-    /// Returns whether jobs may get the credential; `None`: unchanged.
-    pub fn allow_push(&self) -> Option<bool> {
-        (self.allow_push || self.no_allow_push).then_some(self.allow_push)
-    }
 }
 
 /// Pull requests that require approval.

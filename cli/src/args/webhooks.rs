@@ -1,7 +1,8 @@
-//! Arguments of `repo` about webhooks, schedules, runs and who may read a repository.
+//! Arguments of `repo` about webhooks, schedules, runs, credentials, reports and who may read a repository.
 
 use super::shared::FormatArgs;
 use clap::Args;
+use std::path::PathBuf;
 
 /// `repo deliveries`.
 #[derive(Debug, Args)]
@@ -63,5 +64,71 @@ impl PublicArgs {
     /// Returns whether anyone may read it; `None`: unchanged.
     pub fn is_public(self) -> Option<bool> {
         (self.public || self.no_public).then_some(self.public)
+    }
+}
+
+/// The GitHub App of a repository.
+#[derive(Debug, Args)]
+pub struct GithubAppArgs {
+    /// Id of the GitHub App that writes check runs instead of commit statuses
+    #[arg(long, value_name = "ID", requires_all = ["app_installation", "app_key_file"])]
+    pub app_id: Option<u64>,
+    /// Id of its installation
+    #[arg(long, value_name = "ID", requires = "app_id")]
+    pub app_installation: Option<u64>,
+    /// File with its private key (PEM)
+    #[arg(long, value_name = "PATH", requires = "app_id")]
+    pub app_key_file: Option<PathBuf>,
+    /// Remove the GitHub App
+    #[arg(long, conflicts_with = "app_id")]
+    pub no_app: bool,
+}
+
+/// Whether pull requests have notes.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct NotesArgs {
+    /// Keep one comment with the newest results on each pull request [default: unchanged; at first, no]
+    #[arg(long, overrides_with = "no_notes")]
+    pub notes: bool,
+    /// Write no comments
+    #[arg(long, overrides_with = "notes")]
+    pub no_notes: bool,
+}
+
+impl NotesArgs {
+    /// Returns whether pull requests have notes; `None`: unchanged.
+    pub fn has_notes(self) -> Option<bool> {
+        (self.notes || self.no_notes).then_some(self.notes)
+    }
+}
+
+/// The credential of a repository.
+#[derive(Debug, Args)]
+pub struct CredentialArgs {
+    /// Where to read the credential with which workers fetch it: a file, `-` (standard input) or `env:NAME`. A token for an
+    /// https address, a private SSH key for an ssh address
+    #[arg(long, value_name = "FILE")]
+    pub credential: Option<String>,
+    /// User name of the token [default: what the provider expects for tokens]
+    #[arg(long, value_name = "NAME", requires = "credential")]
+    pub credential_user: Option<String>,
+    /// File with the host's SSH keys, in the form of `known_hosts`; required with an SSH key
+    #[arg(long, value_name = "PATH", requires = "credential")]
+    pub known_hosts: Option<PathBuf>,
+    /// Remove the credential
+    #[arg(long, conflicts_with = "credential")]
+    pub no_credential: bool,
+    /// Give the credential to jobs with `checkout: { push: true }` [default: unchanged; at first, no]
+    #[arg(long, overrides_with = "no_allow_push", conflicts_with = "no_credential")]
+    pub allow_push: bool,
+    /// Do not give the credential to jobs
+    #[arg(long, overrides_with = "allow_push")]
+    pub no_allow_push: bool,
+}
+
+impl CredentialArgs {
+    /// Returns whether jobs may get the credential; `None`: unchanged.
+    pub fn allow_push(&self) -> Option<bool> {
+        (self.allow_push || self.no_allow_push).then_some(self.allow_push)
     }
 }

@@ -1,4 +1,4 @@
-//! `repo add --public`, `repo deliveries`, `repo schedules` and `repo run`.
+//! `repo add` with `--public`, `--app-id` and `--notes`, `repo deliveries`, `repo schedules` and `repo run`.
 
 use crate::{
     repositories::{ALPHA, BETA, RepositoriesFixture},
@@ -76,6 +76,28 @@ fn repository_is_public_from_its_flag_on_until_it_is_withdrawn() {
         assert_eq!(shown.contains(", public"), is_public, "{flags:?}: {shown}");
         assert_eq!(anyone(), if is_public { 200 } else { 401 }, "{flags:?}");
     }
+}
+
+#[test]
+fn app_and_notes_are_registered_and_the_key_is_not_shown() {
+    let fixture = RepositoriesFixture::new();
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../backend/services/tests/fixtures/reports/app-key.pem");
+    let add = |flags: &[&str]| {
+        fixture.succeed("nowhere", &[&["repo", "add", ALPHA, "--provider", "github"], flags].concat())
+    };
+    let shown = add(&["--app-id", "12345", "--app-installation", "67890", "--app-key-file", key, "--notes"]);
+    assert!(shown.contains(" registered; App 12345 writes check runs\n"), "{shown}");
+    let list = fixture.succeed("nowhere", &["repo", "list"]);
+    assert!(list.contains(", check runs, notes, "), "{list}");
+    let view = printed(&fixture.tidemill("nowhere", &["repo", "list", "--format", "json"]));
+    assert_eq!(view[0]["app"], json!({ "app_id": 12345, "installation_id": 67890 }));
+    assert!(!view.to_string().contains("PRIVATE KEY"), "{view}");
+    add(&["--no-app", "--no-notes"]);
+    let list = fixture.succeed("nowhere", &["repo", "list"]);
+    assert!(list.contains(", no statuses, ") && !list.contains("notes"), "{list}");
+    let incomplete =
+        fixture.usage_error("nowhere", &["repo", "add", ALPHA, "--provider", "github", "--app-id", "1"]);
+    assert!(incomplete.contains("--app-installation"), "{incomplete}");
 }
 
 #[test]

@@ -77,6 +77,10 @@ fn check_bounds(delivery: &ParsedDelivery) {
                 assert!(comment.text.len() <= MAX_COMMENT_LEN, "{}", comment.text.len());
                 comment.by.iter().chain([&comment.author]).for_each(|by| check_text(by));
             }
+            Event::Rerun(rerun) => {
+                check_commit(&rerun.commit);
+                rerun.check_run.iter().chain([&rerun.author]).for_each(|text| check_text(text));
+            }
             Event::Deleted(text) | Event::Ignored(text) => check_text(text),
             Event::Ping => {}
         }

@@ -1,8 +1,11 @@
 //! Commit statuses of git providers.
 
-use super::message::OutgoingRequest;
+use super::{
+    message::{Method, OutgoingRequest},
+    repository_api::RepositoryApi,
+};
 use crate::execution::status::ExecutionStatus;
-use crate::repository::{canonical_name, webhook::Provider};
+use crate::repository::webhook::Provider;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -42,7 +45,9 @@ impl CommitState {
         matches!(self, Self::Success | Self::Failure | Self::Error)
     }
 
-    const fn description(self) -> &'static str {
+    /// Returns what an execution in this state does, as the end of a sentence.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
         match self {
             Self::Pending => "is pending",
             Self::Running => "is running",
@@ -69,12 +74,6 @@ pub fn next_status(sent: Option<CommitState>, status: ExecutionStatus) -> Option
 /// A commit status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitStatus<'a> {
-    /// The git provider.
-    pub provider: Provider,
-    /// The provider's API; `None`: the default for the repository's host.
-    pub api_url: Option<&'a str>,
-    /// The repository's address.
-    pub repo: &'a str,
     /// The commit's full hash.
     pub commit: &'a str,
     /// The state to report.
@@ -90,54 +89,37 @@ pub struct CommitStatus<'a> {
 impl CommitStatus<'_> {
     /// Returns the request that writes it.
     #[must_use]
-    pub fn request(&self, token: &str) -> OutgoingRequest {
-        let name = canonical_name(self.repo);
-        let (host, path) = name.split_once('/').unwrap_or(("", &name));
-        let base = match (self.api_url, self.provider) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, Provider::Github) if host == "github.com" => "https://api.github.com".to_owned(),
-            (None, Provider::Github) => format!("https://{host}/api/v3"),
-            (None, Provider::Gitlab) => format!("https://{host}/api/v4"),
-            (None, Provider::Gitea) => format!("https://{host}/api/v1"),
-            (None, Provider::Bitbucket) => "https://api.bitbucket.org/2.0".to_owned(),
-        };
+    pub fn request(&self, api: &RepositoryApi, token: &str) -> OutgoingRequest {
         let (commit, context) = (self.commit, format!("tidemill/{}", self.pipeline));
         let description = format!("run {} {}", self.run_number, self.state.description());
         let state_name = |names: [&'static str; 5]| names[self.state as usize];
-        let (url, authorization, mut body) = match self.provider {
-            Provider::Github => (
-                format!("{base}/repos/{path}/statuses/{commit}"),
-                ("authorization", format!("Bearer {token}")),
-                json!({ "state": state_name(["pending", "pending", "success", "failure", "error"]), "context": context }),
-            ),
-            Provider::Gitea => (
-                format!("{base}/repos/{path}/statuses/{commit}"),
-                ("authorization", format!("token {token}")),
-                json!({ "state": state_name(["pending", "pending", "success", "failure", "error"]), "context": context }),
-            ),
-            Provider::Gitlab => (
-                format!("{base}/projects/{}/statuses/{commit}", path.replace('/', "%2F")),
-                ("private-token", token.to_owned()),
-                json!({ "state": state_name(["pending", "running", "success", "failed", "canceled"]), "name": context }),
-            ),
-            Provider::Bitbucket => (
-                format!("{base}/repositories/{path}/commit/{commit}/statuses/build"),
-                ("authorization", format!("Bearer {token}")),
+        let mut path = format!("/statuses/{commit}");
+        let mut body = match api.provider {
+            Provider::Github | Provider::Gitea => {
+                json!({ "state": state_name(["pending", "pending", "success", "failure", "error"]), "context": context })
+            }
+            Provider::Gitlab => {
+                json!({ "state": state_name(["pending", "running", "success", "failed", "canceled"]), "name": context })
+            }
+            Provider::Bitbucket => {
+                path = format!("/commit/{commit}/statuses/build");
+                // It needs a link.
+                let repository = format!("https://bitbucket.org/{}", api.path);
                 json!({ "state": state_name(["INPROGRESS", "INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"]),
-                        "key": context, "name": context, "url": self.target_url.unwrap_or(self.repo) }),
-            ),
+                        "key": context, "name": context, "url": self.target_url.unwrap_or(&repository) })
+            }
         };
         body["description"] = json!(description);
-        if let (Some(target), true) = (self.target_url, self.provider != Provider::Bitbucket) {
+        if let (Some(target), true) = (self.target_url, api.provider != Provider::Bitbucket) {
             body["target_url"] = json!(target);
         }
-        OutgoingRequest::post(url, vec![authorization], &body)
+        api.request(Method::Post, &path, token, &body)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CommitState, CommitStatus, next_status};
+    use super::{CommitState, CommitStatus, RepositoryApi, next_status};
     use crate::execution::status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success};
     use crate::repository::webhook::Provider;
 
@@ -164,17 +146,8 @@ mod tests {
             let commit = "c0ffee";
             let target_url = Some("https://ci.example.org/x");
             let run = 7;
-            let of = CommitStatus {
-                provider,
-                api_url,
-                repo,
-                commit,
-                state,
-                pipeline: "ci",
-                run_number: run,
-                target_url,
-            };
-            let post = of.request("T");
+            let of = CommitStatus { commit, state, pipeline: "ci", run_number: run, target_url };
+            let post = of.request(&RepositoryApi::new(provider, api_url, repo), "T");
             let body: serde_json::Value = serde_json::from_str(&post.body).unwrap_or_default();
             (post.url, post.headers[0].1.clone(), body)
         };

@@ -3,6 +3,7 @@
 
 use super::{
     content::{Notification, NotificationEvent, Paragraph},
+    markdown::unfenced,
     message::{Message, Method, OutgoingMail, OutgoingRequest},
     receiver::{Notify, NotifyKind},
 };
@@ -15,8 +16,6 @@ use std::fmt::Write as _;
 const MAX_SLACK_SECTION: usize = 2_900;
 const MAX_DISCORD_TITLE: usize = 250;
 const MAX_DISCORD_FIELD: usize = 1_000;
-/// Keeps a run of characters from ending a block of code.
-const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// A delivery: what identifies it at its receiver, and when it is sent.
 #[derive(Debug, Clone, Copy)]
@@ -239,18 +238,6 @@ fn markdown_quoted(text: &str) -> String {
         quoted.push(c);
     }
     quoted
-}
-
-/// Separates backquotes, so that they cannot end a block of code.
-fn unfenced(code: &str) -> String {
-    let mut text = String::with_capacity(code.len());
-    for c in code.chars() {
-        text.push(c);
-        if c == '`' {
-            text.push(ZERO_WIDTH_SPACE);
-        }
-    }
-    text
 }
 
 /// Cuts a text after `max` characters.

@@ -2,6 +2,7 @@
 
 use crate::notification::receiver::{Notify, NotifyKind};
 use crate::repository::credential::{CredentialKind, RepositoryCredential};
+use crate::repository::github_app::{GithubAppChange, GithubAppView};
 use crate::repository::webhook::Provider;
 use crate::{ids::ExecutionId, time::Timestamp};
 use schemars::JsonSchema;
@@ -64,6 +65,12 @@ pub struct RepositoryRequest {
     /// Whether anyone may read its executions and their logs without a token; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
+    /// The GitHub App that writes check runs instead of commit statuses; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<GithubAppChange>,
+    /// Whether each pull request has a note with the newest results; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<bool>,
 }
 
 /// A change of a repository's credential.
@@ -131,6 +138,12 @@ pub struct RepositoryView {
     /// Whether anyone may read its executions and their logs without a token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub public: bool,
+    /// The GitHub App that writes check runs, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<GithubAppView>,
+    /// Whether each pull request has a note with the newest results.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notes: bool,
 }
 
 /// The reply to a registration.

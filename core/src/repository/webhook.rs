@@ -15,6 +15,6 @@ pub use action::PullRequestAction;
 pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, check_ref_name, json_body};
 pub use event::{
     Change, Event, Headers, MAX_COMMENT_LEN, MergeGroup, ParsedDelivery, Provider, PullRequestComment,
-    PullRequestUpdate, Release, WebhookError,
+    PullRequestUpdate, Release, RerunRequest, WebhookError,
 };
 pub use signature::sign;

@@ -1,5 +1,5 @@
-//! Sends commit statuses and notifications as soon as the table's stream has their change, and does what a request about a large
-//! execution has left. The sweep retries what is missed or fails.
+//! Sends commit statuses, check runs, notes and notifications as soon as the table's stream has their change, and does what a request
+//! about a large execution has left. The sweep retries what is missed or fails.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
-mod batch;
+pub(super) mod batch;
 mod cancel;
 pub(crate) mod recording;
 

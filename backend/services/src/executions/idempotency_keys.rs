@@ -90,6 +90,13 @@ pub(crate) enum IdempotencyKey<'a> {
         /// The job.
         job: JobId,
     },
+    /// A request of a webhook to run an execution again.
+    Rerun {
+        /// Name of the key of the event.
+        event: &'a str,
+        /// The execution.
+        execution: ExecutionId,
+    },
     /// An event of a webhook that someone asks to process again.
     Redelivery {
         /// Name of the repository.
@@ -132,6 +139,7 @@ impl IdempotencyKey<'_> {
             Self::EnvironmentStop { .. } => "environment-stop",
             Self::Child { .. } => "child",
             Self::After { .. } => "after",
+            Self::Rerun { .. } => "rerun",
             Self::Redelivery { .. } => "redelivery",
         };
         let digest =
@@ -252,6 +260,7 @@ mod tests {
             },
             IdempotencyKey::Child { job: JobId::of(first, 0) },
             IdempotencyKey::After { execution: first },
+            IdempotencyKey::Rerun { event: "webhook:x", execution: first },
         ]
         .iter()
         .map(|key| key.name().unwrap())

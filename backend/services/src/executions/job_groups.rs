@@ -4,6 +4,7 @@
 //! The record of a group is written on its own, so a process may die between two writes. Nothing depends on the second one: a job
 //! without a place stays due, and each request or check that finds no free place removes jobs that have ended from the record.
 
+use super::advance::batch::MAX_CONFLICTS;
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -22,9 +23,6 @@ use tidemill_core::{
 
 /// Kind of the documents.
 const KIND: &str = "job-group";
-
-/// Maximum number of conflicts with other writers of a group. Each conflict means that another one has succeeded.
-const MAX_CONFLICTS: u32 = 1_000;
 
 /// Time after which the record of a group that nobody used is removed, in milliseconds: longer than any job takes.
 const RETENTION_MS: i64 = 400 * 86_400_000;

@@ -10,6 +10,7 @@ use crate::{
     repositories::record::Repository,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tidemill_core::{
     execution::status::ExecutionStatus::{Failed, Success},
     ids::digest::json_digest,
@@ -48,39 +49,45 @@ struct ExecutionEnd {
 /// Writes and delivers notifications; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Notices {
-    sender: Sender,
+    sender: Arc<Sender>,
 }
 
 impl Notices {
-    pub const fn new(sender: Sender) -> Self {
+    pub const fn new(sender: Arc<Sender>) -> Self {
         Self { sender }
     }
 
     /// Writes the notification of a live execution that waits for approvals, unless `noticed` has all of its gates. Returns the gates
-    /// that it waits for and that were not noticed yet.
+    /// that it waits for and that were not noticed yet, and the revision of the execution at which they were read. What can be approved
+    /// changes only with the execution, so nothing is read again at the revision `read_at`.
     pub async fn write_of_approvals(
         &self,
         execution: &ExecutionRecord,
         repository: &Repository,
-        noticed: &[u32],
-    ) -> Result<Vec<u32>> {
+        (noticed, read_at): (&[u32], Option<u64>),
+    ) -> Result<(Vec<u32>, Option<u64>)> {
         let has_new = execution.spec.approvals.iter().any(|approval| !noticed.contains(&approval.gate));
-        if !has_new {
-            return Ok(Vec::new());
+        if !has_new || repository.notification_targets() == 0 {
+            return Ok((Vec::new(), read_at));
+        }
+        // Read before the gates: a change in between is read again.
+        let revision = self.sender.context.stores.records.revision(execution.spec.id).await?;
+        if revision.is_some() && revision == read_at {
+            return Ok((Vec::new(), read_at));
         }
         let receivers = self.receivers(execution, repository, NotificationEvent::Approval).await?;
         if receivers.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), revision));
         }
         let (gates, jobs) = awaited_jobs(&self.sender.context, execution, noticed).await?;
         if gates.is_empty() {
-            return Ok(gates);
+            return Ok((gates, revision));
         }
         let name = format!("approval-{}", gates[0]);
         let notice =
             Notification { jobs, ..self.notification(execution, repository, NotificationEvent::Approval) };
         self.write(&name, notice, receivers).await?;
-        Ok(gates)
+        Ok((gates, revision))
     }
 
     /// Writes the notifications of an ended execution, and then its outcome. After a crash in between, both are written again; an

@@ -1,9 +1,14 @@
-//! Delivers commit statuses and notifications at least once. Each delivery is a document, which is removed or completed after the
+//! Delivers commit statuses, check runs, notes and notifications at least once. Each delivery is a document, which is removed or completed after the
 //! delivery, so that a crash loses nothing.
 
 use super::{
-    delivery::{DeliveryFailure, Notifiers, Sender},
+    delivery::{DeliveryFailure, Notifiers, SendFailure, Sender},
     notices::{NOTIFICATION_KIND, Notices},
+    reports::{
+        check_runs::{CheckRecord, CheckState},
+        notes::{NOTE_KIND, key_of},
+        tokens::ReportClient,
+    },
 };
 use crate::{
     context::service_context::Context,
@@ -18,7 +23,7 @@ use tidemill_core::{
     ids::ExecutionId,
     notification::{
         commit_status::{CommitState, CommitStatus, next_status},
-        message::Message,
+        repository_api::RepositoryApi,
     },
     repository::canonical_name,
 };
@@ -29,20 +34,21 @@ const BATCH_LEN: usize = 500;
 const MAX_CONCURRENT_DELIVERIES: usize = 8;
 /// Interval at which an unchanged execution is checked.
 const POLL_INTERVAL_MS: i64 = 1_000;
-/// Maximum number of deliveries of one call: the status may change again during a delivery.
-const MAX_ROUNDS: usize = 5;
+/// Maximum number of deliveries of one call: the status may change again during a delivery, and annotations are sent in batches.
+const MAX_ROUNDS: usize = 12;
 /// Retention of the record of a delivered final status.
 const RETENTION_MS: i64 = 7 * 86_400_000;
 
-/// Service for commit statuses and notifications.
+/// Service for commit statuses, check runs, notes and notifications.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    sender: Sender,
+    sender: Arc<Sender>,
     notices: Notices,
+    reports: ReportClient,
 }
 
-/// The stored record of an execution's commit status, named by the execution.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The stored record of an execution's commit status or check run, named by the execution.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct StatusRecord {
     /// Name of the repository.
     repo: String,
@@ -54,30 +60,32 @@ struct StatusRecord {
     /// Gates of the approvals that receivers were notified of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     approvals: Vec<u32>,
+    /// The revision of the execution at which its approvals were read last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approvals_read_at: Option<u64>,
+    /// What is known of the check run.
+    #[serde(default)]
+    check: CheckRecord,
 }
 
 impl Outbox {
     pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, notifiers: Notifiers) -> Self {
-        let sender = Sender { context, repositories, notifiers };
-        Self { notices: Notices::new(sender.clone()), sender }
+        let sender = Arc::new(Sender::new(context, repositories, notifiers));
+        Self { notices: Notices::new(sender.clone()), reports: ReportClient::new(sender.clone()), sender }
     }
 
-    pub(crate) fn with_notifiers(self, notifiers: Notifiers) -> Self {
-        let Sender { context, repositories, .. } = self.sender;
-        Self::new(context, repositories, notifiers)
+    pub(crate) fn with_notifiers(&self, notifiers: Notifiers) -> Self {
+        Self::new(self.sender.context.clone(), self.sender.repositories.clone(), notifiers)
     }
 
-    /// Starts announcing an execution, if its repository has commit statuses or notifications. Idempotent.
+    /// Starts announcing an execution, if its repository has commit statuses, check runs or notifications. Idempotent.
     pub(crate) async fn announce(&self, execution: ExecutionId, of: &Repository) -> Result<()> {
         if !of.has_announcements() {
             return Ok(());
         }
-        let announced = StatusRecord {
-            repo: of.name(),
-            sent: None,
-            trouble: DeliveryFailure::default(),
-            approvals: Vec::new(),
-        };
+        // The note is first: the record of the status is what is sent at once.
+        self.reports.add_to_note(execution, of).await?;
+        let announced = StatusRecord { repo: of.name(), ..StatusRecord::default() };
         self.sender
             .put(key(STATUS_KIND, execution), &announced, Some(self.sender.context.now()), None)
             .await
@@ -103,12 +111,13 @@ impl Outbox {
     pub async fn run(&self) -> Result<usize> {
         let now = self.sender.context.now();
         let mut delivered = 0;
-        for kind in [STATUS_KIND, NOTIFICATION_KIND] {
+        for kind in [STATUS_KIND, NOTE_KIND, NOTIFICATION_KIND] {
             let due = self.sender.context.stores.documents.due(kind, now, BATCH_LEN).await?;
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
                     STATUS_KIND => self.send_status(document.key.clone(), 0).await,
+                    NOTE_KIND => self.reports.send_note(document.key.clone(), 0).await,
                     _ => self.notices.send(document.key.clone()).await,
                 };
                 match done {
@@ -134,7 +143,7 @@ impl Outbox {
         Ok(delivered)
     }
 
-    /// Sends the status of an execution at once, for a caller who knows that it changed. Deliveries that another sender holds, or that
+    /// Sends the status and the note of an execution at once, for a caller who knows that it changed. Deliveries that another sender holds, or that
     /// failed before, are left to [`Self::run`].
     pub async fn send_status_now(&self, execution: ExecutionId) -> Result<usize> {
         let mut delivered = 0;
@@ -143,7 +152,18 @@ impl Outbox {
         {
             delivered += 1;
         }
+        let record = self.sender.context.cached_execution(execution).await;
+        if let Some(note) = record.ok().as_deref().and_then(key_of)
+            && self.reports.send_note(note, POLL_INTERVAL_MS).await?
+        {
+            delivered += 1;
+        }
         Ok(delivered)
+    }
+
+    /// Whether a user may write to a repository at GitHub.
+    pub(super) async fn may_write(&self, repository: &Repository, user: &str) -> Result<bool, SendFailure> {
+        self.reports.may_write(repository, user).await
     }
 
     /// Sends a notification at once that was just written, by the name of its document.
@@ -167,33 +187,37 @@ impl Outbox {
             self.sender.context.stores.documents.delete(&of, Some(version)).await?;
             return Ok(false);
         };
-        let status = execution.state.status;
-        let token = self.sender.repositories.status_token(&repository).await?;
-        let next = next_status(announced.sent, status);
-        let (Some(state), Some(token)) = (next, token) else {
+        let next = next_status(announced.sent, execution.state.status);
+        let unfinished = announced.sent.filter(|_| announced.check.has_more);
+        let Some(state) = next.or(unfinished).filter(|_| repository.has_statuses()) else {
             return self.complete(of, announced, &execution, &repository, version).await.map(|()| false);
         };
-        let Some(commit) = execution.spec.commit.clone() else {
+        if execution.spec.commit.is_none() {
             self.sender.context.stores.documents.delete(&of, Some(version)).await?;
             return Ok(false);
-        };
+        }
         // Concurrent senders could deliver in the wrong order, so one holds the delivery.
-        if !self.sender.hold(&of, &announced, version).await? {
+        let check = if repository.app.is_some() { announced.check.sending() } else { CheckRecord::default() };
+        let held = StatusRecord { check, ..announced.clone() };
+        if !self.sender.hold(&of, &held, version).await? {
             return Ok(false);
         }
-        let target = self.sender.url(execution.spec.id);
-        let status = CommitStatus {
-            provider: repository.provider,
-            api_url: repository.api_url.as_deref(),
-            repo: &repository.url,
-            commit: &commit,
-            state,
-            pipeline: &execution.spec.pipeline_name,
-            run_number: execution.run_number,
-            target_url: target.as_deref(),
+        let (check, outcome) = if repository.app.is_some() {
+            let state = CheckState { state, is_new: next.is_some() };
+            self.reports.write_check_run(&execution, &repository, state, announced.check.clone()).await
+        } else {
+            (CheckRecord::default(), self.write_commit_status(&execution, &repository, state).await)
         };
-        let message = Message::Request(status.request(&token));
-        let outcome = self.sender.send(&message, &of, (&announced.repo, &announced.trouble)).await;
+        let announced = StatusRecord { check, ..announced };
+        let outcome = match outcome {
+            Ok(()) => {
+                self.sender.succeeded(&announced.repo, &announced.trouble).await;
+                Ok(())
+            }
+            Err(failure) => {
+                Err(self.sender.failed(&failure, &of, (&announced.repo, &announced.trouble)).await)
+            }
+        };
         let Some(document) = self.sender.context.stores.documents.get(&of).await? else { return Ok(false) };
         match outcome {
             Ok(()) => {
@@ -212,12 +236,31 @@ impl Outbox {
                 let sent = StatusRecord {
                     sent: Some(CommitState::from_status(execution.state.status)),
                     trouble: DeliveryFailure::default(),
+                    check: announced.check.abandoned(),
                     ..announced
                 };
                 self.complete(of, sent, &execution, &repository, document.version).await?;
                 Ok(false)
             }
         }
+    }
+
+    async fn write_commit_status(
+        &self,
+        execution: &ExecutionRecord,
+        repository: &Repository,
+        state: CommitState,
+    ) -> Result<(), SendFailure> {
+        let target = self.sender.url(execution.spec.id);
+        let status = CommitStatus {
+            commit: execution.spec.commit.as_deref().unwrap_or_default(),
+            state,
+            pipeline: &execution.spec.pipeline_name,
+            run_number: execution.run_number,
+            target_url: target.as_deref(),
+        };
+        let request = |api: &RepositoryApi, token: &str| status.request(api, token);
+        self.reports.send(repository, request).await.map(drop)
     }
 
     /// Schedules the next check of a live execution; for an ended one, writes the notifications and completes the record.
@@ -231,12 +274,15 @@ impl Outbox {
     ) -> Result<()> {
         let now = self.sender.context.now();
         let has_ended = execution.state.status.is_terminal();
-        let is_delivered = !repository.has_statuses() || announced.sent.is_some_and(CommitState::is_final);
+        let is_sent = announced.sent.is_some_and(CommitState::is_final) && !announced.check.has_more;
+        let is_delivered = !repository.has_statuses() || is_sent;
         if !(has_ended && is_delivered) {
             if !has_ended {
-                let gates =
-                    self.notices.write_of_approvals(execution, repository, &announced.approvals).await?;
+                let noticed = (announced.approvals.as_slice(), announced.approvals_read_at);
+                let (gates, revision) =
+                    self.notices.write_of_approvals(execution, repository, noticed).await?;
                 announced.approvals.extend(gates);
+                announced.approvals_read_at = revision;
             }
             return self
                 .sender

@@ -3,7 +3,9 @@
 use super::{
     comments,
     deliveries::{AuthenticDelivery, DeliveryLog},
+    outbox::Outbox,
     pull_requests,
+    reports::reruns::Reruns,
 };
 use crate::{
     context::service_context::Context,
@@ -86,6 +88,7 @@ pub struct WebhookService {
     context: Arc<Context>,
     pipelines: PipelineExecutionService,
     repositories: RepositoryService,
+    reruns: Arc<Reruns>,
     deliveries: DeliveryLog,
 }
 
@@ -94,10 +97,15 @@ impl WebhookService {
         context: Arc<Context>,
         pipelines: PipelineExecutionService,
         repositories: RepositoryService,
+        reruns: Reruns,
         seal: SecretSealer,
     ) -> Self {
         let deliveries = DeliveryLog::new(context.clone(), seal);
-        Self { context, pipelines, repositories, deliveries }
+        Self { context, pipelines, repositories, reruns: Arc::new(reruns), deliveries }
+    }
+
+    pub(crate) fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { reruns: Arc::new(self.reruns.with_outbox(outbox)), ..self }
     }
 
     /// Classifies a delivery by its URL and headers.
@@ -213,7 +221,7 @@ impl WebhookService {
         let default_branch = repository.default_branch.clone().or(delivered.default_branch);
         let default_branch = default_branch.or_else(|| repository.default_branch().map(str::to_owned));
         let mut reply = WebhookReply::default();
-        let mut starts = Vec::new();
+        let (mut starts, mut reruns) = (Vec::new(), Vec::new());
         for (event, what) in delivered.events.into_iter().enumerate() {
             match what {
                 Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
@@ -244,11 +252,18 @@ impl WebhookService {
                     }
                 }
                 Event::Deleted(what) => reply.lines.push(format!("{what} was deleted: nothing starts")),
+                Event::Rerun(request) => match self.reruns.refusal(repository, &request).await? {
+                    None => reruns.push((event, request)),
+                    Some(why) => {
+                        tracing::info!(repository = name, why, "checks are not run again");
+                        reply.lines.push(format!("nothing starts: {why}"));
+                    }
+                },
                 Event::Ping => reply.lines.push(format!("the webhook of {name} works")),
                 Event::Ignored(why) => reply.lines.push(format!("nothing starts: {why}")),
             }
         }
-        if starts.is_empty() {
+        if starts.is_empty() && reruns.is_empty() {
             return Ok(reply);
         }
         let hash;
@@ -262,6 +277,9 @@ impl WebhookService {
                 IdempotencyKey::Redelivery { repo: &name, delivery: id, request, event: 0 }
             }
         };
+        for (event, request) in reruns {
+            self.reruns.run(repository, &request, &key.of_event(event), &mut reply).await?;
+        }
         for (event, start) in starts {
             let key = key.of_event(event);
             let started =

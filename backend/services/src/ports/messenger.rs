@@ -1,15 +1,15 @@
-//! The messenger port: outgoing requests.
+//! The messenger port: outgoing requests and their replies.
 
 use async_trait::async_trait;
 use std::fmt;
-use tidemill_core::notification::message::{OutgoingMail, OutgoingRequest};
+use tidemill_core::notification::message::{OutgoingMail, OutgoingReply, OutgoingRequest};
 
 /// Sends requests to addresses that administrators of a repository configured.
 #[async_trait]
 pub trait Messenger: Send + Sync {
-    /// Sends a request, with a timeout of some seconds and without following redirects. Returns the HTTP status of the reply, or why
-    /// there is none.
-    async fn send(&self, request: &OutgoingRequest) -> Result<u16, String>;
+    /// Sends a request, with a timeout of some seconds, without following redirects, and with a limit of the reply's size. Returns the
+    /// reply, or why there is none.
+    async fn send(&self, request: &OutgoingRequest) -> Result<OutgoingReply, String>;
 }
 
 /// Sends e-mails to addresses that administrators of a repository configured.

@@ -10,6 +10,7 @@ use tidemill_core::notification::receiver::NotifyKind;
 use tidemill_core::repository::{
     canonical_name,
     credential::CredentialKind,
+    github_app::GithubAppView,
     registration::{ApprovalPolicy, CredentialView, RepositoryView},
     webhook::Provider,
 };
@@ -82,6 +83,12 @@ pub struct Repository {
     /// Whether anyone may read its executions and their logs.
     #[serde(default)]
     pub public: bool,
+    /// The GitHub App that writes check runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) app: Option<StoredApp>,
+    /// Whether each pull request has a note with the newest results.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notes: bool,
 }
 
 /// A credential of a repository.
@@ -91,6 +98,24 @@ pub(super) struct StoredCredential {
     pub(super) allow_push: bool,
     /// The whole credential ([`RepositoryCredential`](tidemill_core::repository::credential::RepositoryCredential)), sealed.
     pub(super) sealed: String,
+}
+
+/// The GitHub App of a repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredApp {
+    /// The id of the App.
+    pub app_id: u64,
+    /// The id of its installation.
+    pub installation_id: u64,
+    /// The private key, sealed.
+    pub(super) sealed: String,
+}
+
+impl StoredApp {
+    /// Returns what identifies the App, its installation and its key.
+    pub(crate) fn identity(&self) -> (u64, u64, &str) {
+        (self.app_id, self.installation_id, &self.sealed)
+    }
 }
 
 /// A target of notifications.
@@ -112,14 +137,14 @@ impl Repository {
         self.default_branch.as_deref().or(self.observed_default_branch.as_deref())
     }
 
-    /// Whether it has commit statuses or notifications.
+    /// Whether it has commit statuses, check runs or notifications. Notes need one of the first two.
     pub fn has_announcements(&self) -> bool {
-        self.status_token.is_some() || !self.notify.is_empty()
+        self.has_statuses() || !self.notify.is_empty()
     }
 
-    /// Whether it has commit statuses.
+    /// Whether it has commit statuses or check runs.
     pub fn has_statuses(&self) -> bool {
-        self.status_token.is_some()
+        self.status_token.is_some() || self.app.is_some()
     }
 
     /// Whether jobs of the repository with this name may start its pipelines.
@@ -151,6 +176,11 @@ impl Repository {
             comment_authors: self.comment_authors.clone(),
             allow_trigger_from: self.allow_trigger_from.clone(),
             public: self.public,
+            app: self
+                .app
+                .as_ref()
+                .map(|app| GithubAppView { app_id: app.app_id, installation_id: app.installation_id }),
+            notes: self.notes,
         }
     }
 }

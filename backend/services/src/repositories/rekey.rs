@@ -2,6 +2,7 @@
 
 use super::{
     credential::SEALED_AS,
+    github_app,
     record::{DOCUMENT_KIND, Repository, parse_record, sealing_place},
     service::RepositoryService,
 };
@@ -43,6 +44,7 @@ impl RepositoryService {
         let texts = std::iter::once(("webhook", &mut of.webhook_secret))
             .chain(of.status_token.iter_mut().map(|token| ("status", token)))
             .chain(of.credential.iter_mut().map(|stored| (SEALED_AS, &mut stored.sealed)))
+            .chain(of.app.iter_mut().map(|app| (github_app::SEALED_AS, &mut app.sealed)))
             .chain(of.notify.iter_mut().map(|target| ("notify", &mut target.sealed)));
         let mut renewed = 0;
         for (what, sealed) in texts {
@@ -57,6 +59,7 @@ impl RepositoryService {
                         "webhook" => "the secret of webhooks",
                         "status" => "the token of commit statuses",
                         SEALED_AS => "the credential",
+                        github_app::SEALED_AS => "the key of the GitHub App",
                         _ => "an address of notifications",
                     };
                     unreadable.push(format!("{description} of {name}"));

@@ -19,6 +19,7 @@ use tidemill_core::api::path;
 use tidemill_core::notification::receiver::Notify;
 use tidemill_core::repository::{
     registration::{RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest},
+    webhook::Provider,
     {RepositoryAddress, canonical_name},
 };
 
@@ -86,6 +87,12 @@ impl RepositoryService {
             let triggers = request.allow_trigger_from.as_deref();
             let triggers = triggers.map(|allowed| trigger_names(allowed, &name)).transpose()?;
             let allow_trigger_from = triggers.or_else(old_triggers).unwrap_or_default();
+            let app =
+                self.updated_app(&name, &request, old.as_ref().and_then(|old| old.app.as_ref())).await?;
+            let notes = request.notes.or(old.as_ref().map(|old| old.notes)).unwrap_or_default();
+            if notes {
+                check_notes(request.provider, status_token.is_some() || app.is_some())?;
+            }
             let public = request.public.or(old.as_ref().map(|old| old.public)).unwrap_or_default();
             let repository = Repository {
                 url: address.to_git_url(),
@@ -107,6 +114,8 @@ impl RepositoryService {
                 comment_authors,
                 allow_trigger_from,
                 public,
+                app,
+                notes,
             };
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;
@@ -326,6 +335,19 @@ fn trigger_names(addresses: &[String], own: &str) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// Checks that notes can be written.
+fn check_notes(provider: Provider, has_token: bool) -> Result<()> {
+    if provider == Provider::Bitbucket {
+        return Err(Error::Invalid("notes are for pull requests at GitHub, GitLab and Gitea".into()));
+    }
+    if !has_token {
+        return Err(Error::Invalid(
+            "notes need a token of the provider (--status-token-file), or at GitHub an App (--app-id)".into(),
+        ));
+    }
+    Ok(())
 }
 
 fn check(request: &RepositoryRequest) -> Result<()> {

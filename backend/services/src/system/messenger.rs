@@ -3,8 +3,8 @@
 use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 use async_trait::async_trait;
 use reqwest::{
-    Client,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
+    Client, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
     redirect::Policy,
 };
 use rustls::{ClientConfig, RootCertStore};
@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::notification::message::{Method, OutgoingRequest};
+use tidemill_core::notification::message::{Method, OutgoingReply, OutgoingRequest};
 use url::{Url, form_urlencoded};
 
 /// Maximum time from the start of a request to its reply.
@@ -93,18 +93,34 @@ impl HttpMessenger {
 
 #[async_trait]
 impl Messenger for HttpMessenger {
-    async fn send(&self, sent: &OutgoingRequest) -> Result<u16, String> {
+    async fn send(&self, sent: &OutgoingRequest) -> Result<OutgoingReply, String> {
         let client = self.client()?;
         let request = match sent.method {
+            Method::Get => client.get(sent.url.as_str()),
+            Method::Patch => client.patch(sent.url.as_str()),
             Method::Post => client.post(sent.url.as_str()),
             Method::Put => client.put(sent.url.as_str()),
         };
-        let mut request = request.header(CONTENT_TYPE, "application/json").header(USER_AGENT, AGENT);
+        let mut request = request.header(USER_AGENT, AGENT);
         for (name, value) in &sent.headers {
             request = request.header(*name, value.as_str());
         }
-        let reply = request.body(sent.body.clone()).send().await.map_err(failure)?;
-        Ok(reply.status().as_u16())
+        if sent.method != Method::Get {
+            request = request.header(CONTENT_TYPE, "application/json").body(sent.body.clone());
+        }
+        let reply = request.send().await.map_err(failure)?;
+        let header = |name: &str| reply.headers().get(name).and_then(|value| value.to_str().ok());
+        // GitHub and Gitea have the prefix, GitLab has not.
+        let limit = |name: &str| {
+            header(&format!("x-ratelimit-{name}")).or_else(|| header(&format!("ratelimit-{name}")))
+        };
+        let is_used_up = limit("remaining").is_some_and(|remaining| remaining.trim() == "0");
+        let limit_reset = limit("reset").and_then(|reset| reset.trim().parse().ok()).filter(|_| is_used_up);
+        let retry_after = header(RETRY_AFTER.as_str()).map(str::to_owned);
+        let status = reply.status().as_u16();
+        // What a receiver of notifications replies, nobody reads: a reply that is too long or cut off changes nothing.
+        let body = read_body(reply).await.unwrap_or_default();
+        Ok(OutgoingReply { status, retry_after, limit_reset, body })
     }
 }
 
@@ -129,16 +145,22 @@ impl ProviderClient for HttpMessenger {
         if let Some(authorization) = &request.authorization {
             sent = sent.header(AUTHORIZATION, authorization.as_str());
         }
-        let mut reply = sent.send().await.map_err(failure)?;
-        let (status, mut body) = (reply.status().as_u16(), Vec::new());
-        while let Some(chunk) = reply.chunk().await.map_err(failure)? {
-            if body.len() + chunk.len() > MAX_REPLY_LEN {
-                return Err(format!("the reply has more than {MAX_REPLY_LEN} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(ProviderReply { status, body })
+        let reply = sent.send().await.map_err(failure)?;
+        let status = reply.status().as_u16();
+        Ok(ProviderReply { status, body: read_body(reply).await? })
     }
+}
+
+/// Reads the body of a reply, within the limit of its size.
+async fn read_body(mut reply: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = reply.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > MAX_REPLY_LEN {
+            return Err(format!("the reply has more than {MAX_REPLY_LEN} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Describes why there is no reply.

@@ -2,13 +2,17 @@
 //! worker.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod checks;
 mod deliveries;
 mod events;
 mod examples;
 mod kept;
 mod keys;
+mod notes;
 mod notices;
 mod outbox;
 mod overview;
+mod report_provider;
+mod reported;
 mod schedules;
 mod server;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::path;
-use tidemill_core::notification::message::OutgoingRequest;
+use tidemill_core::notification::message::{OutgoingReply, OutgoingRequest};
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
 use tidemill_services::{Notifiers, Services};
@@ -28,12 +28,12 @@ pub struct RecordingMessenger {
 
 #[async_trait]
 impl Messenger for RecordingMessenger {
-    async fn send(&self, post: &OutgoingRequest) -> Result<u16, String> {
+    async fn send(&self, post: &OutgoingRequest) -> Result<OutgoingReply, String> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(201));
         // A receiver that replies with an error may still have processed the request.
         self.sent.lock().unwrap().push(post.clone());
-        reply
+        reply.map(OutgoingReply::with_status)
     }
 }
 

@@ -43,6 +43,8 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         comment_authors: None,
         allow_trigger_from: None,
         public: None,
+        app: None,
+        notes: None,
     };
     let registered = call_until_ok(&cluster, |server| {
         let request = request.clone();

@@ -1,19 +1,19 @@
-//! The credential of a repository, read from where the user keeps it.
+//! The credential and the GitHub App of a repository, read from where the user keeps them.
 
 use crate::{
-    args::AddRepo,
+    args::{AddRepo, GithubAppArgs},
     failure::{Failure, Outcome},
+    settings::input::{MAX_VALUE_LEN, read, read_file},
 };
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 use tidemill_core::repository::{
     RepositoryAddress,
     credential::{CredentialKind, RepositoryCredential},
+    github_app::{GithubApp, GithubAppChange},
     registration::CredentialChange,
     webhook::Provider,
 };
 
-/// Maximum bytes that are read; the server accepts fewer.
-const MAX_LEN: u64 = 64 << 10;
 /// Begins the name of an environment variable.
 const VARIABLE_PREFIX: &str = "env:";
 
@@ -35,7 +35,7 @@ pub fn change(add: &AddRepo) -> Outcome<Option<CredentialChange>> {
             ))
         })?;
         let key = text(place)?;
-        RepositoryCredential::SshKey { key, known_hosts: file_text(hosts)? }
+        RepositoryCredential::SshKey { key, known_hosts: read_file(hosts, MAX_VALUE_LEN)? }
     } else {
         if args.known_hosts.is_some() {
             return Err(Failure::usage("--known-hosts is for ssh addresses only"));
@@ -64,21 +64,21 @@ fn text(place: &str) -> Outcome<String> {
         });
     }
     if place == "-" {
-        return read(std::io::stdin().lock(), "standard input");
+        return read(std::io::stdin().lock(), "standard input", MAX_VALUE_LEN);
     }
-    file_text(Path::new(place))
+    read_file(Path::new(place), MAX_VALUE_LEN)
 }
 
-fn file_text(path: &Path) -> Outcome<String> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
-    read(file, &name)
-}
-
-fn read(from: impl Read, name: &str) -> Outcome<String> {
-    let mut text = String::new();
-    from.take(MAX_LEN)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::usage(format!("{name} cannot be read as text: {error}")))?;
-    Ok(text)
+/// Returns the change of the GitHub App that the options of `repo add` ask for.
+pub fn app_change(args: &GithubAppArgs) -> Outcome<Option<GithubAppChange>> {
+    if args.no_app {
+        return Ok(Some(GithubAppChange::Remove));
+    }
+    let (Some(app_id), Some(installation_id), Some(key)) =
+        (args.app_id, args.app_installation, &args.app_key_file)
+    else {
+        return Ok(None);
+    };
+    let private_key = read_file(key, MAX_VALUE_LEN)?;
+    Ok(Some(GithubAppChange::Set(GithubApp { app_id, installation_id, private_key })))
 }

@@ -87,8 +87,12 @@ async fn add(
             "webhook_secret": reply.webhook_secret,
         }))?);
     }
-    let statuses = if repository.statuses { "written" } else { "not written" };
-    crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&repository.name));
+    let name = Printable(&repository.name);
+    match (&repository.app, repository.statuses) {
+        (Some(app), _) => crate::output::outln!("{name} registered; App {} writes check runs", app.app_id),
+        (None, true) => crate::output::outln!("{name} registered; commit statuses are written"),
+        (None, false) => crate::output::outln!("{name} registered; commit statuses are not written"),
+    }
     match webhook_url {
         Some(url) => crate::output::outln!("webhook URL: {}", Printable(url)),
         None => crate::output::outln!(
@@ -117,7 +121,12 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
     }
     for repository in &list.repositories {
         let branch = Printable(repository.default_branch.as_deref().unwrap_or("default branch unknown"));
-        let statuses = if repository.statuses { "statuses" } else { "no statuses" };
+        let statuses = match (&repository.app, repository.statuses) {
+            (Some(_), _) => "check runs",
+            (None, true) => "statuses",
+            (None, false) => "no statuses",
+        };
+        let notes = if repository.notes { ", notes" } else { "" };
         let approval = match repository.approval {
             ApprovalPolicy::None => "no approval required",
             ApprovalPolicy::Forks => "forks require approval",
@@ -143,7 +152,7 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
         let public = if repository.public { ", public" } else { "" };
         writeln!(
             out,
-            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}{triggers}{public}",
+            "{}  {}, {branch}, {statuses}{notes}, {approval}{notified}{credential}{comments}{triggers}{public}",
             Printable(&repository.name),
             repository.provider
         )?;
@@ -215,5 +224,7 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
             .as_ref()
             .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
         public: add.access.is_public(),
+        app: credential::app_change(&add.app)?,
+        notes: add.notes.has_notes(),
     })
 }

@@ -169,6 +169,7 @@ fn validate(event: &Event) -> Result<(), String> {
             release.commit.as_deref().map_or(Ok(()), validate_commit)
         }
         Event::Comment(comment) => comment.request.as_ref().map_or(Ok(()), validate_request),
+        Event::Rerun(rerun) => validate_commit(&rerun.commit),
         Event::Deleted(_) | Event::Ping | Event::Ignored(_) => Ok(()),
     }
 }
@@ -190,6 +191,10 @@ fn sanitize_event(event: &mut Event) {
         Event::Comment(comment) => {
             shorten(&mut comment.by);
             comment.author = sanitize(&comment.author);
+        }
+        Event::Rerun(rerun) => {
+            shorten(&mut rerun.check_run);
+            rerun.author = sanitize(&rerun.author);
         }
         Event::Deleted(text) | Event::Ignored(text) => *text = sanitize(text),
         Event::Ping => {}

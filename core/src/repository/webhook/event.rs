@@ -99,6 +99,8 @@ pub enum Event {
     Release(Release),
     /// A pull request has a new comment.
     Comment(Box<PullRequestComment>),
+    /// A user asks to run again what was reported as checks.
+    Rerun(RerunRequest),
     /// A branch or tag was deleted.
     Deleted(String),
     /// The provider tests the webhook.
@@ -189,6 +191,19 @@ pub struct PullRequestComment {
     pub may_write: Option<bool>,
     /// The user who caused it.
     pub by: Option<String>,
+}
+
+/// A request to run again what was reported as checks of a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RerunRequest {
+    /// The id of the App whose checks they are.
+    pub app_id: u64,
+    /// The commit.
+    pub commit: String,
+    /// The external id of the check run; `None`: all of the commit.
+    pub check_run: Option<String>,
+    /// The account of the user.
+    pub author: String,
 }
 
 /// The content of a delivery.

@@ -3,7 +3,7 @@
 use super::action::PullRequestAction;
 use super::event::{
     Change, Event, Headers, MergeGroup, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release,
-    change, comment_text, labels, parse_body, sanitize,
+    RerunRequest, change, comment_text, labels, parse_body, sanitize,
 };
 use serde::Deserialize;
 
@@ -105,6 +105,7 @@ pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery,
         "merge_group" => Ok(merge_group_delivery(parse_body(body)?)),
         "release" => Ok(release_delivery(parse_body(body)?)),
         "issue_comment" => Ok(comment_delivery(parse_body(body)?)),
+        "check_run" | "check_suite" => rerun_delivery(event, parse_body(body)?),
         other => {
             // It must be valid JSON even if it is ignored.
             parse_body::<serde::de::IgnoredAny>(body)?;
@@ -212,6 +213,47 @@ fn merge_group_delivery(body: MergeGroupBody) -> ParsedDelivery {
         by: sender.and_then(|user| user.login),
     });
     ParsedDelivery { default_branch, events: vec![event] }
+}
+
+#[derive(Deserialize)]
+struct CheckBody {
+    action: String,
+    check_run: Option<Check>,
+    check_suite: Option<Check>,
+    sender: Option<User>,
+    repository: Repository,
+}
+
+/// A check run or a check suite.
+#[derive(Deserialize)]
+struct Check {
+    head_sha: String,
+    external_id: Option<String>,
+    app: Option<App>,
+}
+
+#[derive(Deserialize)]
+struct App {
+    id: u64,
+}
+
+fn rerun_delivery(event: &str, body: CheckBody) -> Result<ParsedDelivery, String> {
+    let CheckBody { action, check_run, check_suite, sender, repository } = body;
+    let default_branch = repository.default_branch;
+    if action != "rerequested" {
+        let why = format!("the {} action `{}` starts nothing", event.replace('_', " "), sanitize(&action));
+        return Ok(ParsedDelivery { default_branch, ..ignored(why) });
+    }
+    let is_run = event == "check_run";
+    let check = if is_run { check_run } else { check_suite };
+    let check = check.ok_or_else(|| format!("it has no `{event}`"))?;
+    let event = Event::Rerun(RerunRequest {
+        app_id: check.app.map_or(0, |app| app.id),
+        commit: check.head_sha,
+        check_run: is_run.then(|| check.external_id.unwrap_or_default()),
+        author: sender.and_then(|user| user.login).unwrap_or_default(),
+    });
+    Ok(ParsedDelivery { default_branch, events: vec![event] })
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::{
     Change, Event, MAX_COMMENT_LEN, MergeGroup, Provider, PullRequestAction, PullRequestComment,
-    PullRequestUpdate, Release, WebhookError, json_body, sign,
+    PullRequestUpdate, Release, RerunRequest, WebhookError, json_body, sign,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -187,6 +187,31 @@ fn actions_of_pull_requests_have_the_same_names_for_all_providers() {
             (Event::Ignored(_), None) => {}
             (event, _) => panic!("{provider} {body}: {event:?}"),
         }
+    }
+}
+
+#[test]
+fn requests_to_run_checks_again_are_parsed() {
+    let check = json!({ "head_sha": "a".repeat(40), "external_id": "e", "app": { "id": 5 } });
+    let body = |action: &str, kind: &str| {
+        json!({ "action": action, kind: check, "sender": { "login": "jo" },
+            "repository": { "default_branch": "main" } })
+    };
+    let expected = |check_run: Option<&str>| {
+        Event::Rerun(RerunRequest {
+            app_id: 5,
+            commit: "a".repeat(40),
+            check_run: check_run.map(str::to_owned),
+            author: "jo".into(),
+        })
+    };
+    let of = |event, action| event_of(Provider::Github, event, &body(action, event));
+    assert_eq!(of("check_run", "rerequested"), expected(Some("e")));
+    assert_eq!(of("check_suite", "rerequested"), expected(None));
+    for (event, action) in
+        [("check_run", "created"), ("check_run", "completed"), ("check_suite", "requested")]
+    {
+        assert!(matches!(of(event, action), Event::Ignored(_)), "{event} {action}");
     }
 }
 

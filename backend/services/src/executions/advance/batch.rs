@@ -6,8 +6,9 @@ use crate::ports::QueuedJob;
 pub(super) const MAX_WRITES: usize = 90;
 /// Maximum size of a batch including precomputed writes.
 pub(super) const MAX_BATCH: usize = 98;
-/// Number of conflicts after which a call leaves the rest to the sweep.
-pub(super) const MAX_CONFLICTS: u32 = 1_000;
+/// Number of conflicts with other writers after which a call leaves the rest to the sweep. Each conflict means that another one has
+/// succeeded.
+pub(in crate::executions) const MAX_CONFLICTS: u32 = 1_000;
 
 /// Outcome of a round of steps.
 #[derive(Debug, Default)]
