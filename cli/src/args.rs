@@ -297,25 +297,27 @@ pub enum Command {
     /// Remove the containers of an exiting worker
     #[command(hide = true)]
     CleanUp(CleanUp),
+    /// Run the processes of a job
+    #[command(hide = true)]
+    Supervise,
 }
 
 impl Command {
     /// Returns the arguments that change `worker.toml`.
-    pub fn worker_args(&self) -> &[WorkerConfigArg] {
-        let args = match self {
-            Self::Run(args) => &args.slots.config,
-            Self::Retry(args) => &args.slots.config,
+    pub fn worker_args(&self) -> Vec<WorkerConfigArg> {
+        match self {
+            Self::Run(args) => args.slots.worker_args(),
+            Self::Retry(args) => args.slots.worker_args(),
             Self::Environments(args) => match &args.action {
                 Some(EnvironmentsAction::Stop { slots, .. } | EnvironmentsAction::Rollback { slots, .. }) => {
-                    &slots.config
+                    slots.worker_args()
                 }
-                _ => return &[],
+                _ => Vec::new(),
             },
-            Self::Worker(args) => &args.slots.config,
-            Self::Server(args) => &args.config,
-            _ => return &[],
-        };
-        &args.values
+            Self::Worker(args) => args.slots.worker_args(),
+            Self::Server(args) => args.config.values.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// Returns the connection options of the command; those that it lacks are unset.
@@ -371,6 +373,7 @@ impl Command {
             | Self::Version { .. }
             | Self::Deploy(_)
             | Self::Destroy(_)
+            | Self::Supervise
             | Self::Man(_) => ConnectionArgs::default(),
         }
     }

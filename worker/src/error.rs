@@ -10,6 +10,9 @@ pub enum WorkerError {
     /// Jobs must be isolated, but cannot be.
     #[error("jobs cannot be isolated: {0}")]
     Isolation(String),
+    /// Jobs cannot run as plain processes here.
+    #[error("jobs cannot run as plain processes: {0}")]
+    Processes(String),
     /// The container engine does not answer.
     #[error("no container engine answers at {host}: {failure}")]
     Engine {

@@ -8,10 +8,23 @@ use crate::pipeline::names::LABEL_RULE;
 /// Labels by name: those of a worker, or those that a job requires.
 pub type Labels = BTreeMap<String, String>;
 
-/// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere.
+/// The label that says how a worker runs jobs, and how a job asks to be run.
+pub const EXECUTOR_LABEL: &str = "executor";
+/// The value of [`EXECUTOR_LABEL`] of workers that run jobs as plain processes.
+pub const PROCESS_EXECUTOR: &str = "process";
+
+/// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere, except
+/// on a worker that runs jobs as plain processes: a job must ask for it.
 #[must_use]
 pub fn matches(demands: &Labels, has: &Labels) -> bool {
     demands.iter().all(|(name, value)| has.get(name) == Some(value))
+        && (asks_for_process(demands) || !asks_for_process(has))
+}
+
+/// Whether the labels are those of a worker that runs jobs as plain processes, or of a job that asks for one.
+#[must_use]
+pub fn asks_for_process(labels: &Labels) -> bool {
+    labels.get(EXECUTOR_LABEL).is_some_and(|value| value == PROCESS_EXECUTOR)
 }
 
 /// Returns the labels of the queue to which a job goes that requires `demands`: the one with exactly these labels, or else the one with
@@ -70,6 +83,18 @@ mod tests {
             assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
         assert!(matches(&of(""), &of("")) && !matches(&of("a=b"), &of("")));
+    }
+
+    #[test]
+    fn worker_with_plain_processes_takes_only_jobs_that_ask_for_it() {
+        let of = |text| parse(text).unwrap();
+        let worker = of("executor=process,os=macos");
+        for (demands, may) in
+            [("", false), ("os=macos", false), ("executor=process", true), ("executor=process,os=macos", true)]
+        {
+            assert_eq!(matches(&of(demands), &worker), may, "{demands}");
+        }
+        assert!(!matches(&of("executor=process"), &of("os=macos")), "a worker with an engine never gets it");
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Bench {
             permissions: Permissions::default(),
             jobs: JobSettings::default(),
             slot_price: 0,
+            executor: tidemill_worker::ExecutorKind::default(),
             end: tidemill_worker::EndCondition::default(),
         };
         change(&mut config);
