@@ -21,42 +21,48 @@ use crate::support::{
 };
 use std::io::{BufRead, BufReader};
 
-/// Defines the suite's tests for a backend. With `None`, they do nothing.
+/// Defines the suite's tests for a backend, with `any` only those that hold for each executor. With `None`, they do nothing.
 #[macro_export]
 macro_rules! suite {
     ($on:expr) => {
+        $crate::suite!(any $on);
+        $crate::suite!($on =>
+            concurrent_runs_of_one_commit_share_an_execution
+            image_pull_is_attempted_three_times
+            job_out_of_memory_reports_the_reason
+            job_reaches_its_services_by_name
+            secret_printed_in_ten_encodings_is_masked_everywhere
+            manual_job_runs_when_approved
+            unapproved_manual_job_runs_when_approved_later
+            job_with_labels_waits_for_a_matching_worker
+            job_waits_for_the_place_of_another_execution
+            export_has_executions_jobs_and_artifacts
+            environment_is_listed_rolled_back_and_stopped
+            children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
+            cancel_of_a_run_cancels_its_child
+            monorepo_example_runs
+            monorepo_example_runs_as_gitlab_file
+        );
+    };
+    // What jobs do whatever runs them: containers, or plain processes.
+    (any $on:expr) => {
         $crate::suite!($on =>
             pipeline_runs_passes_artifacts_and_is_reported
             failed_run_exits_with_1_and_its_retry_carries_over_successful_jobs
             uncommitted_changes_are_part_of_the_run
             interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container
             cancel_by_another_process_ends_the_run
-            concurrent_runs_of_one_commit_share_an_execution
             newer_run_of_a_group_cancels_the_older_one
             lost_worker_costs_an_attempt_and_no_shown_log_byte
-            image_pull_is_attempted_three_times
             script_that_ignores_its_timeout_is_killed
-            job_out_of_memory_reports_the_reason
             second_run_uses_the_cache
-            job_reaches_its_services_by_name
-            secret_printed_in_ten_encodings_is_masked_everywhere
             report_has_test_results_and_a_retry_marks_flaky_tests
             report_has_printed_coverage_and_a_retry_keeps_it
             missing_secret_error_names_the_command_that_sets_it
-            manual_job_runs_when_approved
-            unapproved_manual_job_runs_when_approved_later
-            job_with_labels_waits_for_a_matching_worker
-            job_waits_for_the_place_of_another_execution
             timed_out_and_canceled_jobs_keep_their_evidence
-            export_has_executions_jobs_and_artifacts
             outputs_are_variables_of_jobs_that_need_the_job
-            environment_is_listed_rolled_back_and_stopped
             condition_on_outputs_decides_when_its_job_is_due
-            children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
-            cancel_of_a_run_cancels_its_child
             summary_and_annotations_are_reported
-            monorepo_example_runs
-            monorepo_example_runs_as_gitlab_file
         );
     };
     ($on:expr => $($name:ident)*) => {

@@ -138,3 +138,50 @@ fn check(assignment: &Assignment) -> Result<(), FailureReason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::check;
+    use serde_json::{Value, json};
+    use tidemill_core::execution::{assignment::Assignment, failure::FailureKind};
+
+    /// Returns the message of the failure of a job that changes `pointer` of one that may run; empty if it may.
+    fn refusal(pointer: &str, value: Value) -> String {
+        let nil = "00000000-0000-0000-0000-000000000000";
+        let mut job = json!({
+            "preparation": {
+                "job_id": nil, "execution_id": nil, "image": "none", "source": { "kind": "none" },
+                "origin": { "repository": "example.org/a", "is_fork": false }, "container": {}, "image_options": {},
+            },
+            "job_name": "j", "stage": "a", "attempt": 1, "script": ["x"], "variables": {}, "timeout_s": 1,
+            "lease": { "token": nil, "ttl_ms": 1, "report_interval_ms": 1 },
+            "extras": { "services": [], "build": null },
+        });
+        *job.pointer_mut(pointer).unwrap() = value;
+        let assignment: Assignment = serde_json::from_value(job).unwrap();
+        match check(&assignment) {
+            Ok(()) => String::new(),
+            Err(reason) => {
+                assert_eq!(reason.kind, FailureKind::NotAllowed);
+                reason.message
+            }
+        }
+    }
+
+    #[test]
+    fn jobs_of_forks_and_those_that_need_an_engine_are_refused_by_key() {
+        assert_eq!(refusal("/attempt", json!(2)), "");
+        assert!(refusal("/preparation/origin/is_fork", json!(true)).contains("fork"));
+        for (pointer, value, key) in [
+            ("/preparation/image", json!("rust:1"), "`image`"),
+            ("/preparation/image_options", json!({ "user": "me" }), "`image`"),
+            ("/preparation/container", json!({ "privileged": true }), "`container`"),
+            ("/extras/services", json!([{ "image": "postgres" }]), "`services`"),
+            ("/extras/build", json!({}), "`build`"),
+        ] {
+            let message = refusal(pointer, value);
+            assert!(message.contains(key), "{pointer}: {message}");
+        }
+    }
+}
