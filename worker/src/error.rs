@@ -30,7 +30,7 @@ pub enum WorkerError {
         message: String,
     },
     /// The server rejects this worker.
-    #[error("the server rejects this worker: {0}; check its address and token")]
+    #[error("the server rejects this worker: {0}; check its address, token and version")]
     Rejected(String),
     /// A task of the worker panicked.
     #[error("the worker ended by a defect of its own: {0}; restart it, and report the defect with its log")]

@@ -441,6 +441,13 @@ pub enum WorkersAction {
         #[command(flatten)]
         format: FormatArgs,
     },
+    /// Remove a worker that is not there any more from the list
+    Remove {
+        /// Name or id of the worker; all workers of this name that do not report are removed
+        worker: String,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
     /// Let a worker take no more jobs, and end when its jobs have
     Drain {
         /// Name or id of the worker; all workers of this name drain

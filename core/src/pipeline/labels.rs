@@ -27,6 +27,20 @@ pub fn asks_for_process(labels: &Labels) -> bool {
     labels.get(EXECUTOR_LABEL).is_some_and(|value| value == PROCESS_EXECUTOR)
 }
 
+/// Returns the labels that a job requires and no worker has, or all of them if no worker has them together; none if a worker may run
+/// it.
+#[must_use]
+pub fn unserved<'a>(demands: &Labels, workers: impl IntoIterator<Item = &'a Labels>) -> Labels {
+    let mut missing = demands.clone();
+    for has in workers {
+        if matches(demands, has) {
+            return Labels::new();
+        }
+        missing.retain(|name, value| has.get(name) != Some(value));
+    }
+    if missing.is_empty() { demands.clone() } else { missing }
+}
+
 /// Returns the labels of the queue to which a job goes that requires `demands`: the one with exactly these labels, or else the one with
 /// the fewest others, and of those the first by name. A job goes to no queue that lacks one of its labels.
 pub fn route<'a>(demands: &Labels, queues: impl IntoIterator<Item = &'a Labels>) -> Option<&'a Labels> {
@@ -67,7 +81,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Labels, matches, parse, queue_name, route};
+    use super::{Labels, matches, parse, queue_name, route, unserved};
 
     #[test]
     fn worker_needs_every_runs_on_label() {
@@ -95,6 +109,21 @@ mod tests {
             assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
         assert!(!matches(&of("executor=process"), &of("os=macos")), "a worker with an engine never gets it");
+    }
+
+    #[test]
+    fn labels_that_no_worker_has_are_named() {
+        let workers = ["arch=arm64", "gpu=true", "executor=process"].map(|labels| parse(labels).unwrap());
+        for (demands, missing) in [
+            ("gpu=true", ""),
+            ("gpu=true,os=linux", "os=linux"),
+            ("gpu=false,os=linux", "gpu=false,os=linux"),
+            ("arch=arm64,gpu=true", "arch=arm64,gpu=true"),
+            ("executor=process", ""),
+        ] {
+            assert_eq!(queue_name(&unserved(&parse(demands).unwrap(), &workers)), missing, "{demands}");
+        }
+        assert_eq!(queue_name(&unserved(&parse("a=b").unwrap(), [])), "a=b");
     }
 
     #[test]

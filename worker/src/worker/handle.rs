@@ -74,6 +74,7 @@ impl Worker {
         let presence = (!is_only_worker).then(|| Presence {
             api: api.clone(),
             report: self.report(),
+            directory: self.config.data_dir.clone(),
             running: running.clone(),
             drain: stop.drain.clone(),
         });
@@ -98,6 +99,7 @@ impl Worker {
             labels: self.config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: u32::try_from(self.config.slots.max(1)).unwrap_or(u32::MAX),
+            disk: None,
             running: Vec::new(),
             draining: false,
             stopped: false,

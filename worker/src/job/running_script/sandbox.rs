@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Its first process waits for the script on `input` and speaks the protocol of `engine/boot.sh`, whatever the adapter. Once the exit
 /// is reported, nothing of the job runs any more.
-pub trait Sandbox: Debug + Send + Sync + 'static {
+pub trait Sandbox: Debug + Send + 'static {
     /// Takes what its first process reads and writes.
     fn take_streams(&mut self) -> Streams;
 
