@@ -66,7 +66,11 @@ fn every_process_ends_when_the_worker_is_killed() {
     drop(finish(run));
     wait_until(|| sleeping(2) == 0).expect("the processes of the job end with the worker");
     // The next worker removes the files.
-    fs::write(env.repo().join(".pipelines/ci.yml"), "name: next\njobs:\n  j: { image: none, script: ['true'] }\n").unwrap();
+    fs::write(
+        env.repo().join(".pipelines/ci.yml"),
+        "name: next\njobs:\n  j: { image: none, script: ['true'] }\n",
+    )
+    .unwrap();
     let next = env.tidemill(&["run", "--executor", "process", "--force"]);
     assert_eq!(next.status.code(), Some(0), "{next:?}");
     env.wait_until_clean();

@@ -70,7 +70,9 @@ impl ArtifactTransfer {
 
     /// Returns the engine, which images need.
     fn engine(&self) -> Result<&Arc<DockerManager>, TransferError> {
-        self.engine.as_ref().ok_or_else(|| TransferError::Other("the worker has no container engine".to_owned()))
+        self.engine
+            .as_ref()
+            .ok_or_else(|| TransferError::Other("the worker has no container engine".to_owned()))
     }
 
     /// Unpacks `artifact` into the workspace, and verifies its hash.

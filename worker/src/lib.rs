@@ -25,8 +25,8 @@ pub use engine::{EngineFailure, RegistrySettings};
 pub use error::WorkerError;
 pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};
-pub use queue::{capacity, job_source};
 pub use process::{ProcessSettings, supervise};
+pub use queue::{capacity, job_source};
 pub use worker::{
     EndCondition, ExecutorKind, ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up,
     notices, run,

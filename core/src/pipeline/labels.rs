@@ -103,9 +103,12 @@ mod tests {
     fn worker_with_plain_processes_takes_only_jobs_that_ask_for_it() {
         let of = |text| parse(text).unwrap();
         let worker = of("executor=process,os=macos");
-        for (demands, may) in
-            [("", false), ("os=macos", false), ("executor=process", true), ("executor=process,os=macos", true)]
-        {
+        for (demands, may) in [
+            ("", false),
+            ("os=macos", false),
+            ("executor=process", true),
+            ("executor=process,os=macos", true),
+        ] {
             assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
         assert!(!matches(&of("executor=process"), &of("os=macos")), "a worker with an engine never gets it");

@@ -176,7 +176,8 @@ impl Dispatcher {
             }
             // The engine does not report the exit; the attempt must not wait for it.
             let failure = self.stopping.take().map(|stopping| stopping.reason);
-            return self.finish(None, Some(failure.unwrap_or_else(|| self.death_failure("it was killed", false))));
+            return self
+                .finish(None, Some(failure.unwrap_or_else(|| self.death_failure("it was killed", false))));
         }
         if has_passed(self.after_script_killed_at, REACTION_TIME) {
             return self.kill(now);

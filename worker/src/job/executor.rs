@@ -98,8 +98,7 @@ pub async fn decline_attempt(
     shutdown: &CancellationToken,
 ) -> ReportOutcome {
     // A failure to mask is irrelevant, as only the worker's own reason is reported.
-    let (mut attempt, _) =
-        Attempt::start(api.clone(), assignment.clone(), &[], limits, shutdown.clone());
+    let (mut attempt, _) = Attempt::start(api.clone(), assignment.clone(), &[], limits, shutdown.clone());
     let mut end = EarlyEnd::Failed(reason);
     if !delay.is_zero() {
         attempt.reporter.phase("waiting for another worker");

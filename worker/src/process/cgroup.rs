@@ -60,7 +60,8 @@ impl WorkerCgroup {
 
     /// Whether the kernel limits the memory of jobs.
     pub fn limits_memory(&self) -> bool {
-        let controllers = fs::read_to_string(self.directory.join("cgroup.subtree_control")).unwrap_or_default();
+        let controllers =
+            fs::read_to_string(self.directory.join("cgroup.subtree_control")).unwrap_or_default();
         controllers.split_whitespace().any(|name| name == "memory")
     }
 }

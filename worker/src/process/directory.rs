@@ -91,7 +91,11 @@ fn open(path: &Path) {
     while let Some(directory) = pending.pop() {
         drop(fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)));
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        pending.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        pending.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
     }
 }
 

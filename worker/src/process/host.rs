@@ -99,12 +99,15 @@ impl ProcessHost {
         if HostWorkspace::open(&base, false).is_none() {
             drop(fs::remove_dir(&base));
             return Err(failed(
-                "this kernel has no openat2(2), with which files of jobs are read safely; Linux 5.6 has it".to_owned(),
+                "this kernel has no openat2(2), with which files of jobs are read safely; Linux 5.6 has it"
+                    .to_owned(),
             ));
         }
         let cgroup = WorkerCgroup::create(process.cgroup.as_deref(), &worker);
         if !cgroup.as_ref().is_some_and(WorkerCgroup::limits_memory) {
-            tracing::info!("the kernel limits neither memory nor processors of jobs: there is no control group for that");
+            tracing::info!(
+                "the kernel limits neither memory nor processors of jobs: there is no control group for that"
+            );
         }
         let supervisor = process.supervisor.clone();
         let (jobs, tasks) = (AtomicU64::new(0), TaskTracker::new());
@@ -149,7 +152,8 @@ impl ProcessHost {
         for entry in shared.iter().flat_map(fs::read_dir).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let prefix = shared_name(&self.store, "");
-            let Some(worker) = name.strip_prefix(&prefix).filter(|worker| !self.store.is_alive(worker)) else {
+            let Some(worker) = name.strip_prefix(&prefix).filter(|worker| !self.store.is_alive(worker))
+            else {
                 continue;
             };
             end_worker(&self.process, worker);
@@ -217,7 +221,8 @@ fn job_user(name: Option<&str>) -> Result<JobUser, String> {
 
 /// Runs `id`, which knows users from wherever this machine has them.
 fn id(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("id").args(args).output().map_err(|error| format!("`id` cannot run: {error}"))?;
+    let output =
+        Command::new("id").args(args).output().map_err(|error| format!("`id` cannot run: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

@@ -19,11 +19,7 @@ use crate::{
     source::Tree,
     workspace::HostWorkspace,
 };
-use std::{
-    io,
-    process::Stdio,
-    sync::Arc,
-};
+use std::{io, process::Stdio, sync::Arc};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::{
     io::AsyncWriteExt,
@@ -51,9 +47,8 @@ pub(super) async fn prepare(
         let tree = host.sources.checkout_for_job(&assignment.preparation, host.owner()).await?;
         let tree = copy_sources(host, tree, &directory, canceled).await?;
         let opened = HostWorkspace::open(&directory.workspace(), false);
-        let opened = opened.ok_or_else(|| {
-            failure("the workspace", &io::Error::other("its directory cannot be opened"))
-        })?;
+        let opened = opened
+            .ok_or_else(|| failure("the workspace", &io::Error::other("its directory cannot be opened")))?;
         let workspace = WorkspaceMount::directory(opened, host.owner());
         let caches = restore_caches(artifacts, &workspace, assignment, reporter).await;
         for artifact in assignment.files() {
@@ -62,9 +57,10 @@ pub(super) async fn prepare(
         let marker = host.marker(number);
         let resources = host.limits.apply(assignment.preparation.resources);
         let cgroup = host.cgroup.as_ref().and_then(|all| all.create_job(number, resources, host.limits.pids));
-        let (child, input) = start_supervisor(host, &directory, (cgroup.as_ref(), &marker)).await.map_err(
-            |error| FailureReason::new(FailureKind::WorkerFailed, format!("the job cannot be started: {error}")),
-        )?;
+        let (child, input) =
+            start_supervisor(host, &directory, (cgroup.as_ref(), &marker)).await.map_err(|error| {
+                FailureReason::new(FailureKind::WorkerFailed, format!("the job cannot be started: {error}"))
+            })?;
         let limits = host.limits.clone();
         let sandbox = JobProcess::new(child, input, (cgroup, marker), directory, workspace, (tree, limits));
         Ok((sandbox, Environment::without_services(caches)))

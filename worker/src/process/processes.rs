@@ -33,7 +33,8 @@ pub(super) fn with_variable(name: &str, is_wanted: impl Fn(&str) -> bool) -> Vec
     let prefix = format!("{name}=");
     let has_variable = |pid: &i32| {
         let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-        let mut variables = environment.split(|byte| *byte == 0).filter_map(|one| std::str::from_utf8(one).ok());
+        let mut variables =
+            environment.split(|byte| *byte == 0).filter_map(|one| std::str::from_utf8(one).ok());
         variables.any(|variable| variable.strip_prefix(prefix.as_str()).is_some_and(&is_wanted))
     };
     let others = all().filter(|pid| u32::try_from(*pid).is_ok_and(|pid| pid != own));

@@ -1,11 +1,14 @@
 //! The processes of one job: the adapter of the port that runs scripts.
 
 use super::{
-    cgroup::JobCgroup, directory::JobDirectory, environment::MARKER, processes::{signal_all, with_variable},
+    cgroup::JobCgroup,
+    directory::JobDirectory,
+    environment::MARKER,
+    processes::{signal_all, with_variable},
 };
 use crate::{
     engine::{Exit, WorkspaceMount},
-    job::{Event, DiskWatch, JobDirectories, JobDisk, Sandbox, ScriptSignal, Streams, directory_bytes},
+    job::{DiskWatch, Event, JobDirectories, JobDisk, Sandbox, ScriptSignal, Streams, directory_bytes},
     policy::Limits,
     source::Tree,
 };
@@ -98,9 +101,8 @@ impl JobProcess {
 impl Sandbox for JobProcess {
     fn take_streams(&mut self) -> Streams {
         let output = self.output.take().map(|output| {
-            let chunks = ReaderStream::new(output).filter_map(|chunk| async {
-                chunk.ok().map(|message| Ok(LogOutput::Console { message }))
-            });
+            let chunks = ReaderStream::new(output)
+                .filter_map(|chunk| async { chunk.ok().map(|message| Ok(LogOutput::Console { message })) });
             Box::pin(chunks) as crate::engine::Output
         });
         let input = self.input.take().map(|input| Box::pin(input) as _);

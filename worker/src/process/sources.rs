@@ -11,7 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Copies all below `from` into the directory `to`, with modes and times, for `owner`. On file systems that can, the files share
 /// their blocks. Stops with an error once `canceled` is cancelled.
-pub(super) fn copy_tree(from: &Path, to: &Path, owner: FileOwner, canceled: &CancellationToken) -> io::Result<()> {
+pub(super) fn copy_tree(
+    from: &Path,
+    to: &Path,
+    owner: FileOwner,
+    canceled: &CancellationToken,
+) -> io::Result<()> {
     let mut pending = vec![(from.to_owned(), to.to_owned())];
     // Their modes may forbid to add files, and adding files changes their times.
     let mut directories = Vec::new();
@@ -70,7 +75,8 @@ mod tests {
         let canceled = CancellationToken::new();
         copy_tree(from.path(), to.path(), FileOwner::Worker, &canceled).unwrap();
         let copied = to.path().join("d/e");
-        let (old, new) = (fs::metadata(inner.join("program")).unwrap(), fs::metadata(copied.join("program")).unwrap());
+        let (old, new) =
+            (fs::metadata(inner.join("program")).unwrap(), fs::metadata(copied.join("program")).unwrap());
         assert_eq!((new.mode(), new.mtime(), new.len()), (old.mode(), old.mtime(), 1));
         assert_ne!(new.ino(), old.ino(), "the shared tree must not change");
         assert_eq!(fs::read_link(copied.join("link")).unwrap().to_str(), Some("/nowhere"));

@@ -26,7 +26,9 @@ const LEFTOVERS: i32 = 71;
 /// Runs the job that stdin describes, and returns the exit code of this process.
 #[must_use]
 pub fn supervise() -> i32 {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return FAILED };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return FAILED;
+    };
     let code = runtime.block_on(run());
     // The thread that reads stdin may still wait.
     runtime.shutdown_background();

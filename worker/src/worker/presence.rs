@@ -216,7 +216,9 @@ mod tests {
             .lock()
             .unwrap()
             .iter()
-            .inspect(|report| assert!(report.disk.is_some_and(|disk| disk.size >= disk.free && disk.size > 0)))
+            .inspect(|report| {
+                assert!(report.disk.is_some_and(|disk| disk.size >= disk.free && disk.size > 0))
+            })
             .map(|report| (report.running.len(), report.draining, report.stopped))
             .collect();
         assert_eq!(seen, [(1, false, false), (1, true, false), (0, true, true)]);

@@ -136,19 +136,22 @@ impl Worker {
                 // A job has no memory limit unless one is set: the machine's other processes would have none either.
                 let names = (store.clone(), id.to_string());
                 let policies = (config.registries.clone(), config.jobs.clone(), limits);
-                (Backend::Processes(Arc::new(ProcessHost::open(settings, names, sources, policies)?)), capacity)
+                (
+                    Backend::Processes(Arc::new(ProcessHost::open(settings, names, sources, policies)?)),
+                    capacity,
+                )
             }
             ExecutorKind::Containers => {
                 let mut engine =
-                    DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
+                    DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string())
+                        .await?;
                 engine.sources = sources;
                 engine.permissions = config.permissions.clone();
                 engine.settings = config.jobs.clone();
                 engine.registries = config.registries.clone();
                 let capacity = capacity(&config.capacity, engine.machine_resources()).await;
                 // A job without a memory limit must not use the memory reserved for the machine.
-                let of_machine =
-                    Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
+                let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
                 limits.memory_bytes = limits.memory_bytes.or(of_machine);
                 let engine = Arc::new(engine.with_limits(limits));
                 let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));

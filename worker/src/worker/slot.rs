@@ -281,8 +281,9 @@ impl Slots {
         let max_wait = may_time_out.then(|| self.next_wait(job));
         let backend = self.backend.clone();
         let admitted = AdmittedJob { decision, max_wait };
-        let running =
-            self.executor.run(*assignment, admitted, self.stop.now.clone(), move || backend.prepare(&upcoming));
+        let running = self
+            .executor
+            .run(*assignment, admitted, self.stop.now.clone(), move || backend.prepare(&upcoming));
         let outcome = tokio::select! {
             outcome = running => outcome,
             never = self.source.hold(&receipt) => match never {},

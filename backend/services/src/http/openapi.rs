@@ -22,11 +22,11 @@ use tidemill_core::api::{
     ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExportPage, ExternalVariables, Health,
     InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
     LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
-    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest,
-    RemoveWorkersReply, RemoveWorkersRequest, RetryRequest,
-    RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
-    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
-    StopEnvironmentRequest, WorkerList, WorkerReport, WorkerReportReply, path,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RemoveWorkersReply,
+    RemoveWorkersRequest, RetryRequest, RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest,
+    ScheduleList, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
+    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, WorkerList, WorkerReport,
+    WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{

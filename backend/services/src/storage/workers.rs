@@ -178,8 +178,11 @@ impl WorkerService {
             return Ok(());
         }
         let workers = self.list().await?.workers;
-        let online: Vec<&Labels> =
-            workers.iter().filter(|worker| worker.online && !worker.draining).map(|worker| &worker.labels).collect();
+        let online: Vec<&Labels> = workers
+            .iter()
+            .filter(|worker| worker.online && !worker.draining)
+            .map(|worker| &worker.labels)
+            .collect();
         for job in jobs.iter_mut().filter(|job| waits(job)) {
             job.unserved_labels = unserved(&job.runs_on, online.iter().copied());
         }

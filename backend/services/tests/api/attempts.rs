@@ -142,7 +142,8 @@ async fn job_without_definition_fails() {
 async fn worker_that_is_too_old_is_refused_with_the_reason() {
     let server = Server::start(30_000);
     let ask = async |version: Option<&str>, path: &str, body: serde_json::Value| {
-        let mut request = Request::builder().method("POST").uri(path).header("authorization", "Bearer secret");
+        let mut request =
+            Request::builder().method("POST").uri(path).header("authorization", "Bearer secret");
         request = request.header("content-type", "application/json");
         if let Some(version) = version {
             request = request.header("tidemill-worker-protocol", version);

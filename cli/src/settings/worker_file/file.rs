@@ -160,7 +160,9 @@ cap_add = ["cap_net_admin"]
     fn executor_is_read_with_its_settings() {
         assert_eq!(parse("", &[]).unwrap().executor, ExecutorKind::Containers);
         let text = "executor = \"process\"\n[process]\nuser = \"ci\"\ndirectory = \"/srv/jobs\"\n";
-        let ExecutorKind::Processes(settings) = parse(text, &[]).unwrap().executor else { panic!("containers") };
+        let ExecutorKind::Processes(settings) = parse(text, &[]).unwrap().executor else {
+            panic!("containers")
+        };
         assert_eq!((settings.user.as_deref(), settings.cgroup), (Some("ci"), None));
         assert_eq!(settings.directory.as_deref(), Some(std::path::Path::new("/srv/jobs")));
         assert_eq!(parse(text, &["executor=container"]).unwrap().executor, ExecutorKind::Containers);

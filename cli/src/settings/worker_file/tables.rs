@@ -16,11 +16,11 @@ use tidemill_core::{
     execution::assignment::PullPolicy,
     pipeline::{is_capability, is_ulimit, is_variable_name, span_s},
 };
-use tidemill_worker::{ExecutorKind, ProcessSettings};
 use tidemill_worker::policy::{
     Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, SeccompProfile,
     TrustedRepositories, check_glob,
 };
+use tidemill_worker::{ExecutorKind, ProcessSettings};
 
 /// Maximum size of the file of certificate authorities.
 const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
@@ -180,8 +180,18 @@ const fn yes() -> bool {
 impl FileFormat {
     /// Returns the settings, or what is wrong with them.
     pub fn into_settings(self) -> Result<WorkerFile, String> {
-        let Self { executor, process, no_new_privileges, limits, allow, trusted, jobs, images, includes, machine } =
-            self;
+        let Self {
+            executor,
+            process,
+            no_new_privileges,
+            limits,
+            allow,
+            trusted,
+            jobs,
+            images,
+            includes,
+            machine,
+        } = self;
         if allow.repositories.is_some() {
             return Err(
                 "`repositories` is not a key of `[allow]`, which is for all; write `[[trusted]]`".to_owned()

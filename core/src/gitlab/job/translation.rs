@@ -15,8 +15,8 @@ use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::labels::{EXECUTOR_LABEL, PROCESS_EXECUTOR};
-use crate::pipeline::{NO_IMAGE, is_label};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::pipeline::{NO_IMAGE, is_label};
 
 /// Translates a job: returns its native keys, unless it has steps instead of a script.
 pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Option<Mapping> {
@@ -218,9 +218,10 @@ impl Job<'_> {
     /// Whether the tags ask for a worker that runs jobs as plain processes, as GitLab's shell executor does.
     fn asks_for_process(&self) -> bool {
         let Some((entry, _)) = self.entry("tags").filter(|_| self.file.tags_are_labels) else { return false };
-        values::list(&entry.value).iter().filter_map(|tag| values::text(tag)).any(|tag| {
-            tag.split_once('=') == Some((EXECUTOR_LABEL, PROCESS_EXECUTOR))
-        })
+        values::list(&entry.value)
+            .iter()
+            .filter_map(|tag| values::text(tag))
+            .any(|tag| tag.split_once('=') == Some((EXECUTOR_LABEL, PROCESS_EXECUTOR)))
     }
 
     fn labels(&mut self) -> Option<Value> {

@@ -20,8 +20,10 @@ pub trait Sandbox: Debug + Send + 'static {
 
     /// Takes what waits for the exit of its first process; `None` if it was taken. `output_ended` is cancelled once its output ended.
     /// The error describes why the exit is unknown.
-    fn take_exit(&mut self, output_ended: CancellationToken)
-    -> Option<BoxFuture<'static, Result<Exit, String>>>;
+    fn take_exit(
+        &mut self,
+        output_ended: CancellationToken,
+    ) -> Option<BoxFuture<'static, Result<Exit, String>>>;
 
     /// Sends a signal to its first process, in the background: one that does not answer must not block the job.
     fn signal(&self, signal: ScriptSignal);

@@ -51,7 +51,8 @@ pub async fn remove(
 
 /// Returns an error if the worker of a request is too old for this server. One that names no version speaks the current protocol.
 pub fn check_protocol(headers: &HeaderMap, worker: &str) -> Result<(), Error> {
-    let version = headers.get(WORKER_PROTOCOL_HEADER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let version =
+        headers.get(WORKER_PROTOCOL_HEADER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     match version.filter(|version| *version < MIN_WORKER_PROTOCOL) {
         None => Ok(()),
         Some(version) => Err(Error::Forbidden(format!(
