@@ -14,11 +14,12 @@ mod serving;
 mod shared;
 mod sign_in;
 mod webhooks;
+mod workers;
 
 pub use administration::{
     AddRepo, ApprovalArg, Audit, Badge, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction,
     Repo, RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
-    VariableAction, VariableType, Workers, WorkersAction,
+    VariableAction, VariableType,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
@@ -44,6 +45,7 @@ pub use shared::{
 };
 pub use sign_in::SignInArgs;
 pub use webhooks::{Deliveries, RunOfRepo, Schedules};
+pub use workers::{Workers, WorkersAction};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
