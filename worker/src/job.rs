@@ -21,7 +21,7 @@ pub use attempt::{AdmittedJob, Attempt, EarlyEnd, PREPARATION_ALLOWANCE, prepara
 pub use caches::restore as restore_caches;
 pub use collection::collect;
 pub use discovery::start_child;
-pub(crate) use disk_watch::{DiskWatch, JobDisk, directory_bytes};
+pub use disk_watch::{DiskWatch, JobDisk, directory_bytes};
 pub use dispatcher::Event;
 pub use executor::{Executor, decline_attempt, is_unexplained};
 pub use job_executor::JobExecutor;

@@ -21,7 +21,7 @@ const MEASURE_TIME_DIVISOR: u32 = 20;
 
 /// A task that checks a job's disk usage. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct DiskWatch(JoinHandle<()>);
+pub struct DiskWatch(JoinHandle<()>);
 
 impl Drop for DiskWatch {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for DiskWatch {
 }
 
 /// The disks to which a job writes.
-pub(crate) trait JobDisk: Send + Sync + 'static {
+pub trait JobDisk: Send + Sync + 'static {
     /// Returns a path on each of them; none if they are not accessible from here.
     fn disks(&self) -> impl Future<Output = Vec<PathBuf>> + Send;
 
@@ -40,7 +40,7 @@ pub(crate) trait JobDisk: Send + Sync + 'static {
 
 /// The disks to which a container writes.
 #[derive(Debug)]
-pub(crate) struct ContainerDisk {
+pub struct ContainerDisk {
     /// The engine.
     pub engine: Arc<DockerManager>,
     /// The container's id.
@@ -66,7 +66,7 @@ impl JobDisk for ContainerDisk {
 }
 
 /// Returns the bytes of a directory; stops counting soon after `max`.
-pub(crate) async fn directory_bytes(path: PathBuf, max: u64) -> u64 {
+pub async fn directory_bytes(path: PathBuf, max: u64) -> u64 {
     let measuring = tokio::task::spawn_blocking(move || disk_usage(&path, max));
     measuring.await.ok().and_then(Result::ok).unwrap_or(0)
 }

@@ -18,17 +18,15 @@ pub(super) struct JobDirectory {
 impl JobDirectory {
     /// Creates the directories at `path` for `owner`, who alone can enter them.
     pub fn create(path: PathBuf, owner: FileOwner, tasks: TaskTracker) -> io::Result<Self> {
+        let make = |path: &Path| {
+            fs::DirBuilder::new().mode(0o700).create(path)?;
+            owner.give_path(path)
+        };
+        // What exists already is not this job's to remove.
+        make(&path)?;
         let directory = Self { path, tasks };
-        let paths = [
-            directory.path.clone(),
-            directory.workspace(),
-            directory.home(),
-            directory.temporary(),
-            directory.run(),
-        ];
-        for path in paths {
-            fs::DirBuilder::new().mode(0o700).create(&path)?;
-            owner.give_path(&path)?;
+        for path in [directory.workspace(), directory.home(), directory.temporary(), directory.run()] {
+            make(&path)?;
         }
         Ok(directory)
     }

@@ -76,7 +76,7 @@ impl ProcessExecutor {
             attempt.reporter.end(end).await;
             return Ok(());
         }
-        let prepared: Prepared<JobProcess> = prepare((&self.host, &self.artifacts), attempt).await?;
+        let prepared: Prepared<JobProcess> = prepare(&self.host, &self.artifacts, attempt).await?;
         started();
         let mut script = run_script(attempt, prepared).await;
         let end = script.end.take();

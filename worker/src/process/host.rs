@@ -82,7 +82,7 @@ impl ProcessHost {
         sources: SourceCache,
         (registries, settings, limits): (RegistrySettings, JobSettings, Limits),
     ) -> Result<Self, WorkerError> {
-        let failed = |message: String| WorkerError::Processes(message);
+        let failed = WorkerError::Processes;
         if !can_list() {
             return Err(failed("/proc cannot be read, which shows which processes are a job's".to_owned()));
         }
@@ -147,7 +147,7 @@ impl ProcessHost {
 
     /// Ends what workers of this data directory left whose processes have ended, and removes their files.
     pub fn remove_ended_workers(&self) {
-        let mut ended = self.store.ended_workers();
+        let ended = self.store.ended_workers();
         let shared = shared_directory(&self.process, &self.user);
         for entry in shared.iter().flat_map(fs::read_dir).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -159,7 +159,6 @@ impl ProcessHost {
             end_worker(&self.process, worker);
             remove(&entry.path());
         }
-        ended.retain(|worker| *worker != self.worker);
         for worker in ended {
             end_worker(&self.process, &worker);
             remove(&self.store.work_of(&worker).join("jobs"));

@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Prepares the attempt.
 pub(super) async fn prepare(
-    (host, artifacts): (&ProcessHost, &ArtifactTransfer),
+    host: &ProcessHost,
+    artifacts: &ArtifactTransfer,
     attempt: &mut Attempt,
 ) -> Result<Prepared<JobProcess>, EarlyEnd> {
     let started = Instant::now();
@@ -63,7 +64,7 @@ pub(super) async fn prepare(
             })?;
         let limits = host.limits.clone();
         let sandbox = JobProcess::new(child, input, (cgroup, marker), directory, workspace, (tree, limits));
-        Ok((sandbox, Environment::without_services(caches)))
+        Ok::<_, FailureReason>((sandbox, Environment::without_services(caches)))
     };
     let prepared = tokio::select! {
         prepared = work => prepared.map_err(EarlyEnd::Failed),

@@ -7,21 +7,26 @@ use super::{
     processes::{signal_all, with_variable},
 };
 use crate::{
-    engine::{Exit, WorkspaceMount},
+    engine::{Exit, Output, WorkspaceMount},
     job::{DiskWatch, Event, JobDirectories, JobDisk, Sandbox, ScriptSignal, Streams, directory_bytes},
     policy::Limits,
     source::Tree,
 };
 use bollard::container::LogOutput;
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, ready},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::{
+    io::AsyncWrite,
     process::{Child, ChildStdin, ChildStdout},
     sync::mpsc,
 };
@@ -100,12 +105,12 @@ impl JobProcess {
 
 impl Sandbox for JobProcess {
     fn take_streams(&mut self) -> Streams {
-        let output = self.output.take().map(|output| {
+        let output = self.output.take().map(|output| -> Output {
             let chunks = ReaderStream::new(output)
-                .filter_map(|chunk| async { chunk.ok().map(|message| Ok(LogOutput::Console { message })) });
-            Box::pin(chunks) as crate::engine::Output
+                .filter_map(|chunk| ready(chunk.ok().map(|message| Ok(LogOutput::Console { message }))));
+            Box::pin(chunks)
         });
-        let input = self.input.take().map(|input| Box::pin(input) as _);
+        let input = self.input.take().map(|input| -> Pin<Box<dyn AsyncWrite + Send>> { Box::pin(input) });
         Streams { input, output }
     }
 

@@ -38,7 +38,7 @@ pub fn supervise() -> i32 {
 async fn run() -> i32 {
     // An interrupt at the worker's terminal is the worker's, and the job must not read from it.
     drop(rustix::process::setsid());
-    if let Err(error) = rustix::process::set_child_subreaper(rustix::process::getpid().into()) {
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         return failed(&format!("cannot adopt processes: {error}"));
     }
     let Ok(commands) = Commands::listen() else { return failed("cannot receive signals") };
