@@ -48,18 +48,23 @@ fn run(env: &TestEnv, args: &[&str]) -> std::process::Output {
     env.tidemill(&[&["run", "--executor", "process"], args].concat())
 }
 
+/// Settings of a worker that gets no control groups.
+const WITHOUT_CGROUP: [&str; 2] = ["--worker-config", "process.cgroup=/nonexistent"];
+
 #[test]
 fn every_process_ends_with_the_job_whatever_it_left() {
-    let mut env = TestEnv::of_processes(&leaving(1, "'true'"));
-    assert_eq!(run(&env, &[]).status.code(), Some(0), "{}", env.log("j"));
-    assert_eq!(sleeping(1), 0);
-    env.wait_until_clean();
+    for settings in [&[][..], &WITHOUT_CGROUP] {
+        let mut env = TestEnv::of_processes(&leaving(1, "'true'"));
+        assert_eq!(run(&env, settings).status.code(), Some(0), "{}", env.log("j"));
+        assert_eq!(sleeping(1), 0, "{settings:?}");
+        env.wait_until_clean();
+    }
 }
 
 #[test]
 fn every_process_ends_when_the_worker_is_killed() {
     let mut env = TestEnv::of_processes(&leaving(2, "sleep 600"));
-    let run = env.spawn(&["run", "--executor", "process"]);
+    let run = env.spawn(&[&["run", "--executor", "process"], &WITHOUT_CGROUP[..]].concat());
     env.wait_for("the job prints", |_| env.log("j").contains("begun\n"));
     assert_eq!(sleeping(2), 3);
     signal(&run, "KILL");
@@ -80,7 +85,7 @@ fn every_process_ends_when_the_worker_is_killed() {
 fn processes_end_when_a_job_kills_its_supervisor() {
     let end = "'kill -9 $(sed -n \"s/^PPid:.//p\" /proc/$$/status); sleep 600'";
     let env = TestEnv::of_processes(&leaving(3, end).replace("env -u TIDEMILL_PROCESS_JOB", ""));
-    let ended = run(&env, &[]);
+    let ended = run(&env, &WITHOUT_CGROUP);
     assert_ne!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(failure_kind(&env.latest(), "j"), "worker_failed", "{:#}", env.latest());
     wait_until(|| sleeping(3) == 0).expect("the processes of the job end without the supervisor");
@@ -91,7 +96,7 @@ fn job_has_its_own_directories_and_nothing_of_the_workers_environment() {
     let mut env = TestEnv::of_processes(
         r#"
 name: own
-variables: { CACHES: "$CI_PROJECT_DIR/.cache" }
+variables: { CACHES: "/workspace/.cache" }
 jobs:
   j:
     image: "IMAGE"
@@ -121,7 +126,7 @@ jobs:
     let data = env.worker_data.canonicalize().unwrap();
     assert!(Path::new(&home).starts_with(&data) && Path::new(&temporary).starts_with(&data), "{home}");
     assert_eq!(value("CACHES"), format!("{}/.cache", value("CI_PROJECT_DIR")));
-    assert_ne!(value("PATH"), std::env::var("PATH").unwrap_or_default() + "/none");
+    assert!(value("PATH").starts_with("/usr/local/sbin:"), "{log}");
     env.wait_until_clean();
 }
 

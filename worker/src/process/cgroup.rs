@@ -58,6 +58,11 @@ impl WorkerCgroup {
         Some(JobCgroup { directory })
     }
 
+    /// Removes it, once its jobs have ended.
+    pub fn remove(&self) {
+        remove(&self.directory);
+    }
+
     /// Whether the kernel limits the memory of jobs.
     pub fn limits_memory(&self) -> bool {
         let controllers =
@@ -68,7 +73,7 @@ impl WorkerCgroup {
 
 impl Drop for WorkerCgroup {
     fn drop(&mut self) {
-        drop(fs::remove_dir(&self.directory));
+        self.remove();
     }
 }
 

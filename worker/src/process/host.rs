@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
@@ -93,7 +93,10 @@ impl ProcessHost {
             None => store.work().join("jobs"),
         };
         let mode = if user.ids.is_some() { ENTERED_DIR_MODE } else { 0o700 };
-        fs::DirBuilder::new().mode(mode).create(&base).map_err(|error| {
+        let created = fs::DirBuilder::new().mode(0o700).create(&base);
+        // Not with its creation, as this process may create files for its own user only.
+        let created = created.and_then(|()| fs::set_permissions(&base, fs::Permissions::from_mode(mode)));
+        created.map_err(|error| {
             failed(format!("the directory {} of jobs cannot be created: {error}", base.display()))
         })?;
         if HostWorkspace::open(&base, false).is_none() {
@@ -172,6 +175,9 @@ impl ProcessHost {
         self.tasks.wait().await;
         self.sources.wait_until_idle().await;
         drop(fs::remove_dir(&self.base));
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
+        }
     }
 }
 

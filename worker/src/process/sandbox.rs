@@ -62,14 +62,14 @@ impl ProcessTree {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a signal to the supervisor. Returns whether it runs.
-    fn signal(&self, signal: Signal) -> bool {
+    /// Sends a signal to the supervisor, if it runs.
+    fn signal(&self, signal: Signal) {
         let supervisor = self.supervisor();
-        let Some(pid) = *supervisor else { return false };
-        if let Err(error) = kill_process(pid, signal) {
+        if let Some(pid) = *supervisor
+            && let Err(error) = kill_process(pid, signal)
+        {
             tracing::debug!(%error, ?signal, "the supervisor of a job could not be signaled");
         }
-        true
     }
 
     /// Ends what a supervisor left that was killed.
