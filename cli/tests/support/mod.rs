@@ -93,7 +93,9 @@ impl TestEnv {
 
     /// Creates an environment like [`Self::new`] whose jobs are plain processes: `IMAGE` in its pipeline is `none`.
     pub fn of_processes(pipeline: &str) -> Self {
-        Self { runs_processes: true, ..Self::with_image(pipeline, "none") }
+        let mut env = Self::with_image(pipeline, "none");
+        env.runs_processes = true;
+        env
     }
 
     fn with_image(pipeline: &str, image: &str) -> Self {

@@ -120,7 +120,7 @@ mod tests {
         let locked = directory.workspace().join("a/b");
         fs::create_dir_all(&locked).unwrap();
         fs::write(locked.join("c"), "").unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
         fs::set_permissions(directory.workspace(), fs::Permissions::from_mode(0o500)).unwrap();
         assert!(JobDirectory::create(path.clone(), FileOwner::Worker, TaskTracker::new()).is_err());
         drop(directory);

@@ -123,13 +123,12 @@ impl Sandbox for JobProcess {
             *tree.supervisor() = None;
             let status = ended.map_err(|error| error.to_string())?;
             let out_of_memory = tree.cgroup.as_ref().is_some_and(|cgroup| cgroup.was_out_of_memory());
-            let exit = match status.code() {
-                Some(code) => Ok(Exit { code: code.into(), out_of_memory: out_of_memory && code != 0 }),
-                None => {
-                    let leftovers = tree.clone();
-                    drop(tokio::task::spawn_blocking(move || leftovers.kill_leftovers()).await);
-                    Err(format!("its supervisor was killed: {status}"))
-                }
+            let exit = if let Some(code) = status.code() {
+                Ok(Exit { code: code.into(), out_of_memory: out_of_memory && code != 0 })
+            } else {
+                let leftovers = tree.clone();
+                drop(tokio::task::spawn_blocking(move || leftovers.kill_leftovers()).await);
+                Err(format!("its supervisor was killed: {status}"))
             };
             drop(directory);
             exit

@@ -10,7 +10,7 @@ mod signals;
 
 pub(super) use order::SupervisorOrder;
 
-use script::JobShell;
+use script::{JobShell, reap, tree};
 use signals::{Command, Commands};
 use std::io::Write;
 
@@ -37,7 +37,7 @@ pub fn supervise() -> i32 {
 
 async fn run() -> i32 {
     // An interrupt at the worker's terminal is the worker's, and the job must not read from it.
-    drop(rustix::process::setsid());
+    let _ = rustix::process::setsid();
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         return failed(&format!("cannot adopt processes: {error}"));
     }
@@ -159,7 +159,7 @@ impl Supervisor {
     /// Waits for the end of `child`, and obeys the worker meanwhile. Returns its exit code.
     async fn wait_for(&mut self, child: i32, phase: Phase) -> Result<i32, Ended> {
         loop {
-            if let Some(code) = self.shell.reap(child) {
+            if let Some(code) = reap(child) {
                 return Ok(code);
             }
             let command = self.commands.next().await;
@@ -195,8 +195,7 @@ impl Supervisor {
         if self.shell.kill_all().await {
             return KILLED;
         }
-        let left: Vec<String> =
-            self.shell.tree().iter().map(|process| process.as_raw_nonzero().to_string()).collect();
+        let left: Vec<String> = tree().iter().map(|process| process.as_raw_nonzero().to_string()).collect();
         let message = format!(
             "tidemill: processes of the job cannot be ended, as they belong to another user: {}\n",
             left.join(" ")

@@ -217,7 +217,7 @@ mod tests {
             .unwrap()
             .iter()
             .inspect(|report| {
-                assert!(report.disk.is_some_and(|disk| disk.size >= disk.free && disk.size > 0))
+                assert!(report.disk.is_some_and(|disk| disk.size >= disk.free && disk.size > 0));
             })
             .map(|report| (report.running.len(), report.draining, report.stopped))
             .collect();

@@ -97,7 +97,7 @@ impl JobShell {
     pub fn read_shell(&mut self) -> io::Result<()> {
         let text = fs::read_to_string(self.order.run.join("shell"))?;
         let mut lines = text.lines();
-        self.shell = lines.next().filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh").to_owned();
+        lines.next().filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh").clone_into(&mut self.shell);
         self.options = lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         fs::remove_file(self.order.run.join("input"))
     }
@@ -130,7 +130,7 @@ impl JobShell {
     }
 
     /// Starts a process of the job in its control group, as its user, and with its environment. Returns its id. Its end is seen by
-    /// [`Self::reap`].
+    /// [`reap`].
     fn spawn(&self, mut command: Command) -> io::Result<i32> {
         let mut environment = self.order.environment.clone();
         for (name, value) in command.get_envs() {
@@ -155,21 +155,9 @@ impl JobShell {
         child.and_then(|child| i32::try_from(child.id()).map_err(io::Error::other))
     }
 
-    /// Takes the exit codes of children that have ended, and returns that of `child` if it is among them.
-    pub fn reap(&self, child: i32) -> Option<i32> {
-        let mut code = None;
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid.as_raw_nonzero().get() == child {
-                let signal = status.terminating_signal().map(|signal| 128 + signal);
-                code = status.exit_status().or(signal);
-            }
-        }
-        code
-    }
-
     /// Asks all processes of the job to end.
     pub fn terminate_tree(&self) {
-        signal_all(&self.tree(), Signal::TERM);
+        signal_all(&tree(), Signal::TERM);
     }
 
     /// Kills all processes of the job that are there now.
@@ -178,14 +166,9 @@ impl JobShell {
             kill_group(cgroup);
         }
         // A process that is stopped cannot start others meanwhile.
-        let tree = self.tree();
-        signal_all(&tree, Signal::STOP);
-        signal_all(&tree, Signal::KILL);
-    }
-
-    /// Returns the processes of the job.
-    pub fn tree(&self) -> Vec<Pid> {
-        descendants(rustix::process::getpid())
+        let processes = tree();
+        signal_all(&processes, Signal::STOP);
+        signal_all(&processes, Signal::KILL);
     }
 
     /// Kills all processes of the job until none is left. Returns whether that was possible.
@@ -194,9 +177,8 @@ impl JobShell {
         loop {
             let has_children = loop {
                 match wait(WaitOptions::NOHANG) {
-                    Ok(Some(_)) => {}
+                    Ok(Some(_)) | Err(Errno::INTR) => {}
                     Ok(None) => break true,
-                    Err(Errno::INTR) => {}
                     Err(_) => break false,
                 }
             };
@@ -226,4 +208,21 @@ impl JobShell {
         File::from(file).take(MAX_SUMMARY_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
+}
+
+/// Takes the exit codes of children that have ended, and returns that of `child` if it is among them.
+pub(super) fn reap(child: i32) -> Option<i32> {
+    let mut code = None;
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_nonzero().get() == child {
+            let signal = status.terminating_signal().map(|signal| 128 + signal);
+            code = status.exit_status().or(signal);
+        }
+    }
+    code
+}
+
+/// Returns the processes of the job.
+pub(super) fn tree() -> Vec<Pid> {
+    descendants(rustix::process::getpid())
 }
