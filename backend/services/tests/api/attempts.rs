@@ -183,3 +183,26 @@ async fn queued_job_names_the_labels_that_no_worker_has() {
     server.post("/api/worker/report", report(json!({ "gpu": "true", "os": "plan9" }))).await;
     assert!(server.view(&id).await["jobs"][0].get("unserved_labels").is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_with_plain_processes_claims_only_what_asks_for_it() {
+    let server = Server::start(30_000);
+    let file = "name: kinds\njobs:\n  a: { image: i, script: [x] }\n  b: { image: none, script: [x] }\n";
+    let id = server.execute(file).await.1["execution_id"].as_str().unwrap().to_owned();
+    let view = server.view(&id).await;
+    let claim = async |labels: serde_json::Value, job: Option<&serde_json::Value>| {
+        let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+        let mut request = json!({ "worker": worker, "labels": labels });
+        if let Some(job) = job {
+            request["job_id"] = job["id"].clone();
+            request["lease"] = json!(uuid::Uuid::new_v4());
+        }
+        server.post("/api/job/execute", request).await.1
+    };
+    let processes = json!({ "executor": "process" });
+    assert_eq!(claim(processes.clone(), Some(&view["jobs"][0])).await["kind"], "nothing");
+    assert_eq!(claim(json!({}), Some(&view["jobs"][1])).await["kind"], "nothing");
+    assert_eq!(claim(processes.clone(), None).await["assignment"]["job_name"], "b");
+    assert_eq!(claim(processes, None).await["kind"], "nothing");
+    assert_eq!(claim(json!({}), None).await["assignment"]["job_name"], "a");
+}
