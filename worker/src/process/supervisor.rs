@@ -10,7 +10,7 @@ mod signals;
 
 pub(super) use order::SupervisorOrder;
 
-use script::{JobShell, reap, tree};
+use script::{JobShell, reap, terminate_tree, tree};
 use signals::{Command, Commands};
 use std::io::Write;
 
@@ -181,7 +181,7 @@ impl Supervisor {
     fn stop(&mut self, status: &'static str, is_script: bool) {
         self.stopped.get_or_insert(status);
         if is_script {
-            self.shell.terminate_tree();
+            terminate_tree();
         }
     }
 

@@ -155,11 +155,6 @@ impl JobShell {
         child.and_then(|child| i32::try_from(child.id()).map_err(io::Error::other))
     }
 
-    /// Asks all processes of the job to end.
-    pub fn terminate_tree(&self) {
-        signal_all(&tree(), Signal::TERM);
-    }
-
     /// Kills all processes of the job that are there now.
     pub fn kill_tree(&self) {
         if let Some(cgroup) = &self.order.cgroup {
@@ -225,4 +220,9 @@ pub(super) fn reap(child: i32) -> Option<i32> {
 /// Returns the processes of the job.
 pub(super) fn tree() -> Vec<Pid> {
     descendants(rustix::process::getpid())
+}
+
+/// Asks all processes of the job to end.
+pub(super) fn terminate_tree() {
+    signal_all(&tree(), Signal::TERM);
 }
