@@ -23,7 +23,7 @@ jobs:
 
 /// A number of seconds that no other process of this machine sleeps.
 fn seconds(number: u32) -> String {
-    format!("{}", 1_000_000 + 10 * std::process::id() + number)
+    format!("{}", 1_000_000 + 100 * u64::from(std::process::id()) + u64::from(number))
 }
 
 fn leaving(name: u32, end: &str) -> String {
