@@ -14,11 +14,12 @@ mod serving;
 mod shared;
 mod sign_in;
 mod webhooks;
+mod workers;
 
 pub use administration::{
     AddRepo, ApprovalArg, Audit, Badge, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction,
     Repo, RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
-    VariableAction, VariableType, Workers, WorkersAction,
+    VariableAction, VariableType,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
@@ -44,6 +45,7 @@ pub use shared::{
 };
 pub use sign_in::SignInArgs;
 pub use webhooks::{Deliveries, GithubAppArgs, RunOfRepo, Schedules};
+pub use workers::{Workers, WorkersAction};
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -297,25 +299,27 @@ pub enum Command {
     /// Remove the containers of an exiting worker
     #[command(hide = true)]
     CleanUp(CleanUp),
+    /// Run the processes of a job
+    #[command(hide = true)]
+    Supervise,
 }
 
 impl Command {
     /// Returns the arguments that change `worker.toml`.
-    pub fn worker_args(&self) -> &[WorkerConfigArg] {
-        let args = match self {
-            Self::Run(args) => &args.slots.config,
-            Self::Retry(args) => &args.slots.config,
+    pub fn worker_args(&self) -> Vec<WorkerConfigArg> {
+        match self {
+            Self::Run(args) => args.slots.worker_args(),
+            Self::Retry(args) => args.slots.worker_args(),
             Self::Environments(args) => match &args.action {
                 Some(EnvironmentsAction::Stop { slots, .. } | EnvironmentsAction::Rollback { slots, .. }) => {
-                    &slots.config
+                    slots.worker_args()
                 }
-                _ => return &[],
+                _ => Vec::new(),
             },
-            Self::Worker(args) => &args.slots.config,
-            Self::Server(args) => &args.config,
-            _ => return &[],
-        };
-        &args.values
+            Self::Worker(args) => args.slots.worker_args(),
+            Self::Server(args) => args.config.values.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// Returns the connection options of the command; those that it lacks are unset.
@@ -371,6 +375,7 @@ impl Command {
             | Self::Version { .. }
             | Self::Deploy(_)
             | Self::Destroy(_)
+            | Self::Supervise
             | Self::Man(_) => ConnectionArgs::default(),
         }
     }

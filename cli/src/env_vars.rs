@@ -28,6 +28,8 @@ variables! {
     CONFIG = "TIDEMILL_CONFIG";
     /// Path of `worker.toml`, the limits of one job.
     WORKER_CONFIG = "TIDEMILL_WORKER_CONFIG";
+    /// How jobs run: `container` or `process`.
+    EXECUTOR = "TIDEMILL_EXECUTOR";
     /// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`. Default: `warn` for `server` and `worker`,
     /// otherwise `error`.
     LOG = "TIDEMILL_LOG";

@@ -113,6 +113,8 @@ fn dispatch(cli: &Cli, logging: Logging) -> Outcome {
         }
         Command::Version { format } => commands::version::version(*format),
         Command::Man(args) => write_page(&manual::page(args)?),
+        // It only starts, waits for and ends the processes of one job; nothing of the settings matters to it.
+        Command::Supervise => std::process::exit(tidemill_worker::supervise()),
         _ => in_runtime(cli, logging),
     }
 }
@@ -189,6 +191,7 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             | Command::Import(_)
             | Command::Completions { .. }
             | Command::Version { .. }
+            | Command::Supervise
             | Command::Man(_) => Ok(()),
         }
     });

@@ -177,7 +177,7 @@ impl Settings {
             data_dir,
             config_file,
             worker_file,
-            worker_args: cli.command.worker_args().to_vec(),
+            worker_args: cli.command.worker_args(),
             lease_ttl_ms: data.lease_ttl_ms.unwrap_or(DEFAULT_LEASE_TTL_MS),
             ca_cert,
             insecure_http: access.insecure_http,

@@ -17,7 +17,9 @@ use tidemill_core::{
     ids::{ExecutionId, WorkerId},
 };
 use tidemill_worker::source::SourceSettings;
-use tidemill_worker::{EndCondition, ServerConnection, Worker, WorkerConfig, WorkerHandle};
+use tidemill_worker::{
+    EndCondition, ExecutorKind, ProcessSettings, ServerConnection, Worker, WorkerConfig, WorkerHandle,
+};
 
 /// Returns the number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
 pub fn slots(requested: Option<u16>) -> usize {
@@ -47,6 +49,7 @@ pub fn config(
         name,
         slots,
         data_dir: settings.data_dir()?.join("worker"),
+        executor: executor(file.executor)?,
         docker_host: settings.docker_host.clone(),
         labels: labels(custom_labels),
         capacity: Resources::default(),
@@ -59,6 +62,20 @@ pub fn config(
         registries: settings.registries.clone(),
         slot_price: file.machine_price / slot_count,
         end: EndCondition::default(),
+    })
+}
+
+/// Completes how jobs run: this program supervises those that are plain processes.
+fn executor(kind: ExecutorKind) -> Outcome<ExecutorKind> {
+    Ok(match kind {
+        ExecutorKind::Containers => ExecutorKind::Containers,
+        ExecutorKind::Processes(settings) => {
+            // Its file may be replaced while it runs.
+            let own = Path::new("/proc/self/exe");
+            let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
+            let supervisor = vec![program.into_os_string(), "supervise".into()];
+            ExecutorKind::Processes(ProcessSettings { supervisor, ..settings })
+        }
     })
 }
 

@@ -24,6 +24,7 @@ mod maintenance;
 mod messages;
 mod observability;
 mod odd_input;
+mod processes;
 mod reference;
 #[path = "../../core/tests/reference/mod.rs"]
 mod reference_page;

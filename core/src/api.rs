@@ -56,8 +56,10 @@ pub use secret::{
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
 pub use worker::{
-    DrainWorkersReply, DrainWorkersRequest, FleetView, UnstartedMachine, WORKER_REPORT_INTERVAL_MS,
-    WorkerJob, WorkerList, WorkerReport, WorkerReportReply, WorkerView,
+    DrainWorkersReply, DrainWorkersRequest, FleetView, MIN_WORKER_PROTOCOL, RemoveWorkersReply,
+    RemoveWorkersRequest, UnstartedMachine, WORKER_PROTOCOL, WORKER_PROTOCOL_HEADER,
+    WORKER_REPORT_INTERVAL_MS, WorkerDisk, WorkerJob, WorkerList, WorkerReport, WorkerReportReply,
+    WorkerView,
 };
 
 pub use crate::execution::{

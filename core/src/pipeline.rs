@@ -39,9 +39,9 @@ pub use model::{
     Job, JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_AUDIENCE_LEN, MAX_CHILD_DEPTH,
     MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_DESCENDANTS, MAX_ID_TOKENS,
     MAX_INPUT_LEN, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT, MAX_SECRETS, Matrix, MatrixPart,
-    MergeGroupTrigger, Need, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
-    RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit,
-    UpstreamStatus, UpstreamTrigger, When, descendants_of_child, is_docker_engine,
+    MergeGroupTrigger, NO_IMAGE, Need, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports,
+    Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, TagTrigger,
+    Triggers, Ulimit, UpstreamStatus, UpstreamTrigger, When, descendants_of_child, is_docker_engine,
 };
 pub(crate) use model::{MAX_AUTO_STOP_S, SERVER_VARIABLES};
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};

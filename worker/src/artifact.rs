@@ -24,6 +24,7 @@ use self::{
 use crate::{
     client::ApiClient,
     engine::{DockerManager, WorkspaceMount, engine_failure, give_entries, is_bad_request},
+    policy::Limits,
     workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
 use data_encoding::HEXLOWER;
@@ -50,13 +51,30 @@ use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 pub struct ArtifactTransfer {
     /// Client of the server.
     pub api: ApiClient,
-    /// The engine of the workspaces.
-    pub engine: Arc<DockerManager>,
+    /// The engine of the workspaces; `None`: they are directories of this machine.
+    pub engine: Option<Arc<DockerManager>>,
+    /// The limits of a job.
+    pub limits: Arc<Limits>,
     /// Cache of artifacts; `None` if the server is on this machine, where a copy would only fill the disk.
     pub cache: Option<ArtifactCache>,
 }
 
 impl ArtifactTransfer {
+    /// Returns the workspace as a directory of this machine, or `None` if it is not accessible from here.
+    async fn host_workspace(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
+        match &self.engine {
+            Some(engine) => engine.host_workspace(workspace).await,
+            None => workspace.opened(),
+        }
+    }
+
+    /// Returns the engine, which images need.
+    fn engine(&self) -> Result<&Arc<DockerManager>, TransferError> {
+        self.engine
+            .as_ref()
+            .ok_or_else(|| TransferError::Other("the worker has no container engine".to_owned()))
+    }
+
     /// Unpacks `artifact` into the workspace, and verifies its hash.
     pub async fn restore(
         &self,
@@ -73,10 +91,11 @@ impl ArtifactTransfer {
         workspace: &WorkspaceMount,
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
-        if let Some(host_workspace) = self.engine.host_workspace(workspace).await {
+        if let Some(host_workspace) = self.host_workspace(workspace).await {
             match self.unpack(host_workspace, workspace.owner, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
+                Err(error) if self.engine.is_none() => return Err(error.into()),
                 // Only the engine can resolve the container's own links and mounts.
                 Err(error) => {
                     tracing::debug!(%error, "unpacking the artifact directly failed; using the engine");
@@ -103,7 +122,7 @@ impl ArtifactTransfer {
             }
             None => (tar.boxed(), None),
         };
-        let uploaded = self.engine.upload(&workspace.container, tar).await;
+        let uploaded = self.engine()?.upload(&workspace.container, tar).await;
         if let Some(task) = given {
             // Its hash is complete only then.
             drop(task.await);

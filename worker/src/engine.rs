@@ -25,6 +25,7 @@ pub(crate) use failures::{is_bad_request, is_not_found};
 pub use images::{
     BUILT_NAME, BuildFailure, BuildRequest, BuiltImages, ImageConfig, JobLogins, PullReport, RegistrySettings,
 };
+pub use machine::local_machine;
 pub use manager::{DockerManager, EngineFailure, Output, local_images};
 pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};

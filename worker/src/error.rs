@@ -10,6 +10,9 @@ pub enum WorkerError {
     /// Jobs must be isolated, but cannot be.
     #[error("jobs cannot be isolated: {0}")]
     Isolation(String),
+    /// Jobs cannot run as plain processes here.
+    #[error("jobs cannot run as plain processes: {0}")]
+    Processes(String),
     /// The container engine does not answer.
     #[error("no container engine answers at {host}: {failure}")]
     Engine {
@@ -27,7 +30,7 @@ pub enum WorkerError {
         message: String,
     },
     /// The server rejects this worker.
-    #[error("the server rejects this worker: {0}; check its address and token")]
+    #[error("the server rejects this worker: {0}; check its address, token and version")]
     Rejected(String),
     /// A task of the worker panicked.
     #[error("the worker ended by a defect of its own: {0}; restart it, and report the defect with its log")]

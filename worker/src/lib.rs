@@ -12,8 +12,8 @@ pub mod fuzzing;
 mod job;
 
 mod log;
-pub mod notices;
 pub mod policy;
+mod process;
 mod queue;
 pub mod source;
 pub mod store;
@@ -25,7 +25,9 @@ pub use engine::{EngineFailure, RegistrySettings};
 pub use error::WorkerError;
 pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};
+pub use process::{ProcessSettings, supervise};
 pub use queue::{capacity, job_source};
 pub use worker::{
-    EndCondition, ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up, run,
+    EndCondition, ExecutorKind, ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up,
+    notices, run,
 };

@@ -5,6 +5,7 @@ use data_encoding::HEXLOWER;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -135,17 +136,27 @@ impl WorkerDirs {
         FileLock::wait(&self.lock_of(worker)).map(drop)
     }
 
+    /// Returns the working directory of `worker`.
+    #[must_use]
+    pub fn work_of(&self, worker: &str) -> PathBuf {
+        self.root.join("work").join(worker)
+    }
+
+    /// Returns the other workers with directories whose processes have ended.
+    #[must_use]
+    pub fn ended_workers(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.root.join("work")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let workers = names.map(|name| name.strip_suffix(".lock").unwrap_or(&name).to_owned());
+        workers.filter(|worker| *worker != self.worker && !self.is_alive(worker)).collect()
+    }
+
     /// Removes the directories of workers whose processes have ended.
     pub fn remove_ended_workers(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("work")) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let worker = name.strip_suffix(".lock").unwrap_or(&name);
-            if worker != self.worker && !self.is_alive(worker) {
-                // Files that a container wrote as root may stay until a worker with enough rights removes them.
-                let _ = fs::remove_dir_all(self.root.join("work").join(worker));
-                let _ = fs::remove_file(self.lock_of(worker));
-            }
+        for worker in self.ended_workers() {
+            // Files that a container wrote as root may stay until a worker with enough rights removes them.
+            let _ = fs::remove_dir_all(self.work_of(&worker));
+            let _ = fs::remove_file(self.lock_of(&worker));
         }
     }
 

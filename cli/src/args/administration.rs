@@ -398,33 +398,6 @@ pub struct Audit {
     pub connection: ConnectionArgs,
 }
 
-/// `workers`.
-#[derive(Debug, Args)]
-pub struct Workers {
-    /// The action.
-    #[command(subcommand)]
-    pub action: Option<WorkersAction>,
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
-}
-
-/// Actions of `workers`.
-#[derive(Debug, Subcommand)]
-pub enum WorkersAction {
-    /// List the workers that reported within a day
-    List {
-        #[command(flatten)]
-        format: FormatArgs,
-    },
-    /// Let a worker take no more jobs, and end when its jobs have
-    Drain {
-        /// Name or id of the worker; all workers of this name drain
-        worker: String,
-        #[command(flatten)]
-        format: FormatArgs,
-    },
-}
-
 /// `badge`.
 #[derive(Debug, Args)]
 pub struct Badge {

@@ -291,8 +291,35 @@ pub struct SlotArgs {
     pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
+    /// How jobs run; `process` takes only jobs that ask for it, with `image: none` [default: that of worker.toml, or container]
+    #[arg(long, env = env_vars::EXECUTOR, hide_env_values = true, value_enum, value_name = "KIND")]
+    pub executor: Option<ExecutorName>,
     #[command(flatten)]
     pub config: WorkerConfigArgs,
+}
+
+impl SlotArgs {
+    /// Returns what the arguments change of worker.toml.
+    pub fn worker_args(&self) -> Vec<WorkerConfigArg> {
+        let mut all = self.config.values.clone();
+        if let Some(executor) = self.executor {
+            let name = match executor {
+                ExecutorName::Container => "container",
+                ExecutorName::Process => "process",
+            };
+            all.push(WorkerConfigArg::setting("executor", name));
+        }
+        all
+    }
+}
+
+/// How jobs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExecutorName {
+    /// In containers of Docker or Podman
+    Container,
+    /// As plain processes of this machine
+    Process,
 }
 
 /// What the operator of a worker sets for its jobs.

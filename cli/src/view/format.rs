@@ -111,7 +111,16 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Queued | JobStatus::Pending if is_start_delayed(job) => start_text(job, now()),
         JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
-        JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
+        JobStatus::Queued => {
+            let required = format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on)));
+            if job.unserved_labels.is_empty() {
+                required
+            } else if job.unserved_labels == job.runs_on {
+                format!("{required}, which no worker has")
+            } else {
+                format!("{required}; no worker has {}", Printable(queue_name(&job.unserved_labels)))
+            }
+        }
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => "waiting for approval".to_owned(),
         JobStatus::Pending => job
             .waits_for_place

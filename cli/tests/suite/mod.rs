@@ -21,7 +21,8 @@ use crate::support::{
 };
 use std::io::{BufRead, BufReader};
 
-/// Defines the suite's tests for a backend: `embedded`, `server` or `cloud`. With `None`, they do nothing.
+/// Defines the suite's tests for a backend: `embedded`, `server`, `cloud`, or `process` for a run on this machine whose jobs are plain
+/// processes. With `None`, they do nothing.
 ///
 /// The list says where each story runs. What decides it: the three backends share the services, the scheduler and the worker, and the
 /// conformance suite holds the records, queues and objects of each to the same contract. So a story about the worker's containers or
@@ -33,48 +34,48 @@ use std::io::{BufRead, BufReader};
 macro_rules! suite {
     ($backend:ident, $on:expr) => {
         $crate::suite!(@stories $backend, $on =>
-            pipeline_runs_passes_artifacts_and_is_reported [embedded server cloud]
-            uncommitted_changes_are_part_of_the_run [embedded server cloud]
+            pipeline_runs_passes_artifacts_and_is_reported [embedded server cloud process]
+            uncommitted_changes_are_part_of_the_run [embedded server cloud process]
             // Each backend detects and replaces a lost worker with parts of its own.
-            lost_worker_costs_an_attempt_and_no_shown_log_byte [embedded server cloud]
+            lost_worker_costs_an_attempt_and_no_shown_log_byte [embedded server cloud process]
             // Without a worker for the labels, an embedded run is rejected; in the cloud, labels have queues of their own.
             job_with_labels_waits_for_a_matching_worker [embedded server cloud]
 
             // Commands of several processes: one file, or one server, between them.
             concurrent_runs_of_one_commit_share_an_execution [embedded server]
-            newer_run_of_a_group_cancels_the_older_one [embedded server]
-            interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container [embedded server]
+            newer_run_of_a_group_cancels_the_older_one [embedded server process]
+            interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container [embedded server process]
             manual_job_runs_when_approved [embedded server]
-            failed_run_exits_with_1_and_its_retry_carries_over_successful_jobs [embedded server]
+            failed_run_exits_with_1_and_its_retry_carries_over_successful_jobs [embedded server process]
             cancel_of_a_run_cancels_its_child [embedded server]
-            missing_secret_error_names_the_command_that_sets_it [embedded server]
+            missing_secret_error_names_the_command_that_sets_it [embedded server process]
 
             // In the cloud: dead letters, messages of later jobs, places of jobs, records read page by page, objects by presigned
             // addresses, and keys of secrets.
-            cancel_by_another_process_ends_the_run [embedded cloud]
+            cancel_by_another_process_ends_the_run [embedded cloud process]
             image_pull_is_attempted_three_times [embedded cloud]
             job_waits_for_the_place_of_another_execution [embedded cloud]
             export_has_executions_jobs_and_artifacts [embedded cloud]
             children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome [embedded cloud]
-            second_run_uses_the_cache [embedded cloud]
+            second_run_uses_the_cache [embedded cloud process]
             monorepo_example_runs [embedded cloud]
             unapproved_manual_job_runs_when_approved_later [server cloud]
             secret_printed_in_ten_encodings_is_masked_everywhere [server cloud]
 
             // The worker reports to a server of its own, also for a while after a cancel.
-            timed_out_and_canceled_jobs_keep_their_evidence [server]
-            summary_and_annotations_are_reported [server]
+            timed_out_and_canceled_jobs_keep_their_evidence [server process]
+            summary_and_annotations_are_reported [server process]
             environment_is_listed_rolled_back_and_stopped [server]
             monorepo_example_runs_as_gitlab_file [server]
 
             // The worker and its containers, and what the scheduler decides.
-            script_that_ignores_its_timeout_is_killed [embedded]
+            script_that_ignores_its_timeout_is_killed [embedded process]
             job_out_of_memory_reports_the_reason [embedded]
             job_reaches_its_services_by_name [embedded]
-            report_has_test_results_and_a_retry_marks_flaky_tests [embedded]
-            report_has_printed_coverage_and_a_retry_keeps_it [embedded]
-            outputs_are_variables_of_jobs_that_need_the_job [embedded]
-            condition_on_outputs_decides_when_its_job_is_due [embedded]
+            report_has_test_results_and_a_retry_marks_flaky_tests [embedded process]
+            report_has_printed_coverage_and_a_retry_keeps_it [embedded process]
+            outputs_are_variables_of_jobs_that_need_the_job [embedded process]
+            condition_on_outputs_decides_when_its_job_is_due [embedded process]
         );
     };
     // A story runs on one backend at least.
@@ -84,6 +85,9 @@ macro_rules! suite {
     (@story embedded, $on:expr, $name:ident [embedded $($other:ident)*]) => { $crate::suite!(@test $on, $name); };
     (@story server, $on:expr, $name:ident [server $($other:ident)*]) => { $crate::suite!(@test $on, $name); };
     (@story cloud, $on:expr, $name:ident [cloud $($other:ident)*]) => { $crate::suite!(@test $on, $name); };
+    (@story process, $on:expr, $name:ident [process $($other:ident)*]) => { $crate::suite!(@test $on, $name); };
+    // What is about containers says nothing of processes.
+    (@story process, $on:expr, $name:ident []) => {};
     (@story $backend:ident, $on:expr, $name:ident [$first:ident $($other:ident)*]) => {
         $crate::suite!(@story $backend, $on, $name [$($other)*]);
     };

@@ -26,6 +26,8 @@ pub enum Backend {
     Embedded,
     /// On a server without workers and a worker, both started for the environment.
     Server,
+    /// On a server without workers and a worker that runs jobs as plain processes.
+    Processes,
     /// On an existing deployment, with a worker started for the environment.
     Deployment(Deployment),
 }
@@ -47,22 +49,29 @@ pub struct Deployment {
 impl Backend {
     /// Creates an environment with this pipeline whose commands use this backend.
     pub fn test_env(&self, pipeline: &str) -> TestEnv {
-        self.connect(TestEnv::new(pipeline))
+        self.connect(self.unconnected(pipeline))
     }
 
     /// Creates an environment like [`Backend::test_env`] whose processes write trace logs to files.
     pub fn test_env_with_logs(&self, pipeline: &str) -> TestEnv {
-        let mut env = TestEnv::new(pipeline);
+        let mut env = self.unconnected(pipeline);
         env.logs = true;
         // Trace logging is slow, and leases must not expire.
         env.lease_ttl_ms = 30_000;
         self.connect(env)
     }
 
+    fn unconnected(&self, pipeline: &str) -> TestEnv {
+        match self {
+            Self::Processes => TestEnv::of_processes(pipeline),
+            _ => TestEnv::new(pipeline),
+        }
+    }
+
     fn connect(&self, mut env: TestEnv) -> TestEnv {
         match self {
             Self::Embedded => {}
-            Self::Server => {
+            Self::Server | Self::Processes => {
                 let (server, url) = serve(&env, &env.dir.path().join("server"), "0");
                 let token = fs::read_to_string(env.dir.path().join("server/token")).unwrap();
                 let args = ["token", "create", "--name", "w", "--scope", "worker"];
@@ -207,6 +216,9 @@ impl TestEnv {
     ) -> Child {
         let mut command = binary(self, data);
         command.args(["worker", "--name", name]).args(args);
+        if self.runs_processes {
+            command.env("TIDEMILL_EXECUTOR", "process");
+        }
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
         command.envs(queue.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
         // The worker exits only after its last request to the queue was answered.

@@ -66,6 +66,8 @@ pub struct TestEnv {
     /// Name of the pipeline, unique among all environments.
     pub pipeline: String,
     pub deployment: Option<Deployment>,
+    /// Whether the jobs of the workers that this environment starts are plain processes.
+    pub runs_processes: bool,
     /// Whether processes write trace logs; long-running ones write them to `*.log` files in `dir`.
     pub logs: bool,
     server: Option<Child>,
@@ -78,14 +80,25 @@ pub fn image() -> String {
 }
 
 /// Replaces `IMAGE` in a pipeline file by the image of the tests, but not in names of variables such as `IMAGE_ID`.
-fn with_image(pipeline: &str) -> String {
+fn with_image(pipeline: &str, image: &str) -> String {
     const KEPT: &str = "\u{0}_";
-    pipeline.replace("IMAGE_", KEPT).replace("IMAGE", &image()).replace(KEPT, "IMAGE_")
+    pipeline.replace("IMAGE_", KEPT).replace("IMAGE", image).replace(KEPT, "IMAGE_")
 }
 
 impl TestEnv {
     /// Creates an environment with this pipeline, committed to a repository, on the embedded backend.
     pub fn new(pipeline: &str) -> Self {
+        Self::with_image(pipeline, &image())
+    }
+
+    /// Creates an environment like [`Self::new`] whose jobs are plain processes: `IMAGE` in its pipeline is `none`.
+    pub fn of_processes(pipeline: &str) -> Self {
+        let mut env = Self::with_image(pipeline, "none");
+        env.runs_processes = true;
+        env
+    }
+
+    fn with_image(pipeline: &str, image: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = pipeline.split_once("name: ").unwrap().1.lines().next().unwrap();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +107,7 @@ impl TestEnv {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir_all(repo.join(".pipelines")).unwrap();
-        fs::write(repo.join(".pipelines/ci.yml"), with_image(&pipeline)).unwrap();
+        fs::write(repo.join(".pipelines/ci.yml"), with_image(&pipeline, image)).unwrap();
         fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
         let data = dir.path().join("data");
         let env = Self {
@@ -104,6 +117,7 @@ impl TestEnv {
             lease_ttl_ms: 2_000,
             pipeline: unique_name,
             deployment: None,
+            runs_processes: false,
             logs: false,
             server: None,
             worker: None,

@@ -60,6 +60,9 @@ pub struct JobView {
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: Labels,
+    /// While it is queued: the labels among these that no worker has, or all if no worker has them together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unserved_labels: Labels,
     /// The environment that it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,

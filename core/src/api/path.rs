@@ -170,6 +170,8 @@ pub const WORKERS: &str = "/api/workers";
 pub const WORKER_REPORT: &str = "/api/worker/report";
 /// POST [`super::DrainWorkersRequest`]: [`super::DrainWorkersReply`].
 pub const WORKER_DRAIN: &str = "/api/worker/drain";
+/// POST [`super::RemoveWorkersRequest`]: [`super::RemoveWorkersReply`].
+pub const WORKER_REMOVE: &str = "/api/worker/remove";
 /// GET, query [`RetentionQuery`](crate::retention::api::RetentionQuery), and POST
 /// [`RetentionRequest`](crate::retention::api::RetentionRequest): [`RetentionView`](crate::retention::api::RetentionView).
 pub const RETENTION: &str = "/api/retention";

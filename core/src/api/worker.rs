@@ -25,6 +25,9 @@ pub struct WorkerReport {
     pub version: String,
     /// Maximum number of concurrent jobs.
     pub slots: u32,
+    /// The disk of its caches and of its jobs' files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<WorkerDisk>,
     /// The jobs that it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<WorkerJob>,
@@ -35,6 +38,25 @@ pub struct WorkerReport {
     #[serde(default)]
     pub stopped: bool,
 }
+
+/// The disk of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerDisk {
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many of them are free.
+    pub free: u64,
+}
+
+/// The version of the protocol between workers and servers that this program speaks. A worker sends it with each request, in
+/// [`WORKER_PROTOCOL_HEADER`]; a worker of another make need not.
+pub const WORKER_PROTOCOL: u32 = 1;
+
+/// The oldest version that a server of this program accepts of a worker.
+pub const MIN_WORKER_PROTOCOL: u32 = 1;
+
+/// The header with the version of the protocol.
+pub const WORKER_PROTOCOL_HEADER: &str = "tidemill-worker-protocol";
 
 /// A job that a worker runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +89,9 @@ pub struct WorkerView {
     pub version: String,
     /// Maximum number of concurrent jobs.
     pub slots: u32,
+    /// The disk of its caches and of its jobs' files, if it reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<WorkerDisk>,
     /// The jobs that it ran at its last report.
     pub running: Vec<WorkerJob>,
     /// Whether it takes no more jobs, or was asked to.
@@ -115,6 +140,20 @@ pub struct UnstartedMachine {
 pub struct DrainWorkersRequest {
     /// Name or id of a worker. All workers with this name drain.
     pub worker: String,
+}
+
+/// Removes workers that are not there from the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoveWorkersRequest {
+    /// Name or id of a worker. All workers with this name that do not report are removed.
+    pub worker: String,
+}
+
+/// The reply to a [`RemoveWorkersRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoveWorkersReply {
+    /// The workers that were removed.
+    pub workers: Vec<WorkerView>,
 }
 
 /// The reply to a [`DrainWorkersRequest`].

@@ -8,10 +8,37 @@ use crate::pipeline::names::LABEL_RULE;
 /// Labels by name: those of a worker, or those that a job requires.
 pub type Labels = BTreeMap<String, String>;
 
-/// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere.
+/// The label that says how a worker runs jobs, and how a job asks to be run.
+pub const EXECUTOR_LABEL: &str = "executor";
+/// The value of [`EXECUTOR_LABEL`] of workers that run jobs as plain processes.
+pub const PROCESS_EXECUTOR: &str = "process";
+
+/// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere, except
+/// on a worker that runs jobs as plain processes: a job must ask for it.
 #[must_use]
 pub fn matches(demands: &Labels, has: &Labels) -> bool {
     demands.iter().all(|(name, value)| has.get(name) == Some(value))
+        && (asks_for_process(demands) || !asks_for_process(has))
+}
+
+/// Whether the labels are those of a worker that runs jobs as plain processes, or of a job that asks for one.
+#[must_use]
+pub fn asks_for_process(labels: &Labels) -> bool {
+    labels.get(EXECUTOR_LABEL).is_some_and(|value| value == PROCESS_EXECUTOR)
+}
+
+/// Returns the labels that a job requires and no worker has, or all of them if no worker has them together; none if a worker may run
+/// it.
+#[must_use]
+pub fn unserved<'a>(demands: &Labels, workers: impl IntoIterator<Item = &'a Labels>) -> Labels {
+    let mut missing = demands.clone();
+    for has in workers {
+        if matches(demands, has) {
+            return Labels::new();
+        }
+        missing.retain(|name, value| has.get(name) != Some(value));
+    }
+    if missing.is_empty() { demands.clone() } else { missing }
 }
 
 /// Returns the labels of the queue to which a job goes that requires `demands`: the one with exactly these labels, or else the one with
@@ -54,7 +81,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Labels, matches, parse, queue_name, route};
+    use super::{Labels, matches, parse, queue_name, route, unserved};
 
     #[test]
     fn worker_needs_every_runs_on_label() {
@@ -70,6 +97,36 @@ mod tests {
             assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
         assert!(matches(&of(""), &of("")) && !matches(&of("a=b"), &of("")));
+    }
+
+    #[test]
+    fn worker_with_plain_processes_takes_only_jobs_that_ask_for_it() {
+        let of = |text| parse(text).unwrap();
+        let worker = of("executor=process,os=macos");
+        for (demands, may) in [
+            ("", false),
+            ("os=macos", false),
+            ("executor=process", true),
+            ("executor=process,os=macos", true),
+        ] {
+            assert_eq!(matches(&of(demands), &worker), may, "{demands}");
+        }
+        assert!(!matches(&of("executor=process"), &of("os=macos")), "a worker with an engine never gets it");
+    }
+
+    #[test]
+    fn labels_that_no_worker_has_are_named() {
+        let workers = ["arch=arm64", "gpu=true", "executor=process"].map(|labels| parse(labels).unwrap());
+        for (demands, missing) in [
+            ("gpu=true", ""),
+            ("gpu=true,os=linux", "os=linux"),
+            ("gpu=false,os=linux", "gpu=false,os=linux"),
+            ("arch=arm64,gpu=true", "arch=arm64,gpu=true"),
+            ("executor=process", ""),
+        ] {
+            assert_eq!(queue_name(&unserved(&parse(demands).unwrap(), &workers)), missing, "{demands}");
+        }
+        assert_eq!(queue_name(&unserved(&parse("a=b").unwrap(), [])), "a=b");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub(crate) use environment::MAX_AUTO_STOP_S;
 pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
-pub use image::{ImageOptions, PullPolicy, is_docker_engine};
+pub use image::{ImageOptions, NO_IMAGE, PullPolicy, is_docker_engine};
 pub use inputs::{Input, InputKind, MAX_INPUT_LEN};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::condition::DecisivePaths;
 use crate::execution::{facts::Facts, predefined};
+use crate::pipeline::labels::{EXECUTOR_LABEL, PROCESS_EXECUTOR};
 use crate::pipeline::{
     Artifacts, JobOptions, MAX_AUTO_STOP_S, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_JOB_GROUP_BYTES,
-    Pipeline, is_label, span_s,
+    NO_IMAGE, Pipeline, is_label, span_s,
 };
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
@@ -140,6 +141,9 @@ impl Plan {
                         return Err(PlanError::bad_label(name, &label, &value));
                     }
                     runs_on.insert(label, value);
+                }
+                if image == NO_IMAGE {
+                    runs_on.insert(EXECUTOR_LABEL.to_owned(), PROCESS_EXECUTOR.to_owned());
                 }
                 jobs.push(PlannedJob {
                     name: name.clone(),

@@ -81,13 +81,14 @@ pub fn claim(
     if record.job.is_leased_to(held) {
         return ClaimDecision::AlreadyHeld(held);
     }
-    if let Some(required) = required
-        && !guarded!(LabelsMatch, matches(required, request.labels))
-    {
-        return ClaimDecision::NotClaimable(format!(
-            "the job requires a worker with the labels {}",
-            queue_name(required)
-        ));
+    let none = Labels::new();
+    let required = required.unwrap_or(&none);
+    if !guarded!(LabelsMatch, matches(required, request.labels)) {
+        return ClaimDecision::NotClaimable(if required.is_empty() {
+            "the worker takes only jobs that ask for plain processes".to_owned()
+        } else {
+            format!("the job requires a worker with the labels {}", queue_name(required))
+        });
     }
     // A new attempt has its own log.
     let record = JobRecord { log_bytes: 0, ..(**record).clone() };

@@ -279,6 +279,20 @@ fn label_is_checked_with_its_values() {
 }
 
 #[test]
+fn job_without_an_image_asks_for_a_process() {
+    let mut labelled = job("a", 0, None);
+    labelled.image = "${KIND}".to_owned();
+    labelled.runs_on = BTreeMap::from([("arch".to_owned(), "arm64".to_owned())]);
+    let labels = |image: &str| {
+        let overrides = IndexMap::from([("KIND".to_owned(), image.to_owned())]);
+        let plan = Plan::new(&pipeline(1, vec![labelled.clone()]), &overrides).unwrap();
+        tidemill_core::pipeline::labels::queue_name(&plan.jobs[0].runs_on)
+    };
+    assert_eq!(labels("none"), "arch=arm64,executor=process");
+    assert_eq!(labels("none:1"), "arch=arm64");
+}
+
+#[test]
 fn cycle_is_reported_in_full() {
     let jobs = vec![
         job("a", 0, Some(&["c"])),

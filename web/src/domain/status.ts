@@ -100,7 +100,12 @@ export function jobExplanation(job: JobView): string {
       if (job.not_before != null)
         return job.failure_reason == null ? "starts later" : `tried again soon: ${reason}`;
       const labels = Object.entries(job.runs_on ?? {}).map(([name, value]) => `${name}=${value}`);
-      return `waiting for a worker${labels.length === 0 ? "" : ` with ${labels.join(", ")}`}`;
+      const missing = Object.entries(job.unserved_labels ?? {}).map(([name, value]) => `${name}=${value}`);
+      const needed = `waiting for a worker${labels.length === 0 ? "" : ` with ${labels.join(", ")}`}`;
+      if (missing.length === 0) return needed;
+      return missing.length === labels.length
+        ? `${needed}, which no worker has`
+        : `${needed}; no worker has ${missing.join(", ")}`;
     }
     case "PENDING":
       return waitExplanation(job);

@@ -65,9 +65,9 @@ impl ArtifactTransfer {
         };
         let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let mut writer = TarWriter::new(sender.clone(), None);
-        writer.set_max_size(self.engine.limits().artifact_bytes);
+        writer.set_max_size(self.limits.artifact_bytes);
         writer.enable_compression();
-        let tar = self.engine.export_image(id).map_err(io::Error::other);
+        let tar = self.engine()?.export_image(id).map_err(io::Error::other);
         let mut tar = SyncIoBridge::new(StreamReader::new(Box::pin(tar)));
         let packing = async {
             let packed = blocking(move || {
@@ -111,11 +111,11 @@ impl ArtifactTransfer {
             return Err(TransferError::Other(UNKNOWN_ENCODING.to_owned()));
         }
         // The worker that stored it may have had another limit, and its record is not this worker's own.
-        let max = self.engine.limits().artifact_bytes;
+        let max = self.limits.artifact_bytes;
         if artifact.size.max(artifact.unpacked_size) > max {
             return Err(TransferError::TooLarge(SizeLimitExceeded { max }));
         }
-        let directory = self.engine.temporary_directory()?;
+        let directory = self.engine()?.temporary_directory()?;
         let mut file = tempfile::tempfile_in(directory.path())?;
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let (mut hash, mut size) = (Sha256::new(), 0);
@@ -140,7 +140,7 @@ impl ArtifactTransfer {
         let file = checking.await?;
         let stored = ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER_SIZE);
         let tar = decoded_stream(stored.boxed(), artifact.encoding, artifact.unpacked_size);
-        self.engine.load_image(id, tar).await.map_err(TransferError::Reason)
+        self.engine()?.load_image(id, tar).await.map_err(TransferError::Reason)
     }
 }
 

@@ -74,7 +74,7 @@ impl ArtifactTransfer {
             sum: None,
             complete: None,
         };
-        let max = self.engine.limits().artifact_bytes;
+        let max = self.limits.artifact_bytes;
         self.send(workspace, selection, request, (mask, max)).await.map(|(_, warnings)| warnings)
     }
 
@@ -143,7 +143,7 @@ impl ArtifactTransfer {
                 sum: None,
                 complete: None,
             };
-            let max = self.engine.limits().cache_bytes;
+            let max = self.limits.cache_bytes;
             self.send(workspace, &selection, request, (mask, max)).await.map(|(size, _)| size)
         };
         saved.await.map_err(|error: TransferError| error.into_reason("the cache could not be stored"))
@@ -157,7 +157,7 @@ impl ArtifactTransfer {
     ) -> Result<Option<String>, TransferError> {
         let (sender, mut chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let drain = async { while chunks.recv().await.is_some() {} };
-        let max = self.engine.limits().cache_bytes;
+        let max = self.limits.cache_bytes;
         let (packed, ()) = tokio::join!(self.pack(workspace, selection, sender, (max, false)), drain);
         Ok(packed?.0.map(|packed| packed.sent.sha256))
     }
@@ -176,8 +176,8 @@ impl ArtifactTransfer {
             Ok((_, warnings)) => !warnings.is_empty(),
             Err(error) => matches!(error, TransferError::Io(_) | TransferError::Other(_)),
         };
-        if is_suspect {
-            let message = match self.engine.has_container(&workspace.container).await {
+        if let Some(engine) = self.engine.as_ref().filter(|_| is_suspect) {
+            let message = match engine.has_container(&workspace.container).await {
                 Some(true) => None,
                 Some(false) => Some(
                     "the container with the workspace was removed; check that nothing on the worker's machine removes containers \
@@ -219,7 +219,7 @@ impl ArtifactTransfer {
             spool => spool?,
         };
         let mut packer = Packer::new(sender, spool).with_max_size(max).with_compression(compress);
-        let host_workspace = self.engine.host_workspace(workspace).await;
+        let host_workspace = self.host_workspace(workspace).await;
         for pattern in &selection.paths {
             let before = packer.files.len();
             let matcher = matcher.clone();
@@ -260,7 +260,9 @@ impl ArtifactTransfer {
             }
             packer = returned;
         }
-        let stream = self.engine.download(&workspace.container, &prefix);
+        // A directory that cannot be entered without following a link that leads out of it has no files of the job.
+        let Some(engine) = &self.engine else { return Ok(packer) };
+        let stream = engine.download(&workspace.container, &prefix);
         let mut stream = Box::pin(stream.map_err(io::Error::other)).peekable();
         match Pin::new(&mut stream).peek().await {
             Some(Ok(_)) => {

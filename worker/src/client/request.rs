@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::access::sessions::COOKIE_CREDENTIAL;
+use tidemill_core::api::{WORKER_PROTOCOL, WORKER_PROTOCOL_HEADER};
 
 /// Replaces URLs of the server's object store in messages, as they reveal accounts and buckets.
 const OBJECT_STORE: &str = "the server's object store";
@@ -284,6 +285,9 @@ impl ApiClient {
                 )
             })?;
             request = request.header(AUTHORIZATION, value);
+        }
+        if is_api {
+            request = request.header(WORKER_PROTOCOL_HEADER, WORKER_PROTOCOL);
         }
         if is_api && self.token.is_empty() {
             // A gateway may reject requests without the header.

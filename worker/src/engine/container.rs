@@ -81,6 +81,11 @@ impl Drop for ContainerRemoval {
 }
 
 impl Container {
+    /// Returns its engine.
+    pub const fn engine(&self) -> &Arc<DockerManager> {
+        &self.removal.engine
+    }
+
     /// Returns the directory of its sources on this machine; `None` if it has none.
     pub fn sources(&self) -> Option<&Path> {
         self.removal.tree.as_ref().map(|tree| tree.path.as_path())

@@ -30,8 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What the mode of a network that belongs to another container starts with.
 const JOINED: &str = "container:";
-/// A disk with fewer free bytes counts as full.
-const DISK_FULL_BYTES: u64 = 1 << 20;
 
 /// A container that is being created in the background.
 #[derive(Debug)]
@@ -123,21 +121,7 @@ impl DockerManager {
         preparation: &Preparation,
         owner: FileOwner,
     ) -> Result<Option<Tree>, FailureReason> {
-        let tree = self.sources.checkout(preparation, owner).await;
-        tree.map_err(|error| {
-            let kind = match error.failure_kind() {
-                // The message of git is not parsed: whether the disk is full or its directory is gone is read from the disk.
-                FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
-                    Err(_) => FailureKind::WorkerFailed,
-                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
-                        FailureKind::DiskFull
-                    }
-                    Ok(_) => FailureKind::SourceUnavailable,
-                },
-                other => other,
-            };
-            FailureReason::new(kind, format!("the sources could not be fetched: {error}"))
-        })
+        self.sources.checkout_for_job(preparation, owner).await
     }
 
     fn disable_overlay(&self, reason: &str) {

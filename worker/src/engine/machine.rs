@@ -7,11 +7,8 @@ use bollard::query_parameters::InspectNetworkOptions;
 impl DockerManager {
     /// Returns the processors and the memory of the engine's machine; unlimited if the engine does not report them.
     pub async fn machine_resources(&self) -> ResourceAmount {
-        if self.is_local
-            && let Ok(processors) = std::thread::available_parallelism()
-            && let Some(bytes) = local_memory()
-        {
-            return ResourceAmount { millicpus: processors.get() as u64 * 1000, bytes };
+        if self.is_local && local_memory().is_some() {
+            return local_machine();
         }
         let info = self.docker.info().await.ok();
         let non_negative = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
@@ -40,6 +37,15 @@ impl DockerManager {
             return Ok(BridgeNetwork { interface: reported.cloned().unwrap_or_else(|| default.to_owned()) });
         }
         Err("the engine lists no default network".into())
+    }
+}
+
+/// Returns the processors and the memory of this machine; unlimited if they are unknown.
+pub fn local_machine() -> ResourceAmount {
+    let processors = std::thread::available_parallelism();
+    ResourceAmount {
+        millicpus: processors.map_or(u64::MAX, |processors| processors.get() as u64 * 1000),
+        bytes: local_memory().unwrap_or(u64::MAX),
     }
 }
 

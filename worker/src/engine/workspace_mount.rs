@@ -44,6 +44,25 @@ pub struct WorkspaceMount {
     pub(super) host_workspace: OnceCell<Option<Arc<HostWorkspace>>>,
 }
 
+impl WorkspaceMount {
+    /// Creates the workspace of a job that runs without an engine: a directory of this machine whose files belong to `owner`.
+    pub fn directory(directory: HostWorkspace, owner: FileOwner) -> Self {
+        Self {
+            container: String::new(),
+            upper: None,
+            is_overlay: false,
+            owner,
+            user: None,
+            host_workspace: OnceCell::new_with(Some(Some(Arc::new(directory)))),
+        }
+    }
+
+    /// Returns the workspace as a directory of this machine, if it was looked up.
+    pub fn opened(&self) -> Option<Arc<HostWorkspace>> {
+        self.host_workspace.get().cloned().flatten()
+    }
+}
+
 impl DockerManager {
     /// Whether the engine created the first overlay workspace without its layers, as Podman 4 does.
     pub(super) async fn lacks_layers(&self, workspace: &WorkspaceMount) -> bool {

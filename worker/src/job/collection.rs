@@ -6,11 +6,11 @@ mod summary;
 use super::{
     attempt::{Attempt, LeaseLost},
     caches,
-    job_executor::JobExecutor,
+    running_script::Sandbox,
     script_run::{FinishedScript, has_evidence},
 };
 use crate::{
-    artifact::{ArtifactLabels, Selection},
+    artifact::{ArtifactLabels, ArtifactTransfer, Selection},
     test_reports::{self, findings},
 };
 use std::{path::Path, time::Duration};
@@ -22,20 +22,19 @@ use tidemill_core::text::substitution::substitute;
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
 /// Saves caches, test reports and artifacts. Returns the end, which is a failure if artifacts could not be stored.
-pub async fn collect(
-    executor: &JobExecutor,
+pub async fn collect<S: Sandbox>(
+    artifacts: &ArtifactTransfer,
     attempt: &mut Attempt,
-    script: &mut FinishedScript,
+    script: &mut FinishedScript<S>,
     mut end: AttemptEnd,
 ) -> Result<AttemptEnd, LeaseLost> {
     let Attempt { assignment, reporter, signals, .. } = attempt;
-    let artifacts = &executor.artifacts;
-    let (workspace, environment) = (&script.container.workspace, &script.environment);
+    let (workspace, environment) = (script.sandbox.workspace(), &script.environment);
     if has_evidence(&end) {
         let (succeeded, exit_code) = (end.failure.is_none(), end.exit_code.unwrap_or_default());
         let output = &mut script.output;
         let saving = async {
-            // The container has exited, so no more output can arrive.
+            // Nothing of the job runs any more, so no more output can arrive.
             let drained = tokio::time::timeout(MAX_DRAIN_TIME, output).await;
             let pipe = drained.ok().and_then(Result::ok);
             let found = pipe.map(|pipe| pipe.finish(exit_code)).unwrap_or_default();
@@ -69,7 +68,7 @@ pub async fn collect(
     if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| applies(declared, &end)) {
         reporter.phase("collecting artifacts");
         let lease = (assignment.preparation.job_id, assignment.lease.token);
-        let (selection, labels) = selected(declared, assignment, script.container.sources());
+        let (selection, labels) = selected(declared, assignment, script.sandbox.sources());
         let collected = tokio::select! {
             collected = artifacts.collect(workspace, &selection, &labels, lease, reporter.mask()) => collected,
             lost = signals.lease_lost() => return Err(lost),

@@ -3,10 +3,10 @@
 
 use super::{
     attempt::{Attempt, EarlyEnd, preparation_timeout},
-    job_executor::JobExecutor,
     reporter::Reporter,
 };
 use std::collections::BTreeMap;
+use crate::{artifact::ArtifactTransfer, client::ApiClient, source::SourceCache};
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
     assignment::Assignment,
@@ -17,14 +17,14 @@ use tidemill_core::pipeline::MAX_FILE_BYTES;
 
 /// Reads the attempt's commit and reports its pipeline files to the server.
 pub async fn discover(
-    executor: &JobExecutor,
+    (sources, api): (&SourceCache, &ApiClient),
     attempt: &mut Attempt,
     discovery: &Discovery,
 ) -> Result<AttemptEnd, EarlyEnd> {
     let Attempt { assignment, reporter, signals, .. } = attempt;
     let timeout_s = assignment.timeout_s;
     let failure = tokio::select! {
-        read = read_commit(executor, assignment, discovery, reporter) => read.err(),
+        read = read_commit((sources, api), assignment, discovery, reporter) => read.err(),
         stopped = signals.stopped() => return Err(stopped),
         timeout = preparation_timeout(timeout_s) => return Err(timeout),
     };
@@ -32,13 +32,13 @@ pub async fn discover(
 }
 
 async fn read_commit(
-    executor: &JobExecutor,
+    (sources, api): (&SourceCache, &ApiClient),
     assignment: &Assignment,
     discovery: &Discovery,
     reporter: &Reporter,
 ) -> Result<(), FailureReason> {
     reporter.phase("reading the commit");
-    let result = match executor.engine.sources.discover(&assignment.preparation, discovery).await {
+    let result = match sources.discover(&assignment.preparation, discovery).await {
         Ok(result) => result,
         Err(error) => {
             let message = format!("the commit could not be read: {error}");
@@ -67,7 +67,7 @@ async fn read_commit(
         // Only the file of a child counts, and the server says what is wrong with it.
         incomplete: !result.diagnostics.is_empty() && !discovery.starts_child,
     };
-    let reply = match executor.api.report_discovery(&report).await {
+    let reply = match api.report_discovery(&report).await {
         Ok(reply) => reply,
         Err(error) => {
             let message = format!("the contents of the commit could not be reported to the server: {error}");
@@ -87,14 +87,14 @@ async fn read_commit(
 
 /// Reads the pipeline that the attempt's job starts, and lets the server start it.
 pub async fn start_child(
-    executor: &JobExecutor,
+    (sources, artifacts): (&SourceCache, &ArtifactTransfer),
     attempt: &mut Attempt,
     request: &ChildRequest,
 ) -> Result<AttemptEnd, EarlyEnd> {
     let Attempt { assignment, reporter, signals, .. } = attempt;
     let timeout_s = assignment.timeout_s;
     let failure = tokio::select! {
-        read = read_and_start(executor, assignment, request, reporter) => read.err(),
+        read = read_and_start((sources, artifacts), assignment, request, reporter) => read.err(),
         stopped = signals.stopped() => return Err(stopped),
         timeout = preparation_timeout(timeout_s) => return Err(timeout),
     };
@@ -102,7 +102,7 @@ pub async fn start_child(
 }
 
 async fn read_and_start(
-    executor: &JobExecutor,
+    (sources, artifacts): (&SourceCache, &ArtifactTransfer),
     assignment: &Assignment,
     request: &ChildRequest,
     reporter: &Reporter,
@@ -124,12 +124,12 @@ async fn read_and_start(
             paths: None,
             compared: BTreeMap::new(),
         };
-        return report_child(executor, reporter, report).await;
+        return report_child(&artifacts.api, reporter, report).await;
     }
     let mut artifact = None;
     if let (Some(job), Some(path)) = (&request.pipeline.artifact_of, request.pipeline.artifact_path()) {
         for source in assignment.files() {
-            let read = executor.artifacts.read_file(source, path, MAX_FILE_BYTES as u64).await;
+            let read = artifacts.read_file(source, path, MAX_FILE_BYTES as u64).await;
             artifact = match read {
                 Ok(text) => text,
                 Err(reason) => return Err(failed(reason).await),
@@ -145,7 +145,6 @@ async fn read_and_start(
             return Err(failed(FailureReason::new(FailureKind::ArtifactFailed, message)).await);
         }
     }
-    let sources = &executor.engine.sources;
     let read = match sources.read_child(&assignment.preparation, request.clone(), artifact).await {
         Ok(read) => read,
         Err(error) => {
@@ -171,16 +170,16 @@ async fn read_and_start(
         paths: read.paths,
         compared: read.compared,
     };
-    report_child(executor, reporter, report).await
+    report_child(&artifacts.api, reporter, report).await
 }
 
 /// Reports the pipeline that a job starts, and logs what the server started.
 async fn report_child(
-    executor: &JobExecutor,
+    api: &ApiClient,
     reporter: &Reporter,
     report: ChildReport,
 ) -> Result<(), FailureReason> {
-    let reply = match executor.api.start_child(&report).await {
+    let reply = match api.start_child(&report).await {
         Ok(reply) => reply,
         Err(error) => {
             let message = format!("the pipeline could not be reported to the server: {error}");

@@ -1,7 +1,10 @@
 //! Enforces the limit of a job's disk usage, which the kernel does not.
 
 use super::dispatcher::Event;
-use crate::engine::{DockerManager, WorkspaceMount, disk_usage};
+use crate::{
+    engine::{DockerManager, disk_usage},
+    policy::Limits,
+};
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -18,7 +21,7 @@ const MEASURE_TIME_DIVISOR: u32 = 20;
 
 /// A task that checks a job's disk usage. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct DiskWatch(JoinHandle<()>);
+pub struct DiskWatch(JoinHandle<()>);
 
 impl Drop for DiskWatch {
     fn drop(&mut self) {
@@ -26,31 +29,66 @@ impl Drop for DiskWatch {
     }
 }
 
+/// The disks to which a job writes.
+pub trait JobDisk: Send + Sync + 'static {
+    /// Returns a path on each of them; none if they are not accessible from here.
+    fn disks(&self) -> impl Future<Output = Vec<PathBuf>> + Send;
+
+    /// Returns the bytes that the job uses; stops counting soon after `max`.
+    fn used(&self, max: u64) -> impl Future<Output = u64> + Send;
+}
+
+/// The disks to which a container writes.
+#[derive(Debug)]
+pub struct ContainerDisk {
+    /// The engine.
+    pub engine: Arc<DockerManager>,
+    /// The container's id.
+    pub container: String,
+    /// The upper layer of its workspace.
+    pub upper: Option<PathBuf>,
+}
+
+impl JobDisk for ContainerDisk {
+    async fn disks(&self) -> Vec<PathBuf> {
+        self.engine.disks().await
+    }
+
+    async fn used(&self, max: u64) -> u64 {
+        let outside = self.engine.written_bytes(&self.container).await.unwrap_or(0);
+        let allowed = max.saturating_sub(outside);
+        let inside = match self.upper.clone() {
+            Some(upper) => directory_bytes(upper, allowed).await,
+            None => self.engine.volume_bytes(&self.container, allowed).await,
+        };
+        outside.saturating_add(inside)
+    }
+}
+
+/// Returns the bytes of a directory; stops counting soon after `max`.
+pub async fn directory_bytes(path: PathBuf, max: u64) -> u64 {
+    let measuring = tokio::task::spawn_blocking(move || disk_usage(&path, max));
+    measuring.await.ok().and_then(Result::ok).unwrap_or(0)
+}
+
 impl DiskWatch {
-    /// Starts to check the disk usage of the container of `workspace`, and sends an event once it exceeds the limit.
-    pub fn start(
-        engine: &Arc<DockerManager>,
-        workspace: &WorkspaceMount,
-        events: mpsc::UnboundedSender<Event>,
-    ) -> Self {
-        let (engine, container, upper) =
-            (engine.clone(), workspace.container.clone(), workspace.upper.clone());
+    /// Starts to check the disk usage of a job, and sends an event once it exceeds the limit.
+    pub fn start(disk: impl JobDisk, limits: Limits, events: mpsc::UnboundedSender<Event>) -> Self {
         Self(tokio::spawn(async move {
-            wait_for_excess(&engine, &container, upper).await;
-            let _ = events.send(Event::LimitExceeded(engine.limits().workspace_limit_failure()));
+            wait_for_excess(&disk, limits.workspace_bytes).await;
+            let _ = events.send(Event::LimitExceeded(limits.workspace_limit_failure()));
         }))
     }
 }
 
-/// Returns once the container's disk usage exceeds the limit.
+/// Returns once the job's disk usage exceeds the limit.
 ///
 /// No file system that engines commonly use can limit a directory, so its size is measured: a little after the start, so that
 /// short jobs are not slowed down; when the disks lost so much free space since that the limit may be exceeded; and every
 /// minute, as other processes may have freed space meanwhile.
-async fn wait_for_excess(engine: &DockerManager, container: &str, upper: Option<PathBuf>) {
-    let max = engine.limits().workspace_bytes;
+async fn wait_for_excess(disk: &impl JobDisk, max: u64) {
     tokio::time::sleep(FREE_SPACE_INTERVAL).await;
-    let disks = engine.disks().await;
+    let disks = disk.disks().await;
     let mut last: Option<Measurement> = None;
     loop {
         let now = used_bytes(&disks);
@@ -61,16 +99,7 @@ async fn wait_for_excess(engine: &DockerManager, container: &str, upper: Option<
             continue;
         }
         let started = Instant::now();
-        let outside = engine.written_bytes(container).await.unwrap_or(0);
-        let allowed = max.saturating_sub(outside);
-        let inside = match upper.clone() {
-            Some(upper) => {
-                let measuring = tokio::task::spawn_blocking(move || disk_usage(&upper, allowed));
-                measuring.await.ok().and_then(Result::ok).unwrap_or(0)
-            }
-            None => engine.volume_bytes(container, allowed).await,
-        };
-        let bytes = outside.saturating_add(inside);
+        let bytes = disk.used(max).await;
         if bytes > max {
             return;
         }

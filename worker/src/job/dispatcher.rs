@@ -90,6 +90,7 @@ pub struct Dispatcher {
     after_script_killed_at: Option<Duration>,
     killed_at: Option<Duration>,
     has_ended: bool,
+    death: fn(&str) -> FailureReason,
 }
 
 /// The first reason to stop the script.
@@ -116,7 +117,14 @@ impl Dispatcher {
             after_script_killed_at: None,
             killed_at: None,
             has_ended: false,
+            death: container_death,
         }
+    }
+
+    /// Sets the reason of a job whose script did not end, given a description of what happened.
+    #[must_use]
+    pub fn with_death(self, death: fn(&str) -> FailureReason) -> Self {
+        Self { death, ..self }
     }
 
     /// Returns the responses to `event`, `now` after the start.
@@ -134,7 +142,7 @@ impl Dispatcher {
             }
             Event::ContainerDied { cause, out_of_memory } => {
                 let failure = self.stopping.take().map(|stopping| stopping.reason);
-                self.finish(None, Some(failure.unwrap_or_else(|| death_failure(&cause, out_of_memory))))
+                self.finish(None, Some(failure.unwrap_or_else(|| self.death_failure(&cause, out_of_memory))))
             }
             Event::AfterScriptStarted => {
                 if self.has_after_script {
@@ -168,7 +176,8 @@ impl Dispatcher {
             }
             // The engine does not report the exit; the attempt must not wait for it.
             let failure = self.stopping.take().map(|stopping| stopping.reason);
-            return self.finish(None, Some(failure.unwrap_or_else(|| death_failure("it was killed", false))));
+            return self
+                .finish(None, Some(failure.unwrap_or_else(|| self.death_failure("it was killed", false))));
         }
         if has_passed(self.after_script_killed_at, REACTION_TIME) {
             return self.kill(now);
@@ -240,16 +249,19 @@ impl Dispatcher {
         if is_first || becomes_final { vec![Response::Stop(cause)] } else { Vec::new() }
     }
 
+    fn death_failure(&self, cause: &str, out_of_memory: bool) -> FailureReason {
+        if out_of_memory { out_of_memory_failure() } else { (self.death)(cause) }
+    }
+
     fn finish(&mut self, exit_code: Option<i32>, failure: Option<FailureReason>) -> Vec<Response> {
         self.has_ended = true;
         vec![Response::Finish(AttemptEnd { failure, exit_code, ..AttemptEnd::default() })]
     }
 }
 
-fn death_failure(cause: &str, out_of_memory: bool) -> FailureReason {
-    if out_of_memory {
-        return out_of_memory_failure();
-    }
+/// Returns the reason of a job whose container ended before its script did.
+#[must_use]
+pub fn container_death(cause: &str) -> FailureReason {
     let message =
         format!("the container ended before its script did ({cause}); check that the engine is running");
     FailureReason::new(FailureKind::EngineFailed, message)

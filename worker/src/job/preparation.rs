@@ -17,13 +17,11 @@ use tidemill_core::execution::{
 };
 use tokio::time::Instant;
 
-/// A container that is ready to run the job's script.
+/// What is ready to run the job's script.
 #[derive(Debug)]
-pub struct Prepared {
-    /// The slot that the job occupies.
-    pub slot: OccupiedSlot,
-    /// The container, which waits for its script.
-    pub container: Container,
+pub struct Prepared<S> {
+    /// What waits for the script.
+    pub sandbox: S,
     /// The job's services and caches.
     pub environment: Environment,
     /// When the job's `timeout` began to count.
@@ -41,8 +39,18 @@ pub struct Environment {
     _network: Option<JobNetwork>,
 }
 
-/// Prepares the attempt, in a standby container if one fits.
-pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Prepared, EarlyEnd> {
+impl Environment {
+    /// Creates the environment of a job without services.
+    pub const fn without_services(caches: Vec<RestoredCache>) -> Self {
+        Self { services: None, caches, _network: None }
+    }
+}
+
+/// Prepares the attempt, in a standby container if one fits. Returns it with the slot that it occupies.
+pub async fn prepare(
+    executor: &JobExecutor,
+    attempt: &mut Attempt,
+) -> Result<(Prepared<Container>, OccupiedSlot), EarlyEnd> {
     let Attempt { assignment, reporter, signals, .. } = attempt;
     reporter.phase("preparing");
     let mut slot = executor.pool.occupy(&assignment.preparation);
@@ -71,7 +79,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     match prepared {
         Ok((container, environment)) => {
             executor.pool.container_ready(&slot);
-            Ok(Prepared { slot, container, environment, started })
+            Ok((Prepared { sandbox: container, environment, started }, slot))
         }
         Err(end) => {
             if let Some(creation) = creation {
@@ -146,7 +154,7 @@ impl PreparationRun<'_> {
         }
         let services = &assignment.extras.services;
         if services.is_empty() {
-            return Ok(Environment { services: None, caches, _network: None });
+            return Ok(Environment::without_services(caches));
         }
         let inherited = assignment.preparation.pull_policy;
         for service in services {

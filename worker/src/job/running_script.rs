@@ -1,10 +1,16 @@
-//! A script in its container: its input, its output, and the exit that the engine reports.
+//! A script in its sandbox: its input, its output, and the exit of its first process.
+
+mod container;
+mod sandbox;
+
+pub use sandbox::{JobDirectories, Sandbox, ScriptSignal, Streams};
 
 use super::dispatcher::Event;
 use crate::{
-    engine::{Container, DockerManager, ExitWaiter},
+    engine::Exit,
     log::output_pipe::{OutputPipe, PipeEvents, ScriptProgress},
 };
+use futures_util::future::BoxFuture;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -16,34 +22,35 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// How long the last output of a container may take to arrive after its exit.
+/// How long the last output may take to arrive after the exit.
 const MAX_OUTPUT_DELAY: Duration = Duration::from_secs(3);
-/// Pending requests to confirm that output was read; a container that follows the protocol sends one.
+/// Pending requests to confirm that output was read; a sandbox that follows the protocol sends one.
 const MAX_PENDING_FLUSHES: usize = 64;
 
-/// A script that is running in its container.
+/// A script that is running in its sandbox.
 pub struct RunningScript {
-    exit: Option<ExitWaiter>,
+    exit: Option<BoxFuture<'static, Result<Exit, String>>>,
+    report_outage: Box<dyn FnOnce() + Send>,
     output_ended: CancellationToken,
     /// Receives the output pipe once the reporter has all output.
     pub output: oneshot::Receiver<OutputPipe>,
     progress: Arc<ScriptProgress>,
-    /// Cancelled once the engine reported the container's exit.
-    pub container_ended: CancellationToken,
+    /// Cancelled once the exit is known, and so the end of all processes.
+    pub has_exited: CancellationToken,
 }
 
 impl RunningScript {
-    /// Writes `text` to the container, and forwards its output through the pipe that `create_pipe` returns. The pipe sends
+    /// Writes `text` to the sandbox, and forwards its output through the pipe that `create_pipe` returns. The pipe sends
     /// to `events`.
     pub fn start(
-        container: &mut Container,
+        sandbox: &mut impl Sandbox,
         text: String,
         events: mpsc::UnboundedSender<Event>,
         create_pipe: impl FnOnce(PipeEvents) -> OutputPipe,
     ) -> Self {
         let (flushed, mut flushes) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
-        let input = container.input.take();
-        // In a task, so that a container that reads nothing cannot block the job.
+        let Streams { input, output: stream } = sandbox.take_streams();
+        // In a task, so that a process that reads nothing cannot block the job.
         tokio::spawn(async move {
             let Some(mut input) = input else { return };
             let mut written = input.write_all(text.as_bytes()).await.is_ok() && input.flush().await.is_ok();
@@ -54,7 +61,7 @@ impl RunningScript {
         let output_ended = CancellationToken::new();
         let (output_sender, output) = oneshot::channel();
         let progress = Arc::new(ScriptProgress::default());
-        if let Some(stream) = container.output.take() {
+        if let Some(stream) = stream {
             let (pipe, ended) =
                 (create_pipe(PipeEvents { flushed, events }), output_ended.clone().drop_guard());
             let progress = progress.clone();
@@ -65,23 +72,24 @@ impl RunningScript {
             };
             tokio::spawn(forwarding.in_current_span());
         }
-        let container_ended = CancellationToken::new();
-        Self { exit: container.exit.take(), output_ended, output, progress, container_ended }
+        let exit = sandbox.take_exit(output_ended.clone());
+        let report_outage = sandbox.outage_report();
+        Self { exit, report_outage, output_ended, output, progress, has_exited: CancellationToken::new() }
     }
 
-    /// Waits for the container's exit and sends it to `events`.
+    /// Waits for the exit and sends it to `events`.
     pub fn watch_exit(
         &mut self,
-        engine: Arc<DockerManager>,
         events: mpsc::UnboundedSender<Event>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (exit, output_ended) = (self.exit.take(), self.output_ended.clone());
-        let (progress, container_ended) = (self.progress.clone(), self.container_ended.clone());
+        let report_outage = std::mem::replace(&mut self.report_outage, Box::new(|| {}));
+        let (progress, has_exited) = (self.progress.clone(), self.has_exited.clone());
         async move {
-            let Some(mut exit) = exit else { return };
-            let event = match exit.wait(&output_ended).await {
+            let Some(exit) = exit else { return };
+            let event = match exit.await {
                 Ok(exit) => {
-                    container_ended.cancel();
+                    has_exited.cancel();
                     // Its last output may still be in transit.
                     drop(tokio::time::timeout(MAX_OUTPUT_DELAY, output_ended.cancelled()).await);
                     if progress.has_started.load(Ordering::Acquire) {
@@ -97,7 +105,7 @@ impl RunningScript {
                 Err(cause) => Event::ContainerDied { cause, out_of_memory: false },
             };
             if matches!(event, Event::ContainerDied { .. }) {
-                engine.suspect_outage();
+                report_outage();
             }
             drop(events.send(event));
         }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use std::fmt::Write as _;
 use tidemill_core::execution::assignment::SecretValue;
 
-/// The directory of secrets that are files: in memory, in the container only, and never in the workspace.
+/// The directory of secrets that are files in a container: in memory, there only, and never in the workspace.
 pub const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
 /// A job's script with its environment.
@@ -24,6 +24,8 @@ pub struct JobScript<'a> {
     pub directory: &'a str,
     /// The directory of the sources.
     pub workspace: &'a str,
+    /// The directory of secrets that are files.
+    pub secrets_dir: &'a str,
 }
 
 impl JobScript<'_> {
@@ -59,10 +61,11 @@ impl JobScript<'_> {
         for secret in self.secrets.iter().filter(|secret| is_name(&secret.variable)) {
             let (name, value) = (&secret.variable, quoted(&secret.value));
             if secret.file {
-                let file = format!("{SECRETS_DIR}/{name}");
+                let (directory, file) =
+                    (quoted(self.secrets_dir), quoted(&format!("{}/{name}", self.secrets_dir)));
                 let _ = writeln!(
                     text,
-                    "[ -e {file} ] || (umask 077 && mkdir -p {SECRETS_DIR} && printf %s {value} >{file})"
+                    "[ -e {file} ] || (umask 077 && mkdir -p {directory} && printf %s {value} >{file})"
                 );
                 let _ = writeln!(text, "export {name}={file}");
             } else {
@@ -189,7 +192,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{JobScript, quoted};
+    use super::{JobScript, SECRETS_DIR, quoted};
     use indexmap::IndexMap;
     use proptest::prelude::*;
 
@@ -209,6 +212,7 @@ mod tests {
             secrets: &[],
             directory: "/",
             workspace: "/",
+            secrets_dir: SECRETS_DIR,
         }
         .text();
         let directory = tempfile::tempdir().unwrap();

@@ -1,21 +1,16 @@
-//! Second phase: the script runs in the prepared container until it ends or is stopped.
+//! Second phase: the script runs in the prepared sandbox until it ends or is stopped.
 
 use super::{
     attempt::Attempt,
-    disk_watch::DiskWatch,
     dispatcher::{Dispatcher, Event, Response, StopCause},
-    job_executor::JobExecutor,
     preparation::{Environment, Prepared},
     push_access::PushAccess,
-    running_script::RunningScript,
+    running_script::{JobDirectories, RunningScript, Sandbox, ScriptSignal},
     script::JobScript,
 };
-use crate::{
-    engine::{Container, ContainerPool, DockerManager, OccupiedSlot, WORKSPACE_DIR},
-    log::output_pipe::OutputPipe,
-};
+use crate::log::output_pipe::OutputPipe;
 use indexmap::IndexMap;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
     assignment::Assignment,
@@ -28,20 +23,19 @@ use tracing::Instrument;
 /// Time between two checks of deadlines.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A finished script, in its container.
+/// A finished script, in its sandbox.
 #[derive(Debug)]
-pub struct FinishedScript {
+pub struct FinishedScript<S> {
     /// How it ended; `None` if its lease was lost.
     pub end: Option<AttemptEnd>,
-    /// The container.
-    pub container: Container,
+    /// What it ran in.
+    pub sandbox: S,
     /// The job's services and caches.
     pub environment: Environment,
     /// Receives the output pipe once the reporter has all output.
     pub output: oneshot::Receiver<OutputPipe>,
-    slot: OccupiedSlot,
-    /// Cancelled once the engine reported the container's exit, and so the end of all its processes.
-    container_ended: CancellationToken,
+    /// Cancelled once the exit is known, and so the end of all processes.
+    pub has_exited: CancellationToken,
 }
 
 /// The line of the log after which an `after_script` was killed.
@@ -54,29 +48,30 @@ pub fn has_evidence(end: &AttemptEnd) -> bool {
     use FailureKind::{Canceled, OutOfMemory, ScriptFailed, TimedOut, WorkspaceLimit};
     match end.failure.as_ref().map(|reason| reason.kind) {
         None | Some(OutOfMemory) => true,
-        // Without an exit code, the engine did not report the container's exit.
+        // Without an exit code, the exit is unknown.
         Some(ScriptFailed | TimedOut | Canceled | WorkspaceLimit) => end.exit_code.is_some(),
         Some(_) => false,
     }
 }
 
 /// Runs the script of a prepared attempt.
-pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
+pub async fn run<S: Sandbox>(attempt: &mut Attempt, prepared: Prepared<S>) -> FinishedScript<S> {
     let Attempt { assignment, reporter, signals, sender, .. } = attempt;
-    let Prepared { slot, mut container, environment, started } = prepared;
+    let Prepared { mut sandbox, environment, started } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
-    let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
-    let mut running =
-        RunningScript::start(&mut container, script_text(assignment, &nonce), sender.clone(), |events| {
-            OutputPipe::new(&nonce, reporter.clone(), events, assignment)
-        });
-    let watching = running.watch_exit(executor.engine.clone(), sender.clone());
+    let _watch = sandbox.watch_disk(sender.clone());
+    let text = script_text(assignment, &sandbox.directories(), &nonce);
+    let mut running = RunningScript::start(&mut sandbox, text, sender.clone(), |events| {
+        OutputPipe::new(&nonce, reporter.clone(), events, assignment)
+    });
+    let watching = running.watch_exit(sender.clone());
     tokio::spawn(watching.in_current_span());
     let mut dispatcher = Dispatcher::new(
         Duration::from_secs(assignment.timeout_s),
         !assignment.extras.after_script.is_empty(),
-    );
+    )
+    .with_death(sandbox.death_failure());
     let mut ticks = tokio::time::interval(POLL_INTERVAL);
     let mut stopping = false;
     let mut end = 'run: loop {
@@ -90,72 +85,44 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
         };
         for response in dispatcher.handle(started.elapsed(), event) {
             match response {
-                Response::Stop(cause) => {
-                    let name = match cause {
-                        StopCause::Failed => "TERM",
-                        StopCause::Canceled => "USR1",
-                        StopCause::Final => "QUIT",
-                    };
-                    signal(&executor.engine, &container.id, name);
-                }
-                Response::KillScript => signal(&executor.engine, &container.id, "USR2"),
+                Response::Stop(cause) => sandbox.signal(match cause {
+                    StopCause::Failed => ScriptSignal::Stop,
+                    StopCause::Canceled => ScriptSignal::StopCanceled,
+                    StopCause::Final => ScriptSignal::StopFinally,
+                }),
+                Response::KillScript => sandbox.signal(ScriptSignal::KillScript),
                 Response::KillAfterScript => {
                     let reporter = reporter.clone();
                     // In a task, as it waits while too much is unsent.
                     tokio::spawn(async move { reporter.log(AFTER_SCRIPT_KILLED).await }.in_current_span());
-                    signal(&executor.engine, &container.id, "HUP");
+                    sandbox.signal(ScriptSignal::KillAfterScript);
                 }
-                Response::Kill => signal(&executor.engine, &container.id, "KILL"),
+                Response::Kill => sandbox.signal(ScriptSignal::Kill),
                 Response::Finish(end) => break 'run Some(end),
                 Response::Abandon => break 'run None,
             }
         }
     };
     if let Some(end) = end.as_mut().filter(|end| has_evidence(end))
-        && !container.has_sources()
+        && !sandbox.has_sources()
     {
         let message = "the job's sources were removed from the worker's data directory while it ran, so its result is not \
                        valid; do not change that directory";
         end.failure = Some(FailureReason::new(FailureKind::WorkerFailed, message));
     }
-    let RunningScript { output, container_ended, .. } = running;
-    FinishedScript { end, container, environment, output, slot, container_ended }
+    let RunningScript { output, has_exited, .. } = running;
+    FinishedScript { end, sandbox, environment, output, has_exited }
 }
 
-impl FinishedScript {
-    /// Stops the services and frees the slot. Its network is reused only if nothing runs in the container any more.
-    pub async fn release(self, pool: &ContainerPool) {
-        let Self { container, environment, slot, container_ended, .. } = self;
-        drop(environment);
-        let restored = match &container.holder {
-            Some(holder) => container_ended.is_cancelled() && holder.restore().await,
-            None => true,
-        };
-        if !restored {
-            pool.discard_network(&slot);
-        }
-        pool.release(&slot, Some(container));
-    }
-}
-
-/// Sends a signal in the background, so that an engine that does not answer cannot block the job.
-fn signal(engine: &Arc<DockerManager>, container: &str, signal: &'static str) {
-    let (engine, container) = (engine.clone(), container.to_owned());
-    tokio::spawn(async move {
-        if let Err(error) = engine.signal(&container, signal).await {
-            tracing::debug!(%error, signal, "the container could not be signaled");
-        }
-    });
-}
-
-/// Returns the input of the container's boot script.
-fn script_text(assignment: &Assignment, nonce: &str) -> String {
+/// Returns the input of the sandbox's first process.
+fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &str) -> String {
+    let JobDirectories { workspace, secrets: secrets_dir } = directories;
     let mut variables = assignment.variables.clone();
     let mut secrets = assignment.extras.secrets.clone();
-    // The sources belong to the worker's user, not the container's; git must accept that.
+    // The sources may belong to the worker's user, not the job's; git must accept that.
     let mut settings = vec![("safe.directory".to_owned(), "*".to_owned())];
     if let Some(credential) = assignment.preparation.credential.as_ref().filter(|one| one.may_push) {
-        let access = PushAccess::new(credential);
+        let access = PushAccess::new(credential, secrets_dir);
         settings.extend(access.settings);
         for (name, value) in access.variables {
             variables.entry(name.to_owned()).or_insert(value);
@@ -164,9 +131,9 @@ fn script_text(assignment: &Assignment, nonce: &str) -> String {
     }
     add_git_settings(&mut variables, settings);
     let directory = match assignment.preparation.working_dir.as_deref() {
-        None => WORKSPACE_DIR.to_owned(),
+        None => workspace.clone(),
         Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(path) => format!("{WORKSPACE_DIR}/{path}"),
+        Some(path) => format!("{workspace}/{path}"),
     };
     let script = JobScript {
         nonce,
@@ -175,7 +142,8 @@ fn script_text(assignment: &Assignment, nonce: &str) -> String {
         variables: &variables,
         secrets: &secrets,
         directory: &directory,
-        workspace: WORKSPACE_DIR,
+        workspace,
+        secrets_dir,
     };
     script.text()
 }

@@ -36,6 +36,7 @@ use tidemill_core::api::path;
 use tidemill_core::execution::{
     assignment::{Checkout, CheckoutRefs, Preparation, Source},
     discovery::{ChildRequest, Discovery},
+    failure::{FailureKind, FailureReason},
     upload::UploadId,
 };
 use tokio::{io::AsyncWriteExt, runtime::Handle};
@@ -43,6 +44,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Maximum attempts at one download.
 const MAX_ATTEMPTS: usize = 5;
+
+/// A disk with fewer free bytes counts as full.
+const DISK_FULL_BYTES: u64 = 1 << 20;
 
 /// A worker's cache of source trees; cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,6 +95,28 @@ impl SourceCache {
     pub async fn checkout(&self, job: &Preparation, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
         let reach = self.host_policy.with_credential(job.credential.clone());
         self.check_out(job.source.clone(), job.checkout.clone(), job.refs.clone(), (owner, reach)).await
+    }
+
+    /// Like [`Self::checkout`], with the failure of the job as the error.
+    pub async fn checkout_for_job(
+        &self,
+        job: &Preparation,
+        owner: FileOwner,
+    ) -> Result<Option<Tree>, FailureReason> {
+        self.checkout(job, owner).await.map_err(|error| {
+            let kind = match error.failure_kind() {
+                // The message of git is not parsed: whether the disk is full or its directory is gone is read from the disk.
+                FailureKind::SourceUnavailable => match rustix::fs::statvfs(&self.cache) {
+                    Err(_) => FailureKind::WorkerFailed,
+                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
+                        FailureKind::DiskFull
+                    }
+                    Ok(_) => FailureKind::SourceUnavailable,
+                },
+                other => other,
+            };
+            FailureReason::new(kind, format!("the sources could not be fetched: {error}"))
+        })
     }
 
     async fn check_out(

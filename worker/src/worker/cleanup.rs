@@ -8,10 +8,7 @@ use crate::{
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use tidemill_core::ids::WorkerId;
-use tokio_util::sync::CancellationToken;
 
-/// Time between two cleanups.
-const CLEANUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Time until the next cleanup if something could not be removed: a busy engine may need a while for a container.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of cleanups after a worker has ended.
@@ -45,25 +42,9 @@ pub async fn clean_up(
     Ok(())
 }
 
-/// Cleans up periodically until `stop`; a cleanup that has begun is completed. The second cleanup follows soon after the first: the
-/// engine may have been creating something when another worker was killed, and lists it only afterwards.
-pub(super) async fn clean_up_periodically(
-    engine: Arc<DockerManager>,
-    store: WorkerDirs,
-    stop: CancellationToken,
-) {
-    let mut is_first = true;
-    while !stop.is_cancelled() {
-        let all_removed = clean_up_once(engine.clone(), store.clone()).await;
-        let pause = if all_removed && !is_first { CLEANUP_INTERVAL } else { RETRY_INTERVAL };
-        is_first = false;
-        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
-    }
-}
-
 /// Removes what ended workers of the data directory left, and prunes cached sources. Returns whether all of their containers are
 /// removed.
-async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) -> bool {
+pub(super) async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) -> bool {
     // A directory is removed after the container that mounts it.
     let all_removed = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;

@@ -1,7 +1,7 @@
 //! A running worker: starting, draining and stopping.
 
 use super::{
-    cleanup::clean_up_periodically,
+    backend::Backend,
     metrics::{WorkerMetrics, WorkerReadings},
     presence::{Presence, RunningJobs},
     setup::{ServerConnection, Worker},
@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     client::ApiClient,
-    engine::{ContainerPool, DockerManager},
     error::WorkerError,
     queue::job_source::{JobSource, LongPoll},
     store::{FileLock, WorkerDirs},
@@ -30,6 +29,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// How long a stopping worker waits for the removal of its containers and directories.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Time between two cleanups.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Time until the next cleanup if something could not be removed: a busy engine may need a while for a container.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a stopping worker waits for its last report.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,12 +68,13 @@ impl Worker {
     ) -> WorkerHandle {
         let stop = StopSignal::default();
         let skip_cleanup = Arc::new(AtomicBool::new(false));
-        self.engine.sources.set_upload_server(api.clone());
+        self.backend.sources().set_upload_server(api.clone());
         let running = RunningJobs::default();
         // A worker of one execution is there only for the command that started it.
         let presence = (!is_only_worker).then(|| Presence {
             api: api.clone(),
             report: self.report(),
+            directory: self.config.data_dir.clone(),
             running: running.clone(),
             drain: stop.drain.clone(),
         });
@@ -77,13 +82,13 @@ impl Worker {
             running: running.clone(),
             slots: self.config.slots.max(1),
             drain: stop.drain.clone(),
-            engine: self.engine.clone(),
+            backend: self.backend.clone(),
             directory: self.config.data_dir.clone(),
         });
         let registry = metrics.registry();
         let slots = Slots::new(&self, source, api, is_only_worker, stop.clone(), (running, metrics));
-        let Self { id, engine, pool, store, lock, .. } = self;
-        let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone(), presence };
+        let Self { id, backend, store, lock, .. } = self;
+        let state = WorkerState { backend, store, skip_cleanup: skip_cleanup.clone(), presence };
         WorkerHandle { id, stop, registry, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
     }
 
@@ -94,6 +99,7 @@ impl Worker {
             labels: self.config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: u32::try_from(self.config.slots.max(1)).unwrap_or(u32::MAX),
+            disk: None,
             running: Vec::new(),
             draining: false,
             stopped: false,
@@ -186,8 +192,7 @@ pub async fn run(
 }
 
 struct WorkerState {
-    engine: Arc<DockerManager>,
-    pool: Arc<ContainerPool>,
+    backend: Backend,
     store: WorkerDirs,
     skip_cleanup: Arc<AtomicBool>,
     presence: Option<Presence>,
@@ -197,7 +202,7 @@ impl WorkerState {
     /// Runs until the slots have ended, then cleans up. Returns whether something is still being removed.
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
         let stop = CancellationToken::new();
-        let cleaning = clean_up_periodically(self.engine.clone(), self.store.clone(), stop.clone());
+        let cleaning = clean_up_periodically(self.backend.clone(), self.store.clone(), stop.clone());
         let cleaning = AbortOnDropHandle::new(tokio::spawn(cleaning));
         let ended = CancellationToken::new();
         let reporting = self
@@ -205,16 +210,15 @@ impl WorkerState {
             .map(|presence| AbortOnDropHandle::new(tokio::spawn(presence.report_until(ended.clone()))));
         let result = slots.serve().await;
         ended.cancel();
-        self.pool.clear();
+        self.backend.clear();
         // Preparations are canceled by now. Their git processes must not outlive this process.
-        let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.wait_until_idle()).await;
+        let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.backend.sources().wait_until_idle()).await;
         if let Some(reporting) = reporting {
             // It is bounded itself, unless a report waits for an unreachable server.
             let _ = tokio::time::timeout(LAST_REPORT_TIMEOUT, reporting).await;
         }
         let skip_cleanup = self.skip_cleanup.load(Ordering::Relaxed);
-        if skip_cleanup && result.is_ok() && self.engine.is_busy() {
-            self.engine.finish_creations().await;
+        if skip_cleanup && result.is_ok() && self.backend.leave_removals().await {
             // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);
             return Ok(true);
@@ -226,9 +230,10 @@ impl WorkerState {
             } else {
                 let _ = cleaning.await;
             }
-            self.engine.settle().await;
-            self.engine.remove_own_network().await;
-            self.engine.remove_unused_volumes().await;
+            self.backend.settle().await;
+            if let Ok(engine) = self.backend.engine() {
+                engine.remove_unused_volumes().await;
+            }
         };
         if tokio::time::timeout(CLEANUP_TIMEOUT, removed).await.is_err() {
             tracing::warn!("the cleanup is incomplete; the next worker finishes it");
@@ -236,5 +241,17 @@ impl WorkerState {
         self.store.remove_own();
         drop(lock);
         result.map(|()| false)
+    }
+}
+
+/// Cleans up periodically until `stop`; a cleanup that has begun is completed. The second cleanup follows soon after the first: the
+/// engine may have been creating something when another worker was killed, and lists it only afterwards.
+async fn clean_up_periodically(backend: Backend, store: WorkerDirs, stop: CancellationToken) {
+    let mut is_first = true;
+    while !stop.is_cancelled() {
+        let all_removed = backend.clean_up(store.clone()).await;
+        let pause = if all_removed && !is_first { CLEANUP_INTERVAL } else { RETRY_INTERVAL };
+        is_first = false;
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
     }
 }

@@ -1,13 +1,12 @@
 //! The metrics of a worker. None has the name of a job, a pipeline or a repository.
 
-use super::presence::RunningJobs;
-use crate::engine::DockerManager;
+use super::{backend::Backend, presence::RunningJobs};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Upper bounds of durations of jobs, in seconds.
@@ -32,8 +31,8 @@ pub struct WorkerReadings {
     pub slots: usize,
     /// Cancelled when the worker takes no more jobs.
     pub drain: CancellationToken,
-    /// The engine.
-    pub engine: Arc<DockerManager>,
+    /// What runs them.
+    pub backend: Backend,
     /// The directory of caches and working directories.
     pub directory: PathBuf,
 }
@@ -161,7 +160,7 @@ impl Collector for WorkerGauges {
         self.slots.set(number(readings.slots));
         self.running.set(number(readings.running.count()));
         self.draining.set(i64::from(readings.drain.is_cancelled()));
-        self.engine_down.set(i64::from(readings.engine.may_be_down()));
+        self.engine_down.set(i64::from(readings.backend.may_be_down()));
         if let Ok(disk) = rustix::fs::statvfs(&readings.directory) {
             let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
             self.free.set(i64::try_from(bytes).unwrap_or(i64::MAX));

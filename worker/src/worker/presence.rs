@@ -3,12 +3,13 @@
 use crate::client::ApiClient;
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tidemill_core::execution::assignment::Assignment;
 use tidemill_core::{
-    api::{WORKER_REPORT_INTERVAL_MS, WorkerJob, WorkerReport},
+    api::{WORKER_REPORT_INTERVAL_MS, WorkerDisk, WorkerJob, WorkerReport},
     ids::JobId,
 };
 use tokio::sync::watch;
@@ -97,6 +98,8 @@ pub struct Presence {
     pub api: ApiClient,
     /// What does not change between reports.
     pub report: WorkerReport,
+    /// The directory of caches and working directories.
+    pub directory: PathBuf,
     /// The jobs that run.
     pub running: RunningJobs,
     /// Cancelled when the worker takes no more jobs; this cancels it if the server asks for it.
@@ -130,8 +133,21 @@ impl Presence {
     }
 
     fn current(&self, draining: bool, stopped: bool) -> WorkerReport {
-        WorkerReport { running: self.running.list(), draining, stopped, ..self.report.clone() }
+        WorkerReport {
+            running: self.running.list(),
+            disk: disk(&self.directory),
+            draining,
+            stopped,
+            ..self.report.clone()
+        }
     }
+}
+
+/// Returns the disk with this directory.
+fn disk(directory: &Path) -> Option<WorkerDisk> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Some(WorkerDisk { size: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
 }
 
 #[cfg(test)]
@@ -176,6 +192,7 @@ mod tests {
             labels: Labels::new(),
             version: "1".into(),
             slots: 1,
+            disk: None,
             running: Vec::new(),
             draining: false,
             stopped: false,
@@ -183,6 +200,7 @@ mod tests {
         let presence = Presence {
             api: ApiClient::new(&format!("http://{address}"), "token"),
             report,
+            directory: "/".into(),
             running: running.clone(),
             drain: drain.clone(),
         };
@@ -198,6 +216,9 @@ mod tests {
             .lock()
             .unwrap()
             .iter()
+            .inspect(|report| {
+                assert!(report.disk.is_some_and(|disk| disk.size >= disk.free && disk.size > 0));
+            })
             .map(|report| (report.running.len(), report.draining, report.stopped))
             .collect();
         assert_eq!(seen, [(1, false, false), (1, true, false), (0, true, true)]);

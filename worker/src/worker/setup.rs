@@ -1,12 +1,14 @@
 //! A worker's configuration, and its set-up: engine, directories and resources for jobs.
 
+use super::backend::Backend;
 use crate::{
     engine::{
-        ContainerPool, DockerManager, RegistrySettings,
+        ContainerPool, DockerManager, RegistrySettings, local_machine,
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
     policy::{JobSettings, Limits, Permissions},
+    process::{ProcessHost, ProcessSettings},
     queue::capacity::{ResourceAmount, memory_for_jobs},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::{FileLock, WorkerDirs},
@@ -14,7 +16,7 @@ use crate::{
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidemill_core::execution::assignment::{Preparation, Resources};
 use tidemill_core::ids::{ExecutionId, WorkerId};
-use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::pipeline::labels::{EXECUTOR_LABEL, Labels, PROCESS_EXECUTOR, asks_for_process};
 use tidemill_core::repository::{AddressPolicy, Credentials, RepositoryAddress};
 
 /// The minimum memory limit that engines accept.
@@ -29,6 +31,8 @@ pub struct WorkerConfig {
     pub slots: usize,
     /// The directory of caches and working directories.
     pub data_dir: PathBuf,
+    /// What runs jobs.
+    pub executor: ExecutorKind,
     /// The engine's address in the form of `DOCKER_HOST`; `None`: the first default socket that answers.
     pub docker_host: Option<String>,
     /// Labels. The worker does not run jobs that require others.
@@ -51,6 +55,29 @@ pub struct WorkerConfig {
     pub slot_price: u64,
     /// When the worker ends by itself.
     pub end: EndCondition,
+}
+
+/// What runs the jobs of a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ExecutorKind {
+    /// A container engine.
+    #[default]
+    Containers,
+    /// Processes of this machine.
+    Processes(ProcessSettings),
+}
+
+impl ExecutorKind {
+    /// Sets the label that says how a worker runs jobs: only that decides which ones it gets.
+    pub fn set_label(&self, labels: &mut Labels) {
+        match self {
+            Self::Containers if asks_for_process(labels) => drop(labels.remove(EXECUTOR_LABEL)),
+            Self::Containers => {}
+            Self::Processes(_) => {
+                drop(labels.insert(EXECUTOR_LABEL.to_owned(), PROCESS_EXECUTOR.to_owned()));
+            }
+        }
+    }
 }
 
 /// When a worker ends by itself. By default it never does.
@@ -82,25 +109,19 @@ pub struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) capacity: ResourceAmount,
     pub(crate) max_per_job: ResourceAmount,
-    pub(crate) engine: Arc<DockerManager>,
-    pub(crate) pool: Arc<ContainerPool>,
+    pub(crate) backend: Backend,
     pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
 }
 
 impl Worker {
-    /// Opens the directories and connects to the engine.
-    pub async fn open(config: WorkerConfig) -> Result<Self, WorkerError> {
+    /// Opens the directories, and connects to the engine if there is one.
+    pub async fn open(mut config: WorkerConfig) -> Result<Self, WorkerError> {
         let id = WorkerId(uuid::Uuid::now_v7());
+        config.executor.set_label(&mut config.labels);
         let (store, lock) = WorkerDirs::open(&config.data_dir, &id.to_string())?;
-        let mut engine =
-            DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let reach = HostPolicy::new(config.addresses.clone());
-        engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
-        engine.permissions = config.permissions.clone();
-        engine.settings = config.jobs.clone();
-        engine.registries = config.registries.clone();
-        let capacity = capacity(&config.capacity, &engine).await;
+        let sources = SourceCache::new(store.cache(), reach, config.sources.clone());
         let mut limits = config.limits.clone();
         let or_unlimited = |configured: Option<u64>| configured.unwrap_or(u64::MAX);
         let configured =
@@ -109,18 +130,48 @@ impl Worker {
             millicpus: or_unlimited(limits.cpus.map(|_| configured.millicpus)),
             bytes: or_unlimited(limits.memory_bytes),
         };
-        // A job without a memory limit must not use the memory reserved for the machine.
-        let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
-        limits.memory_bytes = limits.memory_bytes.or(of_machine);
-        let engine = Arc::new(engine.with_limits(limits));
-        let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
-        Ok(Self { config, id, capacity, max_per_job, engine, pool, store, lock })
+        let (backend, capacity) = match config.executor.clone() {
+            ExecutorKind::Processes(settings) => {
+                let capacity = capacity(&config.capacity, async { local_machine() }).await;
+                // A job has no memory limit unless one is set: the machine's other processes would have none either.
+                let names = (store.clone(), id.to_string());
+                let policies = (config.registries.clone(), config.jobs.clone(), limits);
+                (
+                    Backend::Processes(Arc::new(ProcessHost::open(settings, names, sources, policies)?)),
+                    capacity,
+                )
+            }
+            ExecutorKind::Containers => {
+                let mut engine =
+                    DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string())
+                        .await?;
+                engine.sources = sources;
+                engine.permissions = config.permissions.clone();
+                engine.settings = config.jobs.clone();
+                engine.registries = config.registries.clone();
+                let capacity = capacity(&config.capacity, engine.machine_resources()).await;
+                // A job without a memory limit must not use the memory reserved for the machine.
+                let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
+                limits.memory_bytes = limits.memory_bytes.or(of_machine);
+                let engine = Arc::new(engine.with_limits(limits));
+                let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
+                (Backend::Containers { engine, pool }, capacity)
+            }
+        };
+        Ok(Self { config, id, capacity, max_per_job, backend, store, lock })
+    }
+
+    /// Whether jobs run in containers.
+    #[must_use]
+    pub fn has_containers(&self) -> bool {
+        self.backend.engine().is_ok()
     }
 
     /// Blocks instance metadata for job containers. Returns a description of the failure if that is impossible.
     pub async fn block_metadata(&self) -> Result<(), String> {
-        let isolated = self.engine.isolated_bridges().into_iter();
-        for bridge in isolated.chain([self.engine.bridge().await?]) {
+        let engine = self.backend.engine()?;
+        let isolated = engine.isolated_bridges().into_iter();
+        for bridge in isolated.chain([engine.bridge().await?]) {
             metadata_guard::block(&bridge, &METADATA_ADDRESSES).await?;
         }
         Ok(())
@@ -129,34 +180,33 @@ impl Worker {
     /// Isolates jobs from each other and from this machine, except for DNS and the TCP ports `allowed_ports`. Returns a
     /// description of the failure if that is impossible. Must be called before [`Self::block_metadata`] and before any job.
     pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), String> {
-        self.engine.isolate(allowed_ports).await
+        self.backend.engine()?.isolate(allowed_ports).await
     }
 
     /// Uses `credentials` for the host of `address`. They are stored in this process's memory only.
     pub fn set_credentials(&self, address: &RepositoryAddress, credentials: Credentials) {
-        self.engine.sources.host_policy().set_credentials(address, credentials);
+        self.backend.sources().host_policy().set_credentials(address, credentials);
     }
 
     /// Creates standby containers for the `first` of an execution's `jobs` jobs.
     pub fn prepare_standby_containers(&self, first: &[Preparation], jobs: usize) {
-        self.pool.prepare_execution(first, jobs);
+        self.backend.prepare_execution(first, jobs);
     }
 
     /// Removes the standby containers and the directories of a worker that never started.
     pub async fn close(self) {
-        self.pool.clear();
-        self.engine.settle().await;
-        self.engine.remove_own_network().await;
+        self.backend.clear();
+        self.backend.settle().await;
         self.store.remove_own();
     }
 }
 
-/// Returns the resources for all jobs together: as configured, otherwise those of the engine's machine.
-async fn capacity(configured: &Resources, engine: &DockerManager) -> ResourceAmount {
+/// Returns the resources for all jobs together: as configured, otherwise those of the `machine`.
+async fn capacity(configured: &Resources, machine: impl Future<Output = ResourceAmount>) -> ResourceAmount {
     let configured = ResourceAmount::requested(configured);
     let machine = match (configured.millicpus, configured.bytes) {
         (1.., 1..) => ResourceAmount::default(),
-        _ => engine.machine_resources().await,
+        _ => machine.await,
     };
     let or = |configured: u64, default: u64| if configured > 0 { configured } else { default };
     ResourceAmount {

@@ -1,16 +1,16 @@
 //! The slots of a worker, each of which runs one job after another.
 
 use super::{
+    backend::{Backend, WorkerExecutor},
     metrics::{JobOutcome, WorkerMetrics},
     presence::RunningJobs,
     setup::{EndCondition, Worker},
 };
 use crate::{
-    artifact::{ArtifactCache, ArtifactTransfer},
+    artifact::ArtifactCache,
     client::{ApiClient, BackOff},
-    engine::ContainerPool,
     error::WorkerError,
-    job::{AdmittedJob, Executor, JobExecutor, reporter::ReportOutcome},
+    job::{AdmittedJob, Executor, reporter::ReportOutcome},
     queue::admission::{Admission, AdmissionDecision},
     queue::job_source::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt},
 };
@@ -76,9 +76,9 @@ pub struct Slots {
     source: Arc<dyn JobSource>,
     /// One permit for each concurrent request to the source.
     request_permits: Arc<Semaphore>,
-    executor: JobExecutor,
+    executor: WorkerExecutor,
+    backend: Backend,
     admission: Arc<Admission>,
-    pool: Arc<ContainerPool>,
     is_only_worker: bool,
     stop: StopSignal,
     /// How often each job had to wait for capacity.
@@ -103,10 +103,8 @@ impl Slots {
         // The artifacts of a server on this machine are local already, so that a copy would only fill the disk.
         let is_remote = !api.is_on_this_machine();
         let cache = is_remote.then(|| ArtifactCache::new(worker.store.cache().join("artifacts")));
-        let artifacts = ArtifactTransfer { api: api.clone(), engine: worker.engine.clone(), cache };
         let count = worker.config.slots.max(1);
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
-        let (engine, pool) = (worker.engine.clone(), worker.pool.clone());
         Self {
             request: JobRequest {
                 worker: info,
@@ -123,9 +121,9 @@ impl Slots {
             count,
             request_permits: Arc::new(Semaphore::new(source.max_concurrent_requests().min(count))),
             source,
-            executor: JobExecutor { api, engine, pool: pool.clone(), artifacts, is_only_worker },
+            executor: worker.backend.executor(api, cache, is_only_worker),
+            backend: worker.backend.clone(),
             admission: Admission::new(worker.capacity, worker.max_per_job),
-            pool,
             is_only_worker,
             stop,
             wait_counts: Arc::default(),
@@ -205,7 +203,7 @@ impl Slots {
                 Ok(None) => {
                     failures = 0;
                     if idle_since.elapsed() > IDLE_TIMEOUT {
-                        self.pool.discard_idle();
+                        self.backend.discard_idle();
                     }
                     self.pause(MIN_POLL_INTERVAL).await;
                 }
@@ -225,7 +223,7 @@ impl Slots {
     /// Waits while the engine is down, as jobs would only fail. The only worker does not wait, so that its jobs fail with the
     /// reason.
     async fn wait_for_engine(&self) {
-        let engine = &self.executor.engine;
+        let engine = &self.backend;
         let mut pauses = BackOff::new(INITIAL_ENGINE_BACK_OFF, MAX_PAUSE);
         while !self.is_only_worker
             && !self.stop.drain.is_cancelled()
@@ -271,7 +269,7 @@ impl Slots {
         // An empty value is in every name.
         let is_loggable = !secrets.any(|secret| !secret.is_empty() && assignment.job_name.contains(secret));
         tracing::info!(name = is_loggable.then_some(assignment.job_name.as_str()), "claimed a job");
-        let resources = self.executor.engine.limits().with_defaults(assignment.preparation.resources);
+        let resources = self.backend.limits().with_defaults(assignment.preparation.resources);
         let decision = match self.admission.request(&resources) {
             AdmissionDecision::Impossible(shortage) => {
                 self.decline_too_large(*assignment, receipt, &shortage);
@@ -281,10 +279,11 @@ impl Slots {
         };
         let may_time_out = matches!(decision, AdmissionDecision::Queued(_)) && !self.is_only_worker;
         let max_wait = may_time_out.then(|| self.next_wait(job));
-        let pool = self.pool.clone();
+        let backend = self.backend.clone();
         let admitted = AdmittedJob { decision, max_wait };
-        let running =
-            self.executor.run(*assignment, admitted, self.stop.now.clone(), move || pool.prepare(&upcoming));
+        let running = self
+            .executor
+            .run(*assignment, admitted, self.stop.now.clone(), move || backend.prepare(&upcoming));
         let outcome = tokio::select! {
             outcome = running => outcome,
             never = self.source.hold(&receipt) => match never {},

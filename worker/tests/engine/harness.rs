@@ -225,6 +225,7 @@ impl Bench {
             permissions: Permissions::default(),
             jobs: JobSettings::default(),
             slot_price: 0,
+            executor: tidemill_worker::ExecutorKind::default(),
             end: tidemill_worker::EndCondition::default(),
         };
         change(&mut config);

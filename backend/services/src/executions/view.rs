@@ -21,6 +21,7 @@ use tidemill_core::execution::{
 use tidemill_core::{
     api::{Approval, ChildView, ExecutionView, JobView},
     ids::ExecutionId,
+    pipeline::labels::Labels,
     plan::{DueCondition, PlannedJob},
     scheduler::{condition_holds, nodes_to_decide},
     text::substitution::expand_bounded,
@@ -153,6 +154,7 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
             .is_tolerated(AllowFailureRules { any: false, exit_codes: &planned.allow_exit_codes }),
         approval: None,
         runs_on: planned.runs_on.clone(),
+        unserved_labels: Labels::new(),
         environment: planned.surroundings.environment.clone(),
         attempt: state.attempt,
         attempts: state.attempts.clone(),

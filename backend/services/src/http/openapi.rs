@@ -22,10 +22,11 @@ use tidemill_core::api::{
     ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ExportPage, ExternalVariables, Health,
     InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
     LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
-    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest, ScheduleList, SecretList, SecretView,
-    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply,
-    StopEnvironmentRequest, WorkerList, WorkerReport, WorkerReportReply, path,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RemoveWorkersReply,
+    RemoveWorkersRequest, RetryRequest, RevokeBadgeReply, RunPipelineRequest, RunScheduleRequest,
+    ScheduleList, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
+    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, WorkerList, WorkerReport,
+    WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -351,6 +352,8 @@ pub fn document() -> Value {
     of.add(path::WORKER_REPORT, "post", "Report that a worker is there", &[], Some(body), reply);
     let (body, reply) = (of.reference::<DrainWorkersRequest>(), of.reference::<DrainWorkersReply>());
     of.add(path::WORKER_DRAIN, "post", "Drain workers", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RemoveWorkersRequest>(), of.reference::<RemoveWorkersReply>());
+    of.add(path::WORKER_REMOVE, "post", "Remove workers from the list", &[], Some(body), reply);
     retention::add(&mut of);
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);

@@ -141,6 +141,7 @@ routes! {
     GET path::WORKERS => workers::list, READ_SCOPES, Forbidden;
     POST path::WORKER_REPORT => workers::report, WORKER_SCOPES, Forbidden;
     POST path::WORKER_DRAIN => workers::drain, ADMIN_SCOPES, Forbidden;
+    POST path::WORKER_REMOVE => workers::remove, ADMIN_SCOPES, Forbidden;
     GET path::RETENTION => retention::settings, READ_SCOPES, Itself;
     POST path::RETENTION => retention::set, ADMIN_SCOPES, Itself;
     POST path::GC => retention::run, ADMIN_SCOPES, Forbidden;

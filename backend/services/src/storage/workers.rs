@@ -11,10 +11,16 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::api::{
-    DrainWorkersReply, DrainWorkersRequest, FleetView, WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport,
-    WorkerReportReply, WorkerView,
+    DrainWorkersReply, DrainWorkersRequest, FleetView, JobView, RemoveWorkersReply, RemoveWorkersRequest,
+    WORKER_REPORT_INTERVAL_MS, WorkerList, WorkerReport, WorkerReportReply, WorkerView,
 };
-use tidemill_core::{ids::WorkerId, scheduler::FleetWorker, time::Timestamp};
+use tidemill_core::{
+    execution::status::JobStatus,
+    ids::WorkerId,
+    pipeline::labels::{Labels, unserved},
+    scheduler::FleetWorker,
+    time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "worker";
 /// A worker that has missed two reports is not there.
@@ -50,13 +56,14 @@ struct WorkerRecord {
 
 impl WorkerRecord {
     fn view(self, now: Timestamp) -> WorkerView {
-        let WorkerReport { worker, labels, version, slots, running, draining, .. } = self.report;
+        let WorkerReport { worker, labels, version, slots, running, draining, disk, .. } = self.report;
         WorkerView {
             id: worker.id,
             name: worker.name,
             labels,
             version,
             slots,
+            disk,
             running,
             draining: draining || self.drain,
             first_seen_at: self.first_seen_at,
@@ -162,6 +169,57 @@ impl WorkerService {
         workers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         let pools = self.context.stores.documents.all(FLEET_KIND, "").await?;
         Ok(WorkerList { workers, fleet: fleet_view(&pools)? })
+    }
+
+    /// Sets in queued jobs which of the labels that they require no worker has.
+    pub(crate) async fn add_unserved_labels(&self, jobs: &mut [JobView]) -> Result<()> {
+        let waits = |job: &JobView| job.status == JobStatus::Queued && !job.runs_on.is_empty();
+        if !jobs.iter().any(waits) {
+            return Ok(());
+        }
+        let workers = self.list().await?.workers;
+        let online: Vec<&Labels> = workers
+            .iter()
+            .filter(|worker| worker.online && !worker.draining)
+            .map(|worker| &worker.labels)
+            .collect();
+        for job in jobs.iter_mut().filter(|job| waits(job)) {
+            job.unserved_labels = unserved(&job.runs_on, online.iter().copied());
+        }
+        Ok(())
+    }
+
+    /// Removes the records of workers that are not there, by name or id.
+    pub async fn remove(&self, request: &RemoveWorkersRequest) -> Result<RemoveWorkersReply> {
+        let now = self.context.now();
+        let mut workers = Vec::new();
+        let mut is_online = false;
+        for (record, version) in self.records().await? {
+            let worker = &record.report.worker;
+            if worker.name != request.worker && worker.id.to_string() != request.worker {
+                continue;
+            }
+            let key = DocumentKey::new(DOCUMENT_KIND, worker.id.to_string());
+            let view = record.view(now);
+            // One that reports meanwhile is there again.
+            if view.online || !self.context.stores.documents.delete(&key, Some(version)).await? {
+                is_online = true;
+            } else {
+                workers.push(view);
+            }
+        }
+        let name = &request.worker;
+        if workers.is_empty() && is_online {
+            return Err(Error::Conflict(format!(
+                "the worker `{name}` reports that it is there; drain it first: tidemill workers drain {name}"
+            )));
+        }
+        if workers.is_empty() {
+            return Err(Error::NotFound(format!(
+                "there is no worker `{name}`; `tidemill workers` lists those that reported within a day"
+            )));
+        }
+        Ok(RemoveWorkersReply { workers })
     }
 
     /// Returns the workers as the scaling of their machines sees them, with those that drained and stopped.

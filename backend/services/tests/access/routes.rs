@@ -94,7 +94,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
             json!({ "worker": worker, "version": "1", "slots": 1 })
         }
-        path::WORKER_DRAIN => json!({ "worker": "w" }),
+        path::WORKER_DRAIN | path::WORKER_REMOVE => json!({ "worker": "w" }),
         path::RETENTION => json!({ "repo": repo, "settings": { "rule": { "days": 90 } } }),
         path::PIN => json!({ "pinned": false }),
         path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),

@@ -1,7 +1,11 @@
 //! Claims, leases and attempts of jobs.
 
 use super::server::{DIAMOND, Server, log};
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use http_body_util::BodyExt;
 use serde_json::json;
 use tidemill_core::{execution::status::JobStatus, ids::JobId};
 use tidemill_services::http::{TokenVerifier, router};
@@ -12,6 +16,7 @@ use tidemill_testkit::conformance::{
     samples::{commit_writes, create_write, execution_id, independent_jobs, job_state, spec},
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_worker_costs_attempt_and_late_report_returns_409() {
@@ -131,4 +136,73 @@ async fn job_without_definition_fails() {
     }
     let ended = records.query_row("SELECT status FROM executions", [], |row| row.get::<_, String>(0));
     assert_eq!((ended.unwrap().as_str(), claims), ("FAILED", 33));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_is_too_old_is_refused_with_the_reason() {
+    let server = Server::start(30_000);
+    let ask = async |version: Option<&str>, path: &str, body: serde_json::Value| {
+        let mut request =
+            Request::builder().method("POST").uri(path).header("authorization", "Bearer secret");
+        request = request.header("content-type", "application/json");
+        if let Some(version) = version {
+            request = request.header("tidemill-worker-protocol", version);
+        }
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let reply = server.api.clone().oneshot(request).await.unwrap();
+        let status = reply.status();
+        let bytes = reply.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    };
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "builder" });
+    let report = json!({ "worker": worker.clone(), "version": "0.0.1", "slots": 1 });
+    for (path, body) in [("/api/job/execute", json!({ "worker": worker })), ("/api/worker/report", report)] {
+        for accepted in [None, Some("1"), Some("2"), Some("new")] {
+            assert_eq!(ask(accepted, path, body.clone()).await.0, StatusCode::OK, "{path} {accepted:?}");
+        }
+        let (status, problem) = ask(Some("0"), path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(problem.contains("builder") && problem.contains("upgrade Tidemill"), "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queued_job_names_the_labels_that_no_worker_has() {
+    let server = Server::start(30_000);
+    let file = "name: labels\njobs:\n  a: { image: i, script: [x], runs_on: { gpu: true, os: plan9 } }\n  b: { image: i, script: [x] }\n";
+    let id = server.execute(file).await.1["execution_id"].as_str().unwrap().to_owned();
+    let view = server.view(&id).await;
+    assert_eq!(view["jobs"][0]["unserved_labels"], json!({ "gpu": "true", "os": "plan9" }), "{view:#}");
+    assert!(view["jobs"][1].get("unserved_labels").is_none(), "{view:#}");
+    let report = |labels| {
+        let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+        json!({ "worker": worker, "version": "1", "slots": 1, "labels": labels })
+    };
+    server.post("/api/worker/report", report(json!({ "gpu": "true" }))).await;
+    assert_eq!(server.view(&id).await["jobs"][0]["unserved_labels"], json!({ "os": "plan9" }));
+    server.post("/api/worker/report", report(json!({ "gpu": "true", "os": "plan9" }))).await;
+    assert!(server.view(&id).await["jobs"][0].get("unserved_labels").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_with_plain_processes_claims_only_what_asks_for_it() {
+    let server = Server::start(30_000);
+    let file = "name: kinds\njobs:\n  a: { image: i, script: [x] }\n  b: { image: none, script: [x] }\n";
+    let id = server.execute(file).await.1["execution_id"].as_str().unwrap().to_owned();
+    let view = server.view(&id).await;
+    let claim = async |labels: serde_json::Value, job: Option<&serde_json::Value>| {
+        let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+        let mut request = json!({ "worker": worker, "labels": labels });
+        if let Some(job) = job {
+            request["job_id"] = job["id"].clone();
+            request["lease"] = json!(uuid::Uuid::new_v4());
+        }
+        server.post("/api/job/execute", request).await.1
+    };
+    let processes = json!({ "executor": "process" });
+    assert_eq!(claim(processes.clone(), Some(&view["jobs"][0])).await["kind"], "nothing");
+    assert_eq!(claim(json!({}), Some(&view["jobs"][1])).await["kind"], "nothing");
+    assert_eq!(claim(processes.clone(), None).await["assignment"]["job_name"], "b");
+    assert_eq!(claim(processes, None).await["kind"], "nothing");
+    assert_eq!(claim(json!({}), None).await["assignment"]["job_name"], "a");
 }

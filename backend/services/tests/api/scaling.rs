@@ -141,6 +141,7 @@ fn report(machine: &str, id: WorkerId) -> WorkerReport {
         labels: Labels::new(),
         version: "1".to_owned(),
         slots: 1,
+        disk: None,
         running: Vec::new(),
         draining: false,
         stopped: false,

@@ -152,7 +152,7 @@ fn first_of_execution(
     let label_sets = matching_label_sets(conn, labels)?;
     conn.prepare_cached(
         "SELECT seq FROM queue INDEXED BY queue_execution_visible
-         WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
+         WHERE execution = ?1 AND visible_at <= ?2 AND labels IN (SELECT value FROM json_each(?3))
          ORDER BY visible_at, seq LIMIT 1",
     )?
     .query_row(params![execution.0, now.0, label_sets], |row| row.get(0))
@@ -172,8 +172,7 @@ fn group_heads(conn: &Connection, labels: &Labels, now: Timestamp) -> rusqlite::
          )
          SELECT name, head.seq, head.visible_at FROM message_groups JOIN queue AS head ON head.seq = (
              SELECT seq FROM queue INDEXED BY queue_group_visible
-             WHERE message_group = name AND visible_at <= ?1
-                 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
+             WHERE message_group = name AND visible_at <= ?1 AND labels IN (SELECT value FROM json_each(?2))
              ORDER BY visible_at, seq LIMIT 1
          ) WHERE name IS NOT NULL",
     )?;
@@ -202,6 +201,10 @@ fn matching_label_sets(conn: &Connection, labels: &Labels) -> rusqlite::Result<S
     let mut statement = conn.prepare_cached("SELECT DISTINCT labels FROM queue WHERE labels <> ''")?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
     let mut matching = Vec::new();
+    // A worker that runs jobs as plain processes takes none without labels.
+    if matches(&Labels::new(), labels) {
+        matching.push(String::new());
+    }
     for name in names {
         let name = name?;
         if parse(&name).is_ok_and(|demands| matches(&demands, labels)) {

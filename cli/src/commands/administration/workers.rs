@@ -10,7 +10,10 @@ use crate::{
 };
 use std::{fmt::Write as _, io::Write};
 use tidemill_core::{
-    api::{DrainWorkersReply, DrainWorkersRequest, UnstartedMachine, WorkerList, WorkerView, path},
+    api::{
+        DrainWorkersReply, DrainWorkersRequest, RemoveWorkersReply, RemoveWorkersRequest, UnstartedMachine,
+        WorkerList, WorkerView, path,
+    },
     time::Timestamp,
 };
 
@@ -19,6 +22,7 @@ pub async fn workers(settings: &Settings, args: &Workers) -> Outcome {
     match &args.action {
         None => list(settings, FormatArgs::default()).await,
         Some(WorkersAction::List { format }) => list(settings, *format).await,
+        Some(WorkersAction::Remove { worker, format }) => remove(settings, worker, *format).await,
         Some(WorkersAction::Drain { worker, format }) => drain(settings, worker, *format).await,
     }
 }
@@ -71,6 +75,17 @@ async fn drain(settings: &Settings, worker: &str, format: FormatArgs) -> Outcome
     Ok(())
 }
 
+async fn remove(settings: &Settings, worker: &str, format: FormatArgs) -> Outcome {
+    let deployment = connect(settings).await?;
+    let request = RemoveWorkersRequest { worker: worker.to_owned() };
+    let reply: RemoveWorkersReply = deployment.post(path::WORKER_REMOVE, &request).await?;
+    deployment.close().await;
+    output::print_reply(format.is_json(), &reply, || {
+        format!("{} worker(s) named {} removed from the list", reply.workers.len(), Printable(worker))
+    })?;
+    Ok(())
+}
+
 /// Formats a worker as one line of a list.
 fn line(worker: &WorkerView, now: Timestamp) -> String {
     let state = match (worker.online, worker.draining) {
@@ -88,6 +103,10 @@ fn line(worker: &WorkerView, now: Timestamp) -> String {
         worker.slots,
         Printable(&worker.version)
     );
+    if let Some(disk) = &worker.disk {
+        let (free, size) = (format::size(disk.free), format::size(disk.size));
+        let _ = write!(line, "  {free} of {size} free");
+    }
     for (name, value) in &worker.labels {
         // Writing to a string cannot fail.
         let _ = write!(line, "  {}={}", Printable(name), Printable(value));
@@ -112,7 +131,7 @@ fn unstarted_line(machine: &UnstartedMachine, now: Timestamp) -> String {
 mod tests {
     use super::{line, unstarted_line};
     use tidemill_core::{
-        api::{UnstartedMachine, WorkerJob, WorkerView},
+        api::{UnstartedMachine, WorkerDisk, WorkerJob, WorkerView},
         ids::{ExecutionId, JobId, WorkerId},
         time::Timestamp,
     };
@@ -140,6 +159,7 @@ mod tests {
             labels: [("arch".to_owned(), "arm64".to_owned())].into(),
             version: "1.0".into(),
             slots: 2,
+            disk: Some(WorkerDisk { size: 20 << 30, free: 5 << 30 }),
             running: vec![job],
             draining: false,
             first_seen_at: Timestamp(0),
@@ -148,7 +168,7 @@ mod tests {
         };
         let text = line(&worker, Timestamp(12_000));
         assert!(
-            text.contains("builder  working  1/2 jobs  seen 7.0s ago  version 1.0  arch=arm64\n"),
+            text.contains("builder  working  1/2 jobs  seen 7.0s ago  version 1.0  5120.0 MiB of 20480.0 MiB free  arch=arm64\n"),
             "{text}"
         );
         assert!(text.contains("unit") && !text.contains('\u{1b}'), "{text}");

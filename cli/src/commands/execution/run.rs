@@ -32,7 +32,7 @@ use tidemill_core::execution::{
     report::jobs_named,
     status::{ExecutionStatus, JobStatus},
 };
-use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
+use tidemill_core::pipeline::labels::{Labels, asks_for_process, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, ExecutionView, InputValue, JobView, Trigger, path},
     ids::{ExecutionId, JobId},
@@ -171,7 +171,9 @@ async fn plan_and_open(
     let labels = &args.slots.labels.values;
     let planned = async {
         let planned = planned.await?;
-        check_labels(&planned.2, &workers::labels(labels))?;
+        let mut available = workers::labels(labels);
+        settings.worker_file()?.executor.set_label(&mut available);
+        check_labels(&planned.2, &available)?;
         Ok(planned)
     };
     let templates = args.include.templates.as_deref();
@@ -380,6 +382,21 @@ fn prepare(args: &Run, worker: &Worker, sources: &RunSources, (plan, facts): (&P
 fn check_labels(plan: &Plan, available: &Labels) -> Outcome {
     let Some(job) = plan.jobs.iter().find(|job| !matches(&job.runs_on, available)) else { return Ok(()) };
     let required = queue_name(&job.runs_on);
+    if asks_for_process(&job.runs_on) != asks_for_process(available) {
+        return Err(Failure::usage(if asks_for_process(available) {
+            format!(
+                "job `{}` runs in a container, and --executor process runs only jobs with `image: none`; write that, or run it \
+                 without --executor",
+                job.name
+            )
+        } else {
+            format!(
+                "job `{}` runs as a plain process (`image: none`, or `executor: process` in `runs_on`); run it with \
+                 --executor process, or on a server with such a worker (--server)",
+                job.name
+            )
+        }));
+    }
     Err(Failure::usage(format!(
         "job `{}` requires a worker with {required}, but this machine has {}; run it on a server with such a worker \
          (--server), or add the label to this machine: --label {required}",

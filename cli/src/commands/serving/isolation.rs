@@ -8,7 +8,7 @@ use tidemill_worker::{Worker, WorkerError};
 
 /// Isolates jobs from each other and from this machine's ports, according to the arguments.
 pub async fn isolate(args: &IsolationArgs, worker: &Worker) -> Result<(), WorkerError> {
-    if args.isolate == Isolate::Off {
+    if args.isolate == Isolate::Off || (args.isolate == Isolate::Auto && !worker.has_containers()) {
         return Ok(());
     }
     let Err(error) = worker.isolate(&args.allow_host_ports).await else { return Ok(()) };

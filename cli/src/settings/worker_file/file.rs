@@ -24,6 +24,13 @@ pub enum WorkerConfigArg {
     Settings(Table),
 }
 
+impl WorkerConfigArg {
+    /// Creates a setting of the top level.
+    pub fn setting(key: &str, value: &str) -> Self {
+        Self::Settings(Table::from_iter([(key.to_owned(), Value::String(value.to_owned()))]))
+    }
+}
+
 impl FromStr for WorkerConfigArg {
     type Err = String;
 
@@ -98,6 +105,7 @@ fn merge(all: &mut Table, table: &Table) {
 mod tests {
     use super::{WorkerConfigArg, WorkerFile};
     use tidemill_core::execution::assignment::PullPolicy;
+    use tidemill_worker::ExecutorKind;
     use tidemill_worker::policy::{Allowance, HostMount, Limits, Permissions, SeccompProfile};
 
     fn parse(text: &str, args: &[&str]) -> Result<WorkerFile, String> {
@@ -146,6 +154,26 @@ cap_add = ["cap_net_admin"]
         assert_eq!(trusted.repositories, ["example.org/team/*"]);
         assert!(trusted.allowance.privileged && !trusted.allowance.forks && !trusted.allowance.gpus);
         assert!(trusted.allowance.cap_add.contains("NET_ADMIN"), "{trusted:?}");
+    }
+
+    #[test]
+    fn executor_is_read_with_its_settings() {
+        assert_eq!(parse("", &[]).unwrap().executor, ExecutorKind::Containers);
+        let text = "executor = \"process\"\n[process]\nuser = \"ci\"\ndirectory = \"/srv/jobs\"\n";
+        let ExecutorKind::Processes(settings) = parse(text, &[]).unwrap().executor else {
+            panic!("containers")
+        };
+        assert_eq!((settings.user.as_deref(), settings.cgroup), (Some("ci"), None));
+        assert_eq!(settings.directory.as_deref(), Some(std::path::Path::new("/srv/jobs")));
+        assert_eq!(parse(text, &["executor=container"]).unwrap().executor, ExecutorKind::Containers);
+        for (invalid, message) in [
+            ("executor = \"podman\"\n", "podman"),
+            ("[process]\ndirectory = \"jobs\"\n", "not an absolute path"),
+            ("[process]\nimage = \"none\"\n", "unknown field"),
+        ] {
+            let error = parse(invalid, &[]).unwrap_err();
+            assert!(error.contains(message), "{invalid}{error}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The settings of `worker.toml`.
 
 use std::path::PathBuf;
+use tidemill_worker::ExecutorKind;
 use tidemill_worker::policy::{JobSettings, Limits, Permissions};
 
 /// The settings of the file, with defaults for those that it does not set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WorkerFile {
+    /// What runs jobs.
+    pub executor: ExecutorKind,
     /// Limits of one job.
     pub limits: Limits,
     /// What jobs may ask for.

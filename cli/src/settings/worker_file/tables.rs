@@ -20,6 +20,7 @@ use tidemill_worker::policy::{
     Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, SeccompProfile,
     TrustedRepositories, check_glob,
 };
+use tidemill_worker::{ExecutorKind, ProcessSettings};
 
 /// Maximum size of the file of certificate authorities.
 const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
@@ -30,6 +31,8 @@ const MAX_PROFILE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileFormat {
+    executor: Option<ExecutorName>,
+    process: ProcessTable,
     no_new_privileges: Option<bool>,
     limits: LimitsTable,
     allow: AllowTable,
@@ -38,6 +41,22 @@ pub struct FileFormat {
     images: ImagesTable,
     includes: IncludesTable,
     machine: MachineTable,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ExecutorName {
+    Container,
+    Process,
+}
+
+/// How jobs run as plain processes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ProcessTable {
+    user: Option<String>,
+    directory: Option<PathBuf>,
+    cgroup: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,7 +180,18 @@ const fn yes() -> bool {
 impl FileFormat {
     /// Returns the settings, or what is wrong with them.
     pub fn into_settings(self) -> Result<WorkerFile, String> {
-        let Self { no_new_privileges, limits, allow, trusted, jobs, images, includes, machine } = self;
+        let Self {
+            executor,
+            process,
+            no_new_privileges,
+            limits,
+            allow,
+            trusted,
+            jobs,
+            images,
+            includes,
+            machine,
+        } = self;
         if allow.repositories.is_some() {
             return Err(
                 "`repositories` is not a key of `[allow]`, which is for all; write `[[trusted]]`".to_owned()
@@ -183,7 +213,12 @@ impl FileFormat {
         }
         let jobs = jobs.into_settings(images)?;
         let machine_price = machine.usd_per_hour.map_or(0, |price| price.0);
-        Ok(WorkerFile { limits, permissions, jobs, templates: includes.templates, machine_price })
+        let process = process.into_settings()?;
+        let executor = match executor {
+            Some(ExecutorName::Process) => ExecutorKind::Processes(process),
+            Some(ExecutorName::Container) | None => ExecutorKind::Containers,
+        };
+        Ok(WorkerFile { executor, limits, permissions, jobs, templates: includes.templates, machine_price })
     }
 }
 
@@ -194,6 +229,18 @@ fn trusted_repositories(mut table: AllowTable) -> Result<TrustedRepositories, St
     }
     repositories.iter().try_for_each(|pattern| check_glob(pattern))?;
     Ok(TrustedRepositories { repositories, allowance: table.apply(Allowance::none())? })
+}
+
+impl ProcessTable {
+    fn into_settings(self) -> Result<ProcessSettings, String> {
+        for (key, path) in [("directory", &self.directory), ("cgroup", &self.cgroup)] {
+            if let Some(path) = path.as_ref().filter(|path| !path.is_absolute()) {
+                return Err(format!("`{key}`: {} is not an absolute path", path.display()));
+            }
+        }
+        let Self { user, directory, cgroup } = self;
+        Ok(ProcessSettings { user, directory, cgroup, supervisor: Vec::new() })
+    }
 }
 
 impl LimitsTable {

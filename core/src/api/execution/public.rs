@@ -39,6 +39,7 @@ impl ExecutionView {
         };
         for job in &mut view.jobs {
             job.runs_on.clear();
+            job.unserved_labels.clear();
             job.waits_for_place = None;
             job.approvals = None;
             job.caller_approval = None;

@@ -14,8 +14,9 @@ use crate::gitlab::schema;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
-use crate::pipeline::is_label;
+use crate::pipeline::labels::{EXECUTOR_LABEL, PROCESS_EXECUTOR};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::pipeline::{NO_IMAGE, is_label};
 
 /// Translates a job: returns its native keys, unless it has steps instead of a script.
 pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Option<Mapping> {
@@ -187,6 +188,10 @@ impl Job<'_> {
     }
 
     fn image(&mut self) -> (Option<Value>, Option<&'static str>) {
+        // As with GitLab's shell executor, the image that other jobs have means nothing to it.
+        if self.asks_for_process() && self.node.get("image").is_none() {
+            return (Some(NO_IMAGE.into()), None);
+        }
         if let Some((entry, path)) = self.entry("image") {
             return services::image(entry, &path, &self.scope, self.log);
         }
@@ -208,6 +213,15 @@ impl Job<'_> {
             }
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
+    }
+
+    /// Whether the tags ask for a worker that runs jobs as plain processes, as GitLab's shell executor does.
+    fn asks_for_process(&self) -> bool {
+        let Some((entry, _)) = self.entry("tags").filter(|_| self.file.tags_are_labels) else { return false };
+        values::list(&entry.value)
+            .iter()
+            .filter_map(|tag| values::text(tag))
+            .any(|tag| tag.split_once('=') == Some((EXECUTOR_LABEL, PROCESS_EXECUTOR)))
     }
 
     fn labels(&mut self) -> Option<Value> {

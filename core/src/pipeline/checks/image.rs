@@ -7,7 +7,7 @@ use super::context::{FindingSink, PipelineContext};
 use super::surroundings;
 use crate::execution::outputs;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{ImageOptions, Matrix, PullPolicy};
+use crate::pipeline::model::{ImageOptions, JobOptions, Matrix, NO_IMAGE, PullPolicy};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::field::Field;
@@ -103,6 +103,33 @@ pub(crate) fn image(
         name: texts.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
         options,
         pull_policy: policies.into_iter().flatten().next().map(|policy| policy.0),
+    }
+}
+
+/// Reports what a job without an image cannot have, as only a container engine gives it.
+pub(crate) fn check_without_image(
+    image: &JobImage,
+    options: &JobOptions,
+    raw: &RawJob,
+    path: &Path,
+    findings: &mut FindingSink,
+) {
+    if image.name != NO_IMAGE {
+        return;
+    }
+    let keys = [
+        (!options.services.is_empty(), !raw.services.is_absent(), "services"),
+        (!options.container.is_empty(), !raw.container.is_absent(), "container"),
+        (options.build.is_some(), true, "build"),
+        (!image.options.is_empty(), false, "image"),
+    ];
+    for (_, is_own, key) in keys.into_iter().filter(|(is_set, ..)| *is_set) {
+        let message = format!("`{key}` needs a container, and a job with `image: none` has none");
+        let at = if is_own { path.key(key) } else { path.clone() };
+        findings.push(
+            Finding::key("conflicting-keys", &at, message)
+                .help("remove it, also from `defaults`, or give the job an image"),
+        );
     }
 }
 

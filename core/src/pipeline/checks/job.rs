@@ -97,6 +97,7 @@ pub(crate) fn job(
         names.map(String::as_str).chain(matrix.keys()).collect()
     };
     let surroundings = surroundings::job_options(name, raw, path, around, names, findings);
+    image::check_without_image(&image, &surroundings, raw, path, findings);
     let mut runs_on =
         surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut FindingSink::default());
     if let own @ Some(_) = raw.runs_on.get() {

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The name that stands for no image: the job runs as a plain process of its worker's machine.
+pub const NO_IMAGE: &str = "none";
+
 /// Overrides of an image's own settings; what is absent is as in the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ImageOptions {

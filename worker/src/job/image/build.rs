@@ -2,7 +2,7 @@
 
 use super::{context::BuildContext, dockerfile, sharing::store_image};
 use crate::{
-    engine::{BuildRequest, JobLogins},
+    engine::{BuildRequest, Container, JobLogins},
     job::{
         attempt::{Attempt, EarlyEnd, Signals},
         job_executor::JobExecutor,
@@ -79,7 +79,7 @@ pub async fn build_only(
 pub async fn build_after_script(
     executor: &JobExecutor,
     attempt: &mut Attempt,
-    script: &mut FinishedScript,
+    script: &mut FinishedScript<Container>,
     end: AttemptEnd,
     started: Instant,
 ) -> Option<AttemptEnd> {
@@ -94,7 +94,7 @@ pub async fn build_after_script(
         script.output = receiver;
     }
     let work = async {
-        let Some(workspace) = executor.engine.host_workspace(&script.container.workspace).await else {
+        let Some(workspace) = executor.engine.host_workspace(&script.sandbox.workspace).await else {
             let message = "the worker cannot read the job's workspace, as its engine is on another machine; build the image in a job \
                            without `script`, which gets its files as artifacts";
             return Err(FailureReason::new(FailureKind::WorkerFailed, message));

@@ -12,6 +12,7 @@ use crate::{
     },
     ports::{ExecutionRecord, ExecutionSnapshot, Node},
     repositories::source_policy::SourcePolicy,
+    storage::workers::WorkerService,
 };
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::execution::cost::Usage;
@@ -125,6 +126,7 @@ impl PipelineExecutionService {
                             None => {}
                         }
                     }
+                    WorkerService::new(self.context.clone()).add_unserved_labels(&mut view.jobs).await?;
                 }
                 return Ok(VersionedView { revision, view: Some(view) });
             }

@@ -1,5 +1,6 @@
 //! Operations on jobs and dead letters.
 
+use super::workers::check_protocol;
 use crate::{
     access::caller::Caller,
     http::{
@@ -13,7 +14,7 @@ use axum::{
     Extension,
     extract::State,
     http::{
-        HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue,
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     response::IntoResponse,
@@ -29,7 +30,12 @@ use tidemill_core::{
     summary::view::SummaryRequest,
 };
 
-pub async fn execute(State(api): State<ApiState>, JsonBody(request): JsonBody<JobExecuteRequest>) -> Reply {
+pub async fn execute(
+    State(api): State<ApiState>,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<JobExecuteRequest>,
+) -> Reply {
+    check_protocol(&headers, &request.worker.name)?;
     Ok(json_reply(api.services.jobs.execute(request).await?))
 }
 

@@ -16,6 +16,7 @@ pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTe
     };
     let sent =
         [message(0, "gpu=true"), message(1, ""), message(2, "arch=arm64,gpu=true"), message(3, "arch=x64")];
+    let sent = [&sent[..], &[message(4, "executor=process")]].concat();
     queue.send(&sent, MessageContext::default()).await.unwrap();
     let receive_all = async |labels: &str| {
         let mut received = Vec::new();
@@ -31,6 +32,7 @@ pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTe
         received
     };
     assert!(queue.serves(&labels_of("gpu=true")));
+    assert_eq!(receive_all("executor=process,gpu=true").await, [4], "it takes only what asks for it");
     assert_eq!(receive_all("gpu=false").await, [1]);
     assert_eq!(receive_all("").await, [0; 0]);
     assert_eq!(receive_all("gpu=true,arch=x64,os=linux").await, [0, 3]);

@@ -4,7 +4,7 @@ pub mod outside_worker;
 
 use crate::conformance::StoresUnderTest;
 use tidemill_core::{
-    api::{DrainWorkersRequest, WorkerInfo, WorkerJob, WorkerReport, WorkerView},
+    api::{DrainWorkersRequest, RemoveWorkersRequest, WorkerInfo, WorkerJob, WorkerReport, WorkerView},
     ids::{ExecutionId, JobId, WorkerId},
 };
 use tidemill_services::{Error, Services, Settings};
@@ -18,6 +18,7 @@ fn report(name: &str) -> WorkerReport {
         labels: [("arch".to_owned(), "arm64".to_owned())].into(),
         version: "1.2.3".into(),
         slots: 2,
+        disk: None,
         running: vec![WorkerJob {
             job_id: JobId::of(execution_id, 0),
             execution_id,
@@ -96,6 +97,17 @@ pub async fn worker_drains_when_asked(subject: &StoresUnderTest) {
     assert!(matches!(drain(other.worker.id.to_string()).await, Err(Error::NotFound(_))));
     assert!(services.workers.report(other).await.unwrap().drain, "it still drains");
     assert_eq!(named(&services, &prefix).await.len(), 3);
+    let remove = |worker: String| {
+        let services = &services;
+        async move { services.workers.remove(&RemoveWorkersRequest { worker }).await }
+    };
+    assert!(matches!(remove(one.worker.name.clone()).await, Err(Error::Conflict(_))), "they are there");
+    subject.clock.advance(200_000);
+    services.workers.report(one.clone()).await.unwrap();
+    let removed = remove(one.worker.name.clone()).await.unwrap().workers;
+    assert_eq!(removed.iter().map(|worker| worker.id).collect::<Vec<_>>(), [two.worker.id]);
+    assert!(matches!(remove(format!("{prefix}none")).await, Err(Error::NotFound(_))));
+    assert_eq!(named(&services, &prefix).await.len(), 2);
     let unknown = drain(format!("{prefix}none")).await;
     assert!(matches!(unknown, Err(Error::NotFound(_))), "{unknown:?}");
 }

@@ -1,0 +1,206 @@
+//! The processes of one job: the adapter of the port that runs scripts.
+
+use super::{
+    cgroup::JobCgroup,
+    directory::JobDirectory,
+    environment::MARKER,
+    processes::{signal_all, with_variable},
+};
+use crate::{
+    engine::{Exit, Output, WorkspaceMount},
+    job::{DiskWatch, Event, JobDirectories, JobDisk, Sandbox, ScriptSignal, Streams, directory_bytes},
+    policy::Limits,
+    source::Tree,
+};
+use bollard::container::LogOutput;
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, ready},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tokio::{
+    io::AsyncWrite,
+    process::{Child, ChildStdin, ChildStdout},
+    sync::mpsc,
+};
+use tokio_util::{io::ReaderStream, sync::CancellationToken};
+
+/// How long the supervisor may take to end the processes of its job, before it is killed itself.
+const MAX_END_TIME: Duration = Duration::from_millis(2_500);
+
+/// The processes of a job, below their supervisor. They end when this is dropped, and their files are removed then.
+#[derive(Debug)]
+pub struct JobProcess {
+    child: Option<Child>,
+    input: Option<ChildStdin>,
+    output: Option<ChildStdout>,
+    tree: ProcessTree,
+    directory: Arc<JobDirectory>,
+    workspace: WorkspaceMount,
+    sources: Option<Tree>,
+    limits: Limits,
+}
+
+/// What ends the processes of a job.
+#[derive(Debug, Clone)]
+struct ProcessTree {
+    /// The supervisor, until its exit was seen: its number may then be another process's.
+    supervisor: Arc<Mutex<Option<Pid>>>,
+    cgroup: Option<Arc<JobCgroup>>,
+    marker: Arc<str>,
+}
+
+impl ProcessTree {
+    fn supervisor(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a signal to the supervisor, if it runs.
+    fn signal(&self, signal: Signal) {
+        let supervisor = self.supervisor();
+        if let Some(pid) = *supervisor
+            && let Err(error) = kill_process(pid, signal)
+        {
+            tracing::debug!(%error, ?signal, "the supervisor of a job could not be signaled");
+        }
+    }
+
+    /// Ends what a supervisor left that was killed.
+    fn kill_leftovers(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        let is_own = |value: &str| value == &*self.marker;
+        signal_all(&with_variable(MARKER, is_own), Signal::KILL);
+    }
+}
+
+impl JobProcess {
+    /// Takes over a supervisor that waits for the script of its job.
+    pub(super) fn new(
+        mut child: Child,
+        input: ChildStdin,
+        (cgroup, marker): (Option<JobCgroup>, String),
+        directory: Arc<JobDirectory>,
+        workspace: WorkspaceMount,
+        (sources, limits): (Option<Tree>, Limits),
+    ) -> Self {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let tree = ProcessTree {
+            supervisor: Arc::new(Mutex::new(pid)),
+            cgroup: cgroup.map(Arc::new),
+            marker: marker.into(),
+        };
+        let output = child.stdout.take();
+        Self { child: Some(child), input: Some(input), output, tree, directory, workspace, sources, limits }
+    }
+}
+
+impl Sandbox for JobProcess {
+    fn take_streams(&mut self) -> Streams {
+        let output = self.output.take().map(|output| -> Output {
+            let chunks = ReaderStream::new(output)
+                .filter_map(|chunk| ready(chunk.ok().map(|message| Ok(LogOutput::Console { message }))));
+            Box::pin(chunks)
+        });
+        let input = self.input.take().map(|input| -> Pin<Box<dyn AsyncWrite + Send>> { Box::pin(input) });
+        Streams { input, output }
+    }
+
+    fn take_exit(&mut self, _: CancellationToken) -> Option<BoxFuture<'static, Result<Exit, String>>> {
+        let mut child = self.child.take()?;
+        // The files stay until nothing uses them.
+        let (tree, directory) = (self.tree.clone(), self.directory.clone());
+        Some(Box::pin(async move {
+            let ended = child.wait().await;
+            *tree.supervisor() = None;
+            let status = ended.map_err(|error| error.to_string())?;
+            let out_of_memory = tree.cgroup.as_ref().is_some_and(|cgroup| cgroup.was_out_of_memory());
+            let exit = if let Some(code) = status.code() {
+                Ok(Exit { code: code.into(), out_of_memory: out_of_memory && code != 0 })
+            } else {
+                let leftovers = tree.clone();
+                drop(tokio::task::spawn_blocking(move || leftovers.kill_leftovers()).await);
+                Err(format!("its supervisor was killed: {status}"))
+            };
+            drop(directory);
+            exit
+        }))
+    }
+
+    fn signal(&self, signal: ScriptSignal) {
+        let sent = match signal {
+            ScriptSignal::Stop => Signal::TERM,
+            ScriptSignal::StopCanceled => Signal::USR1,
+            ScriptSignal::StopFinally => Signal::QUIT,
+            ScriptSignal::KillScript => Signal::USR2,
+            ScriptSignal::KillAfterScript => Signal::HUP,
+            // The supervisor ends all others first.
+            ScriptSignal::Kill => Signal::INT,
+        };
+        self.tree.signal(sent);
+        if signal == ScriptSignal::Kill {
+            let tree = self.tree.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(MAX_END_TIME).await;
+                tree.signal(Signal::KILL);
+            });
+        }
+    }
+
+    fn workspace(&self) -> &WorkspaceMount {
+        &self.workspace
+    }
+
+    fn sources(&self) -> Option<&Path> {
+        self.sources.as_ref().map(|tree| tree.path.as_path())
+    }
+
+    fn has_sources(&self) -> bool {
+        true
+    }
+
+    fn directories(&self) -> JobDirectories {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        JobDirectories {
+            workspace: text(self.directory.workspace()),
+            secrets: text(self.directory.run().join("secrets")),
+        }
+    }
+
+    fn watch_disk(&self, events: mpsc::UnboundedSender<Event>) -> DiskWatch {
+        DiskWatch::start(DirectoryDisk(self.directory.path().to_owned()), self.limits.clone(), events)
+    }
+
+    fn outage_report(&self) -> Box<dyn FnOnce() + Send> {
+        Box::new(|| {})
+    }
+
+    fn death_failure(&self) -> fn(&str) -> FailureReason {
+        |cause| {
+            let message = format!("the processes of the job ended before its script did ({cause})");
+            FailureReason::new(FailureKind::WorkerFailed, message)
+        }
+    }
+}
+
+/// The disk with the directory of a job.
+#[derive(Debug)]
+struct DirectoryDisk(PathBuf);
+
+impl JobDisk for DirectoryDisk {
+    async fn disks(&self) -> Vec<PathBuf> {
+        vec![self.0.clone()]
+    }
+
+    async fn used(&self, max: u64) -> u64 {
+        directory_bytes(self.0.clone(), max).await
+    }
+}
