@@ -21,9 +21,9 @@ mod test_reports;
 mod worker;
 pub mod workspace;
 
-pub use engine::{EngineFailure, RegistrySettings};
+pub use engine::{EngineFailure, RegistrySettings, Shell, TerminalSize};
 pub use error::WorkerError;
-pub use job::{dispatcher, reporter, script};
+pub use job::{debug, dispatcher, reporter, script};
 pub use log::{markers, mask};
 pub use queue::{capacity, job_source};
 pub use worker::{

@@ -1,6 +1,6 @@
 //! A script in its container: its input, its output, and the exit that the engine reports.
 
-use super::dispatcher::Event;
+use super::{debug::Holder, dispatcher::Event, script::ScriptText};
 use crate::{
     engine::{Container, DockerManager, ExitWaiter},
     log::output_pipe::{OutputPipe, PipeEvents, ScriptProgress},
@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tidemill_core::execution::debug::HoldPoint;
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
@@ -34,21 +35,29 @@ pub struct RunningScript {
 
 impl RunningScript {
     /// Writes `text` to the container, and forwards its output through the pipe that `create_pipe` returns. The pipe sends
-    /// to `events`.
+    /// to `events`. Before the script starts, and once it has ended, `holder` may hold it.
     pub fn start(
         container: &mut Container,
-        text: String,
+        (text, holder): (ScriptText, Option<Holder>),
         events: mpsc::UnboundedSender<Event>,
         create_pipe: impl FnOnce(PipeEvents) -> OutputPipe,
     ) -> Self {
-        let (flushed, mut flushes) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
+        let (flushed, mut flushes) = mpsc::channel::<HoldPoint>(MAX_PENDING_FLUSHES);
         let input = container.input.take();
+        let container_ended = CancellationToken::new();
+        let ended = container_ended.clone();
         // In a task, so that a container that reads nothing cannot block the job.
         tokio::spawn(async move {
             let Some(mut input) = input else { return };
-            let mut written = input.write_all(text.as_bytes()).await.is_ok() && input.flush().await.is_ok();
-            while written && flushes.recv().await.is_some() {
-                written = input.write_all(b"\n").await.is_ok() && input.flush().await.is_ok();
+            let mut next = Some((HoldPoint::BeforeScript, text.script.as_bytes()));
+            let mut written = input.write_all(text.environment.as_bytes()).await.is_ok();
+            while let Some((point, bytes)) = next.filter(|_| written) {
+                if let Some(holder) = &holder {
+                    written = input.flush().await.is_ok();
+                    holder.hold_at(point, &ended).await;
+                }
+                written = written && input.write_all(bytes).await.is_ok() && input.flush().await.is_ok();
+                next = flushes.recv().await.map(|point| (point, b"\n".as_slice()));
             }
         });
         let output_ended = CancellationToken::new();
@@ -65,7 +74,6 @@ impl RunningScript {
             };
             tokio::spawn(forwarding.in_current_span());
         }
-        let container_ended = CancellationToken::new();
         Self { exit: container.exit.take(), output_ended, output, progress, container_ended }
     }
 

@@ -2,13 +2,14 @@
 
 use super::{
     attempt::Attempt,
+    debug::Holder,
     disk_watch::DiskWatch,
     dispatcher::{Dispatcher, Event, Response, StopCause},
     job_executor::JobExecutor,
     preparation::{Environment, Prepared},
     push_access::PushAccess,
     running_script::RunningScript,
-    script::JobScript,
+    script::{JobScript, ScriptText},
 };
 use crate::{
     engine::{Container, ContainerPool, DockerManager, OccupiedSlot, WORKSPACE_DIR},
@@ -67,10 +68,12 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
-    let mut running =
-        RunningScript::start(&mut container, script_text(assignment, &nonce), sender.clone(), |events| {
-            OutputPipe::new(&nonce, reporter.clone(), events, assignment)
-        });
+    let of_attempt = (&*assignment, &*reporter);
+    let holder = Holder::new(executor.debugger.as_ref(), of_attempt, &executor.engine, &container, sender);
+    let text = (script_text(assignment, &nonce), holder);
+    let mut running = RunningScript::start(&mut container, text, sender.clone(), |events| {
+        OutputPipe::new(&nonce, reporter.clone(), events, assignment)
+    });
     let watching = running.watch_exit(executor.engine.clone(), sender.clone());
     tokio::spawn(watching.in_current_span());
     let mut dispatcher = Dispatcher::new(
@@ -149,7 +152,7 @@ fn signal(engine: &Arc<DockerManager>, container: &str, signal: &'static str) {
 }
 
 /// Returns the input of the container's boot script.
-fn script_text(assignment: &Assignment, nonce: &str) -> String {
+fn script_text(assignment: &Assignment, nonce: &str) -> ScriptText {
     let mut variables = assignment.variables.clone();
     let mut secrets = assignment.extras.secrets.clone();
     // The sources belong to the worker's user, not the container's; git must accept that.

@@ -6,6 +6,7 @@ use crate::{
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
+    job::debug::Debugger,
     policy::{JobSettings, Limits, Permissions},
     queue::capacity::{ResourceAmount, memory_for_jobs},
     source::{HostPolicy, SourceCache, SourceSettings},
@@ -86,6 +87,7 @@ pub struct Worker {
     pub(crate) pool: Arc<ContainerPool>,
     pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
+    pub(crate) debugger: Option<Arc<dyn Debugger>>,
 }
 
 impl Worker {
@@ -114,7 +116,12 @@ impl Worker {
         limits.memory_bytes = limits.memory_bytes.or(of_machine);
         let engine = Arc::new(engine.with_limits(limits));
         let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
-        Ok(Self { config, id, capacity, max_per_job, engine, pool, store, lock })
+        Ok(Self { config, id, capacity, max_per_job, engine, pool, store, lock, debugger: None })
+    }
+
+    /// Holds jobs where `debugger` says so, for shells in their containers.
+    pub fn set_debugger(&mut self, debugger: Arc<dyn Debugger>) {
+        self.debugger = Some(debugger);
     }
 
     /// Blocks instance metadata for job containers. Returns a description of the failure if that is impossible.

@@ -8,7 +8,9 @@ use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
     deployment::Deployment,
     execution::{
-        LogRequest, print_log, repository, select, show_result,
+        LogRequest, print_log, repository, select,
+        shells::{self, HeldJobs, SharedView},
+        show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
@@ -48,6 +50,7 @@ const MAX_EARLIER: u32 = 50;
 
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
+    let break_points = shells::break_points(settings, &args.debug)?;
     let variables = file::variables(&args.variables)?;
     let inputs = file::inputs(&args.variables)?;
     let mut search = start_search(settings, args)?;
@@ -66,15 +69,20 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             return Err(failure);
         }
     };
-    // Do not attach to an execution that another caller started without these secrets.
-    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
-    let (sources, worker) = match prepare(settings, args, search, (&plan, &facts)).await {
+    // Do not attach to an execution that another caller started without these secrets, or whose jobs run in another process.
+    let is_new = args.force || break_points.is_some() || !secrets.is_empty() || !args.selection.from.is_empty();
+    let (sources, mut worker) = match prepare(settings, args, search, (&plan, &facts)).await {
         Ok(prepared) => prepared,
         Err(failure) => {
             deployment.close().await;
             return Err(failure);
         }
     };
+    let held = break_points.zip(worker.as_mut()).map(|(break_points, worker)| {
+        let (debugger, held) = shells::debugger(break_points);
+        worker.set_debugger(debugger);
+        held
+    });
     let mut source = sources.source;
     if let Some(pack) = sources.pack {
         let uploaded;
@@ -133,7 +141,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
-    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), worker).await;
+    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), (worker, held)).await;
     deployment.close().await;
     outcome
 }
@@ -194,7 +202,7 @@ async fn plan(
     let values = file.input_values(facts.trigger == Trigger::Manual)?;
     set_inputs(&mut facts, values);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
-    check_followed_jobs(args, &file, &plan)?;
+    check_named_jobs(args, &file, &plan)?;
     if !args.view.quiet {
         show_left_out(&plan);
     }
@@ -218,17 +226,23 @@ async fn execution_to_reuse(deployment: &Deployment, repo: &str, pipeline: &str)
     })
 }
 
-/// Returns a usage error if a job of `--follow` is not in the plan.
-fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
-    let is_unknown = |job: &&String| !plan.jobs.iter().any(|planned| planned.has_name(job));
-    let Some(job) = args.follow.iter().find(is_unknown) else { return Ok(()) };
+/// Returns a usage error if a job that an option names is not in the plan.
+fn check_named_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
+    let is_unknown = |(_, job): &(&str, &String)| !plan.jobs.iter().any(|planned| planned.has_name(job));
+    let named = [
+        ("--follow", &args.follow),
+        ("--break-before", &args.debug.break_before),
+        ("--break-after", &args.debug.break_after),
+    ];
+    let mut named = named.into_iter().flat_map(|(option, jobs)| jobs.iter().map(move |job| (option, job)));
+    let Some((option, job)) = named.find(is_unknown) else { return Ok(()) };
     let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
     Err(Failure::usage(excluded.map_or_else(
         || {
             let known: Vec<&str> = plan.jobs.iter().map(|planned| planned.name.as_str()).collect();
-            format!("--follow {job}: no such job in {}; {}", file.name, suggestion(job, &known, "jobs"))
+            format!("{option} {job}: no such job in {}; {}", file.name, suggestion(job, &known, "jobs"))
         },
-        |excluded| format!("--follow {job}: the job is not in the plan: {}", excluded.why),
+        |excluded| format!("{option} {job}: the job is not in the plan: {}", excluded.why),
     )))
 }
 
@@ -366,9 +380,9 @@ async fn follow(
     deployment: &Deployment,
     args: &Run,
     (reply, interrupts): (&ExecuteReply, &mut Interrupts),
-    worker: Option<WorkerHandle>,
+    (worker, held): (Option<WorkerHandle>, Option<HeldJobs>),
 ) -> Outcome {
-    let watched = watch_and_follow(deployment, args, reply, interrupts).await;
+    let watched = watch_and_follow(deployment, args, (reply, interrupts), held).await;
     if watched.is_err() && deployment.is_embedded() && !reply.attached {
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
@@ -400,8 +414,8 @@ fn print_outcome(view: &ExecutionView) {
 async fn watch_and_follow(
     deployment: &Deployment,
     args: &Run,
-    reply: &ExecuteReply,
-    interrupts: &mut Interrupts,
+    (reply, interrupts): (&ExecuteReply, &mut Interrupts),
+    held: Option<HeldJobs>,
 ) -> Outcome<ExecutionView> {
     let is_json = args.view.format == ViewFormat::Json;
     let hints = deployment.hints().clone();
@@ -423,6 +437,14 @@ async fn watch_and_follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
+    if let Some(held) = held {
+        let mut view = SharedView::new(view);
+        let opening = shells::open_shells(held, view.clone());
+        return tokio::select! {
+            watched = watch::watch(deployment, id, &mut view, (interrupts, on_interrupt)) => watched,
+            failed = opening => Err(failed.err().unwrap_or_else(|| Failure::system("no shell can be opened"))),
+        };
+    }
     let watched = watch::watch(deployment, id, &mut *view, (interrupts, on_interrupt));
     if args.follow.is_empty() {
         return watched.await;
