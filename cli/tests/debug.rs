@@ -1,8 +1,7 @@
 //! Shells in the containers of jobs, in a pseudo-terminal.
 
 use crate::support::{Backend, TestEnv, finish, job, signal, terminal::Terminal, text};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{process::Stdio, thread::sleep, time::Duration};
 
 const FAILING: &str = r#"
 name: failing
@@ -116,7 +115,9 @@ fn shell_without_a_terminal_is_an_error_before_anything_runs() {
     for option in [&["--debug"][..], &["--break-before", "breaks"], &["--break-after", "breaks"]] {
         let args = [&["run", "--secret", "TOKEN"], option].concat();
         let mut command = env.command(&args);
-        let output = finish(command.env("TOKEN", "tok-12345-secret").spawn().unwrap());
+        command.env("TOKEN", "tok-12345-secret");
+        let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = finish(pipes.spawn().unwrap());
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
         assert!(text(&output.stderr).contains("needs a terminal"), "{}", text(&output.stderr));
     }

@@ -75,8 +75,8 @@ pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<Bre
     }
     if settings.is_remote() {
         return Err(Failure::usage(format!(
-            "--debug, --break-before and --break-after open shells in jobs of this machine only; for a job of a server, use: \
-             tidemill debug JOB{}",
+            "--debug, --break-before and --break-after open shells in jobs that run on this machine, and not on a server; run the \
+             command without{}",
             settings.deployment_flags
         )));
     }
