@@ -25,8 +25,8 @@ pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
 pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
-    Approve, Artifacts, Cancel, DebugArgs, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
-    WatchArgs,
+    Approve, Artifacts, Cancel, DebugArgs, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run,
+    StatusArgs, WatchArgs,
 };
 pub use export::{Export, ExportFormat};
 pub use maintenance::{

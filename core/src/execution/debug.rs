@@ -165,7 +165,9 @@ mod tests {
             after: vec!["b [os=x]".into()],
             ..BreakPoints::default()
         };
-        assert!(named.holds("a", HoldPoint::BeforeScript) && named.holds("a [os=y]", HoldPoint::BeforeScript));
+        assert!(
+            named.holds("a", HoldPoint::BeforeScript) && named.holds("a [os=y]", HoldPoint::BeforeScript)
+        );
         assert!(!named.holds("ab", HoldPoint::BeforeScript) && !named.holds("a", after(1, false)));
         assert!(named.holds("b [os=x]", after(0, false)) && !named.holds("b [os=y]", after(0, false)));
         assert!(BreakPoints::default().is_empty() && !named.is_empty());

@@ -224,7 +224,8 @@ impl Dispatcher {
     /// Moves all that is due later by `time`, for which the job was held.
     fn postpone(&mut self, time: Duration) {
         self.timeout = self.timeout.saturating_add(time);
-        let due = [&mut self.after_script_since, &mut self.script_killed_at, &mut self.after_script_killed_at];
+        let due =
+            [&mut self.after_script_since, &mut self.script_killed_at, &mut self.after_script_killed_at];
         for moment in due.into_iter().flatten() {
             *moment += time;
         }

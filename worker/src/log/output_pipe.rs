@@ -156,7 +156,8 @@ impl OutputPipe {
                     OutputItem::Flush { was_stopped, exit_code } => {
                         progress.has_completed.store(!was_stopped, Ordering::Release);
                         // If the channel is full, the job printed the marker itself; it may be dropped.
-                        let _ = self.events.flushed.try_send(HoldPoint::AfterScript { exit_code, was_stopped });
+                        let _ =
+                            self.events.flushed.try_send(HoldPoint::AfterScript { exit_code, was_stopped });
                     }
                 }
             }

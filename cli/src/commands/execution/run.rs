@@ -70,7 +70,8 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
     };
     // Do not attach to an execution that another caller started without these secrets, or whose jobs run in another process.
-    let is_new = args.force || break_points.is_some() || !secrets.is_empty() || !args.selection.from.is_empty();
+    let is_new =
+        args.force || break_points.is_some() || !secrets.is_empty() || !args.selection.from.is_empty();
     let (sources, mut worker) = match prepare(settings, args, search, (&plan, &facts)).await {
         Ok(prepared) => prepared,
         Err(failure) => {
