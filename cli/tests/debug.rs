@@ -1,7 +1,14 @@
 //! Shells in the containers of jobs, in a pseudo-terminal.
 
-use crate::support::{Backend, TestEnv, finish, job, signal, terminal::Terminal, text};
-use std::{process::Stdio, thread::sleep, time::Duration};
+use crate::support::{
+    Backend, GATED, TestEnv, finish, job, serve, signal, stop, terminal::Terminal, text, wait_until,
+};
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 const FAILING: &str = r#"
 name: failing
@@ -69,7 +76,7 @@ fn failed_job_is_kept_for_a_shell_with_workspace_and_variables() {
     let out = env.dir.path().join("out");
     let saved = env.on_latest(&["artifacts", "-o", out.to_str().unwrap()]);
     assert!(saved.status.success(), "{}", text(&saved.stderr));
-    assert_eq!(std::fs::read_to_string(out.join("result.txt")).unwrap(), "fixed\n");
+    assert_eq!(fs::read_to_string(out.join("result.txt")).unwrap(), "fixed\n");
     env.wait_until_clean();
 }
 
@@ -132,4 +139,110 @@ fn unknown_job_of_a_break_point_is_an_error() {
     assert_eq!(terminal.finish(), Some(2));
     let screen = terminal.wait_for("the suggestion", shows("breaks"));
     assert!(screen.iter().any(|row| row.contains("--break-before brakes: no such job")), "{screen:?}");
+}
+
+const TOKEN: &str = "tok-98765-secret";
+
+/// A server with a worker, and an execution that runs there.
+struct ServerFixture {
+    env: TestEnv,
+    server: Child,
+    url: String,
+    token: String,
+    run: Child,
+}
+
+impl ServerFixture {
+    fn new(pipeline: &str) -> Self {
+        let env = TestEnv::new(pipeline);
+        let data = env.dir.path().join("server");
+        let (server, url) = serve(&env, &data, "2");
+        let token = fs::read_to_string(data.join("token")).unwrap().trim().to_owned();
+        let on_server = |args: &[&str]| {
+            let mut command = env.command(args);
+            command.env("TIDEMILL_SERVER", &url).env("TIDEMILL_TOKEN", &token).stdin(Stdio::null());
+            command
+        };
+        let file = env.dir.path().join("secret");
+        fs::write(&file, TOKEN).unwrap();
+        let set = ["secret", "set", "TOKEN", "--value-file", file.to_str().unwrap()];
+        let set = on_server(&set).output().unwrap();
+        assert!(set.status.success(), "{}", text(&set.stderr));
+        let run = on_server(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let started = wait_until(|| {
+            let list = on_server(&["status", "--format", "json"]).output().unwrap();
+            text(&list.stdout).contains("\"RUNNING\"")
+        });
+        started.expect("the execution runs");
+        Self { env, server, url, token, run }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.env.command(args);
+        command.env("TIDEMILL_SERVER", &self.url).env("TIDEMILL_TOKEN", &self.token);
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> String {
+        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
+        format!("{}{}", text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Waits for the end of the execution, stops the server, and returns the log of the job.
+    fn finish(self, job: &str) -> (Option<i32>, String, String) {
+        let Self { env, server, url, token, run } = self;
+        let code = finish(run).status.code();
+        let on_server = |args: &[&str]| {
+            let mut command = env.command(args);
+            command.env("TIDEMILL_SERVER", &url).env("TIDEMILL_TOKEN", &token).stdin(Stdio::null());
+            text(&command.output().unwrap().stdout).into_owned()
+        };
+        let (log, audit) = (on_server(&["logs", job]), on_server(&["audit"]));
+        stop(server);
+        (code, log, audit)
+    }
+}
+
+#[test]
+fn shell_attaches_to_a_running_job_of_a_server_and_is_recorded_masked() {
+    let pipeline = format!(
+        "name: attach\njobs:\n  unit: {{ image: \"IMAGE\", secrets: [TOKEN], script: [\"{GATED}\", \"echo ended\"] }}\n"
+    );
+    let fixture = ServerFixture::new(&pipeline);
+    let mut terminal = Terminal::run(&mut fixture.command(&["debug", "unit"]), 100, 40, "");
+    terminal.wait_for("the shell", shows("a shell beside the running script"));
+    terminal.type_keys("echo \"is:$TOKEN:$PWD\"\r");
+    terminal.wait_for("the secret", shows("is:tok-98765-secret:/workspace"));
+    terminal.type_keys("stty size\r");
+    wait_for_line(&terminal, "40 100");
+    let second = fixture.command(&["debug", "unit"]);
+    let mut second = Terminal::run(&mut { second }, 100, 40, "");
+    assert_eq!(second.finish(), Some(2), "one shell in a job");
+    second.wait_for("the reason", shows("another shell is open in this job"));
+    terminal.type_keys("touch /tmp/go; exit\r");
+    assert_eq!(terminal.finish(), Some(0));
+    assert!(!terminal.is_raw(), "the terminal is as it was");
+    let (code, log, audit) = fixture.finish("unit");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("[shell] a user opened a shell") && log.contains("ended"), "{log}");
+    assert!(!log.contains(TOKEN) && log.contains("/workspace"), "{log}");
+    assert!(audit.contains("job.shell"), "{audit}");
+}
+
+#[test]
+fn job_of_a_server_is_held_when_it_fails() {
+    // The next report of the job passes the request on, before the script fails.
+    let pipeline = "name: hold\njobs:\n  unit: { image: \"IMAGE\", secrets: [TOKEN], script: [\"sleep 10\", \"echo made > made\", \"false\"] }\n";
+    let fixture = ServerFixture::new(pipeline);
+    let mut terminal = Terminal::run(&mut fixture.command(&["debug", "unit", "--on-failure"]), 100, 40, "");
+    terminal.wait_for("the request", shows("waiting for a shell"));
+    terminal.wait_for("the shell", shows("the script ended with exit code 1"));
+    terminal.type_keys("echo \"$(cat made):$TIDEMILL_JOB_STATUS\"\r");
+    wait_for_line(&terminal, "made:failed");
+    terminal.type_keys("exit\r");
+    assert_eq!(terminal.finish(), Some(0));
+    let ended = fixture.output(&["debug", "unit"]);
+    assert!(ended.contains("needs a terminal"), "{ended}");
+    let (code, log, _) = fixture.finish("unit");
+    assert_eq!(code, Some(1), "{log}");
 }

@@ -30,7 +30,7 @@ pub use manager::{DockerManager, EngineFailure, Output, local_images};
 pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};
 pub use services::{ServiceContainer, ServiceState};
-pub use shell::{Shell, TerminalSize};
+pub use shell::Shell;
 pub use tidemill_core::execution::predefined::WORKSPACE_DIR;
 pub(crate) use usage::disk_usage;
 pub use workspace_mount::WorkspaceMount;

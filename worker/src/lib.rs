@@ -21,7 +21,7 @@ mod test_reports;
 mod worker;
 pub mod workspace;
 
-pub use engine::{EngineFailure, RegistrySettings, Shell, TerminalSize};
+pub use engine::{EngineFailure, RegistrySettings, Shell};
 pub use error::WorkerError;
 pub use job::{debug, dispatcher, reporter, script};
 pub use log::{markers, mask};

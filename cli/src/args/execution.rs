@@ -189,6 +189,18 @@ pub struct Open {
     pub connection: ConnectionArgs,
 }
 
+/// `debug`.
+#[derive(Debug, Args)]
+pub struct DebugShell {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Hold the job when it fails, instead of opening the shell as soon as it runs
+    #[arg(long)]
+    pub on_failure: bool,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
 /// `cancel`.
 #[derive(Debug, Args)]
 pub struct Cancel {

@@ -3,7 +3,8 @@
 use crate::{
     args::DebugArgs,
     env_vars,
-    failure::{Failure, Outcome},
+    failure::{Exit, Failure, Outcome},
+    interrupts::Interrupts,
     output::{Printable, RawTerminal, errln, has_terminal, printable_lines, restore_terminal, terminal_size},
     settings::Settings,
     view::View,
@@ -23,11 +24,12 @@ use tidemill_core::{
     api::ExecutionView,
     execution::{
         assignment::Assignment,
-        debug::{BreakPoints, HoldPoint},
+        debug::{BreakPoints, HoldPoint, ShellMessage, ShellRequest, TerminalSize},
     },
 };
 use tidemill_worker::{
-    Shell, TerminalSize,
+    Shell,
+    client::{Socket, SocketMessage},
     debug::{Debugger, HeldJob},
 };
 use tokio::{
@@ -75,8 +77,8 @@ pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<Bre
     }
     if settings.is_remote() {
         return Err(Failure::usage(format!(
-            "--debug, --break-before and --break-after open shells in jobs that run on this machine, and not on a server; run the \
-             command without{}",
+            "--debug, --break-before and --break-after open shells in jobs that run on this machine, and not on a server; for a \
+             job of a server, use: tidemill debug JOB{}",
             settings.deployment_flags
         )));
     }
@@ -90,7 +92,7 @@ pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<Bre
 }
 
 impl Debugger for TerminalDebugger {
-    fn holds(&self, assignment: &Assignment, point: HoldPoint) -> bool {
+    fn holds(&self, assignment: &Assignment, point: HoldPoint, _: Option<ShellRequest>) -> bool {
         self.break_points.holds(&assignment.job_name, point)
     }
 
@@ -114,7 +116,7 @@ pub async fn open_shells(mut held: HeldJobs, view: SharedView) -> Outcome {
             continue;
         }
         view.suspend()?;
-        errln!("{}", introduction(&job));
+        errln!("{}", Printable(&job.introduction()));
         let opened = job.open_shell(&std::env::var(env_vars::TERM).unwrap_or_default(), size()).await;
         let message = match opened {
             Ok(shell) => match run_shell(shell).await {
@@ -127,23 +129,6 @@ pub async fn open_shells(mut held: HeldJobs, view: SharedView) -> Outcome {
         view.resume();
     }
     pending().await
-}
-
-fn introduction(job: &HeldJob) -> String {
-    let name = Printable(&job.name);
-    match job.point {
-        HoldPoint::BeforeScript => {
-            format!("{name}: a shell before the script; `exit` starts the script")
-        }
-        HoldPoint::AfterScript { exit_code, was_stopped } => {
-            let end = if was_stopped {
-                "was stopped".to_owned()
-            } else {
-                format!("ended with exit code {exit_code}")
-            };
-            format!("{name}: the script {end}; a shell in its container; `exit` goes on")
-        }
-    }
 }
 
 fn size() -> TerminalSize {
@@ -178,6 +163,45 @@ async fn run_shell(mut shell: Shell) -> io::Result<()> {
                 None => return Err(io::Error::other("the terminal is closed")),
             },
             _ = resized.recv() => shell.resize(size()).await,
+        }
+    }
+}
+
+/// Connects this terminal with a shell on a server until one side ends it.
+pub async fn run_session(socket: &mut Socket) -> Outcome {
+    let term = std::env::var(env_vars::TERM).unwrap_or_default();
+    if !socket.send_message(&ShellMessage::Start { term, size: size() }).await {
+        return Err(Failure::system("the connection to the server was lost"));
+    }
+    // The first message says that the shell is open, or why there is none.
+    match socket.receive().await {
+        Some(SocketMessage::Shell(ShellMessage::Note { text })) => errln!("{}", printable_lines(&text)),
+        _ => return Err(Failure::system("the connection to the server was lost")),
+    }
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut interrupts = Interrupts::listen()?;
+    let mut terminal = RawTerminal::enter()?;
+    let mut stdout = tokio::io::stdout();
+    loop {
+        tokio::select! {
+            received = socket.receive() => match received {
+                Some(SocketMessage::Bytes(bytes)) => {
+                    stdout.write_all(&bytes).await?;
+                    stdout.flush().await?;
+                }
+                // In raw mode, a line feed does not return to the first column.
+                Some(SocketMessage::Shell(ShellMessage::Note { text })) => errln!("\r{}\r", Printable(&text)),
+                Some(SocketMessage::Shell(_)) => {}
+                None => return Ok(()),
+            },
+            typed = terminal.input.recv() => match typed {
+                Some(bytes) if socket.send_bytes(&bytes).await => {}
+                _ => return Ok(()),
+            },
+            _ = resized.recv() => {
+                socket.send_message(&ShellMessage::Resize { size: size() }).await;
+            }
+            _ = interrupts.recv() => return Err(Failure::silent(Exit::Canceled)),
         }
     }
 }

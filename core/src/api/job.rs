@@ -294,4 +294,7 @@ pub struct JobReportReply {
     /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when a user begins to
     /// read the log.
     pub report_interval_ms: u64,
+    /// A shell in the job that a user asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellRequest>,
 }

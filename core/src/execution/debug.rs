@@ -4,7 +4,10 @@ use super::{report::base_name, status::JobStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use uuid::Uuid;
 
+/// The longest message of a session in bytes.
+pub const MAX_MESSAGE: usize = 64 << 10;
 /// The longest session on a server.
 pub const MAX_SESSION: Duration = Duration::from_secs(30 * 60);
 /// How long a session on a server may be without a byte of input.
@@ -16,6 +19,8 @@ pub const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 pub enum HoldPoint {
     /// Its container is ready, with services, artifacts and caches, and no command of the job has run.
     BeforeScript,
+    /// Its script runs, and continues to: the job is not held.
+    DuringScript,
     /// Its script and its `after_script` have ended, and nothing was collected yet.
     AfterScript {
         /// The exit code of the script.
@@ -30,7 +35,7 @@ impl HoldPoint {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::BeforeScript => false,
+            Self::BeforeScript | Self::DuringScript => false,
             Self::AfterScript { exit_code, was_stopped } => exit_code != 0 || was_stopped,
         }
     }
@@ -39,11 +44,52 @@ impl HoldPoint {
     #[must_use]
     pub const fn job_status(self) -> &'static str {
         match self {
-            Self::BeforeScript => "running",
+            Self::BeforeScript | Self::DuringScript => "running",
             Self::AfterScript { .. } if self.is_failure() => "failed",
             Self::AfterScript { .. } => "success",
         }
     }
+}
+
+/// A shell that a user of a server asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShellRequest {
+    /// Identifies the session. Only the worker of the job learns it, and connects under it.
+    pub session: Uuid,
+    /// Whether the job is held for it when it fails; otherwise the shell opens while the script runs.
+    pub on_failure: bool,
+}
+
+/// A message about a shell, in a session on a server. Messages of bytes are those of its terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ShellMessage {
+    /// The first message of the user: the type and the size of their terminal.
+    Start {
+        /// The type, such as `xterm-256color`.
+        term: String,
+        /// The size.
+        size: TerminalSize,
+    },
+    /// The user's terminal has another size.
+    Resize {
+        /// The size.
+        size: TerminalSize,
+    },
+    /// A line for the user. The first one of a worker says that the shell is open.
+    Note {
+        /// The line.
+        text: String,
+    },
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TerminalSize {
+    /// Its columns.
+    pub columns: u16,
+    /// Its rows.
+    pub rows: u16,
 }
 
 /// Which jobs of an execution are held, and where.
@@ -70,6 +116,7 @@ impl BreakPoints {
         let names = |list: &[String]| list.iter().any(|name| name == job || name == base_name(job));
         match point {
             HoldPoint::BeforeScript => names(&self.before),
+            HoldPoint::DuringScript => false,
             HoldPoint::AfterScript { .. } => names(&self.after) || (self.on_failure && point.is_failure()),
         }
     }

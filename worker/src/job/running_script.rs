@@ -46,6 +46,11 @@ impl RunningScript {
         let input = container.input.take();
         let container_ended = CancellationToken::new();
         let ended = container_ended.clone();
+        let holder = holder.map(Arc::new);
+        if let Some(holder) = holder.clone() {
+            let ended = ended.clone();
+            tokio::spawn(async move { holder.open_shells(&ended).await }.in_current_span());
+        }
         // In a task, so that a container that reads nothing cannot block the job.
         tokio::spawn(async move {
             let Some(mut input) = input else { return };

@@ -10,7 +10,11 @@ use crate::{
     client::{ApiClient, BackOff},
     engine::ContainerPool,
     error::WorkerError,
-    job::{AdmittedJob, Executor, JobExecutor, reporter::ReportOutcome},
+    job::{
+        AdmittedJob, Executor, JobExecutor,
+        debug::{Debugger, RemoteShells},
+        reporter::ReportOutcome,
+    },
     queue::admission::{Admission, AdmissionDecision},
     queue::job_source::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt},
 };
@@ -107,6 +111,8 @@ impl Slots {
         let count = worker.config.slots.max(1);
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
         let (engine, pool) = (worker.engine.clone(), worker.pool.clone());
+        let of_server = || Arc::new(RemoteShells::new(api.clone())) as Arc<dyn Debugger>;
+        let debugger = Some(worker.debugger.clone().unwrap_or_else(of_server));
         Self {
             request: JobRequest {
                 worker: info,
@@ -123,14 +129,7 @@ impl Slots {
             count,
             request_permits: Arc::new(Semaphore::new(source.max_concurrent_requests().min(count))),
             source,
-            executor: JobExecutor {
-                api,
-                engine,
-                pool: pool.clone(),
-                artifacts,
-                is_only_worker,
-                debugger: worker.debugger.clone(),
-            },
+            executor: JobExecutor { api, engine, pool: pool.clone(), artifacts, is_only_worker, debugger },
             admission: Admission::new(worker.capacity, worker.max_per_job),
             pool,
             is_only_worker,

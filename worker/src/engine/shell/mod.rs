@@ -5,7 +5,10 @@ use bollard::{exec::ResizeExecOptions, models::ExecConfig};
 use http::{Method, Request};
 use reqwest::{Body, Upgraded};
 use std::sync::Arc;
-use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::{
+    debug::TerminalSize,
+    failure::{FailureKind, FailureReason},
+};
 
 /// Becomes the shell; see the file.
 const SHELL_SCRIPT: &str = include_str!("shell.sh");
@@ -13,15 +16,6 @@ const SHELL_SCRIPT: &str = include_str!("shell.sh");
 const SHELLS: [&str; 6] = ["sh", "/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/local/bin/bash", "/busybox/sh"];
 /// The longest name of a type of terminal.
 const MAX_TERM_LEN: usize = 64;
-
-/// The size of a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TerminalSize {
-    /// Its columns.
-    pub columns: u16,
-    /// Its rows.
-    pub rows: u16,
-}
 
 /// A shell in a container. Its connection carries the bytes of its terminal, in both directions.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use crate::{
     job::{dispatcher::Event, reporter::Reporter},
 };
 use std::sync::Arc;
-use tidemill_core::execution::{assignment::Assignment, debug::HoldPoint};
+use tidemill_core::execution::{
+    assignment::Assignment,
+    debug::{HoldPoint, ShellRequest},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,20 +46,44 @@ impl Holder {
 
     /// Holds the job at `point` if its debugger says so. `ended` is cancelled once its container has ended.
     pub async fn hold_at(&self, point: HoldPoint, ended: &CancellationToken) {
-        if !self.debugger.holds(&self.assignment, point) {
+        let request = *self.reporter.shell_requests().borrow();
+        if !self.debugger.holds(&self.assignment, point, request) {
             return;
         }
         drop(self.events.send(Event::Held));
         self.reporter.phase("held for a shell");
-        let job = HeldJob {
+        self.debugger.hold(self.job(point, request, ended)).await;
+        self.reporter.phase("running");
+        drop(self.events.send(Event::Released));
+    }
+
+    /// Opens the shells that users ask for while the script runs, one after another, until `ended` is cancelled.
+    pub async fn open_shells(&self, ended: &CancellationToken) {
+        if self.assignment.preparation.origin.is_fork {
+            return;
+        }
+        let mut requests = self.reporter.shell_requests();
+        loop {
+            let request = *requests.borrow_and_update();
+            if let Some(request) = request.filter(|request| !request.on_failure) {
+                self.debugger.hold(self.job(HoldPoint::DuringScript, Some(request), ended)).await;
+            }
+            tokio::select! {
+                changed = requests.changed() => if changed.is_err() { return },
+                () = ended.cancelled() => return,
+            }
+        }
+    }
+
+    fn job(&self, point: HoldPoint, request: Option<ShellRequest>, ended: &CancellationToken) -> HeldJob {
+        HeldJob {
             name: self.assignment.job_name.clone(),
             point,
             ended: ended.clone(),
+            request,
+            reporter: self.reporter.clone(),
             engine: self.engine.clone(),
             container: self.container.clone(),
-        };
-        self.debugger.hold(job).await;
-        self.reporter.phase("running");
-        drop(self.events.send(Event::Released));
+        }
     }
 }

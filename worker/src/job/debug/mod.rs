@@ -2,6 +2,9 @@
 
 mod hold;
 mod port;
+mod recording;
+mod remote;
 
 pub use hold::Holder;
 pub use port::{Debugger, HeldJob};
+pub use remote::RemoteShells;
