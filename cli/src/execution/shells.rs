@@ -25,6 +25,7 @@ use tidemill_core::{
     execution::{
         assignment::Assignment,
         debug::{BreakPoints, HoldPoint, ShellMessage, ShellRequest, TerminalSize},
+        report::base_name,
     },
 };
 use tidemill_worker::{
@@ -93,7 +94,8 @@ pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<Bre
 
 impl Debugger for TerminalDebugger {
     fn holds(&self, assignment: &Assignment, point: HoldPoint, _: Option<ShellRequest>) -> bool {
-        self.break_points.holds(&assignment.job_name, point)
+        let name = &assignment.job_name;
+        self.break_points.holds((name, base_name(name)), point)
     }
 
     fn hold(&self, job: HeldJob) -> BoxFuture<'_, ()> {

@@ -8,6 +8,7 @@ use crate::access::protection::{ApprovalProgress, CallerApproval};
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
+    debug::ShellRequest,
     failure::FailureReason,
     status::{ExecutionStatus, JobStatus},
 };

@@ -1,6 +1,6 @@
 //! Shells in the containers of jobs: where a job is held for one, who may open one, and when a session ends.
 
-use super::{report::base_name, status::JobStatus};
+use super::status::JobStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -110,10 +110,10 @@ impl BreakPoints {
         !self.on_failure && self.before.is_empty() && self.after.is_empty()
     }
 
-    /// Whether the job of this name is held at `point`.
+    /// Whether a job is held at `point`. `base` is its name without matrix values ([`super::report::base_name`]).
     #[must_use]
-    pub fn holds(&self, job: &str, point: HoldPoint) -> bool {
-        let names = |list: &[String]| list.iter().any(|name| name == job || name == base_name(job));
+    pub fn holds(&self, (job, base): (&str, &str), point: HoldPoint) -> bool {
+        let names = |list: &[String]| list.iter().any(|name| name == job || name == base);
         match point {
             HoldPoint::BeforeScript => names(&self.before),
             HoldPoint::DuringScript => false,
@@ -204,19 +204,19 @@ mod tests {
 
     #[test]
     fn break_points_hold_failures_and_named_jobs() {
+        let (a, b) = (("a [os=x]", "a"), ("b [os=x]", "b"));
         let on_failure = BreakPoints { on_failure: true, ..BreakPoints::default() };
-        assert!(on_failure.holds("a", after(1, false)) && on_failure.holds("a", after(0, true)));
-        assert!(!on_failure.holds("a", after(0, false)) && !on_failure.holds("a", HoldPoint::BeforeScript));
+        assert!(on_failure.holds(a, after(1, false)) && on_failure.holds(a, after(0, true)));
+        assert!(!on_failure.holds(a, after(0, false)) && !on_failure.holds(a, HoldPoint::BeforeScript));
         let named = BreakPoints {
             before: vec!["a".into()],
             after: vec!["b [os=x]".into()],
             ..BreakPoints::default()
         };
-        assert!(
-            named.holds("a", HoldPoint::BeforeScript) && named.holds("a [os=y]", HoldPoint::BeforeScript)
-        );
-        assert!(!named.holds("ab", HoldPoint::BeforeScript) && !named.holds("a", after(1, false)));
-        assert!(named.holds("b [os=x]", after(0, false)) && !named.holds("b [os=y]", after(0, false)));
+        assert!(named.holds(a, HoldPoint::BeforeScript) && named.holds(("a", "a"), HoldPoint::BeforeScript));
+        assert!(!named.holds(("ab", "ab"), HoldPoint::BeforeScript) && !named.holds(a, after(1, false)));
+        assert!(named.holds(b, after(0, false)) && !named.holds(("b [os=y]", "b"), after(0, false)));
+        assert!(!named.holds(b, HoldPoint::DuringScript));
         assert!(BreakPoints::default().is_empty() && !named.is_empty());
     }
 
