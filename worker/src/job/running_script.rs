@@ -14,7 +14,7 @@ use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 /// How long the last output of a container may take to arrive after its exit.
@@ -31,6 +31,8 @@ pub struct RunningScript {
     progress: Arc<ScriptProgress>,
     /// Cancelled once the engine reported the container's exit.
     pub container_ended: CancellationToken,
+    /// Ends shells when this is dropped.
+    _shells: DropGuard,
 }
 
 impl RunningScript {
@@ -45,7 +47,9 @@ impl RunningScript {
         let (flushed, mut flushes) = mpsc::channel::<HoldPoint>(MAX_PENDING_FLUSHES);
         let input = container.input.take();
         let container_ended = CancellationToken::new();
-        let ended = container_ended.clone();
+        // Also cancelled when nobody waits for the script any longer.
+        let ended = container_ended.child_token();
+        let shells = ended.clone().drop_guard();
         let holder = holder.map(Arc::new);
         if let Some(holder) = holder.clone() {
             let ended = ended.clone();
@@ -79,7 +83,8 @@ impl RunningScript {
             };
             tokio::spawn(forwarding.in_current_span());
         }
-        Self { exit: container.exit.take(), output_ended, output, progress, container_ended }
+        let exit = container.exit.take();
+        Self { exit, output_ended, output, progress, container_ended, _shells: shells }
     }
 
     /// Waits for the container's exit and sends it to `events`.
