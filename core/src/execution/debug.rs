@@ -188,7 +188,7 @@ pub fn session_limit(age: Duration, idle: Duration) -> Result<Duration, SessionL
     if idle >= MAX_IDLE {
         return Err(SessionLimit::Idle);
     }
-    Ok((MAX_SESSION - age).min(MAX_IDLE - idle))
+    Ok(MAX_SESSION.saturating_sub(age).min(MAX_IDLE.saturating_sub(idle)))
 }
 
 #[cfg(test)]

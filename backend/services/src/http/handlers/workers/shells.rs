@@ -176,10 +176,12 @@ async fn serve_worker(mut socket: WebSocket, mut end: ShellEnd) {
                     }
                 }
             },
-            received = end.receiver.recv() => match received {
-                Some(frame) if send(&mut socket, message(frame)).await => {}
-                _ => break,
-            },
+            received = end.receiver.recv() => {
+                let Some(frame) = received else { break };
+                if !send(&mut socket, message(frame)).await {
+                    break;
+                }
+            }
         }
     }
     send(&mut socket, Message::Close(None)).await;
