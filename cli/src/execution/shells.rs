@@ -191,8 +191,11 @@ pub async fn run_session(socket: &mut Socket) -> Outcome {
                     stdout.write_all(&bytes).await?;
                     stdout.flush().await?;
                 }
-                // In raw mode, a line feed does not return to the first column.
-                Some(SocketMessage::Shell(ShellMessage::Note { text })) => errln!("\r{}\r", Printable(&text)),
+                // It says why the session ends.
+                Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
+                    restore_terminal();
+                    errln!("{}", printable_lines(&text));
+                }
                 Some(SocketMessage::Shell(_)) => {}
                 None => return Ok(()),
             },
