@@ -60,7 +60,7 @@ impl DockerManager {
         let Some(connection) = connection else {
             return Err(failed("the engine did not open a connection"));
         };
-        let shell = Shell { engine: self.clone(), id, connection: Some(connection) };
+        let mut shell = Shell { engine: self.clone(), id, connection: Some(connection) };
         shell.resize(size).await;
         Ok(shell)
     }
@@ -88,16 +88,11 @@ impl Shell {
     }
 
     /// Changes the size of its terminal.
-    pub async fn resize(&self, size: TerminalSize) {
+    pub async fn resize(&mut self, size: TerminalSize) {
         let options = ResizeExecOptions { height: size.rows, width: size.columns };
         if let Err(error) = self.engine.docker.resize_exec(&self.id, options).await {
             tracing::debug!(%error, "the terminal of a shell could not be resized");
         }
-    }
-
-    /// Returns the exit code of an ended shell, if the engine knows it.
-    pub async fn exit_code(&self) -> Option<i64> {
-        self.engine.docker.inspect_exec(&self.id).await.ok()?.exit_code
     }
 }
 
