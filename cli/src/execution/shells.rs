@@ -144,14 +144,12 @@ async fn run_shell(mut shell: Shell) -> io::Result<()> {
     let (mut from_shell, mut to_shell) = tokio::io::split(connection);
     let mut resized = signal(SignalKind::window_change())?;
     let mut terminal = RawTerminal::enter()?;
-    let mut stdout = tokio::io::stdout();
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         tokio::select! {
             read = from_shell.read(&mut buffer) => match read {
                 Ok(length @ 1..) => {
-                    stdout.write_all(&buffer[..length]).await?;
-                    stdout.flush().await?;
+                    terminal.write(&buffer[..length])?;
                 }
                 // The container may have been killed, which ends the connection in any way.
                 Ok(0) | Err(_) => return Ok(()),
@@ -183,13 +181,11 @@ pub async fn run_session(socket: &mut Socket) -> Outcome {
     let mut resized = signal(SignalKind::window_change())?;
     let mut interrupts = Interrupts::listen()?;
     let mut terminal = RawTerminal::enter()?;
-    let mut stdout = tokio::io::stdout();
     loop {
         tokio::select! {
             received = socket.receive() => match received {
                 Some(SocketMessage::Bytes(bytes)) => {
-                    stdout.write_all(&bytes).await?;
-                    stdout.flush().await?;
+                    terminal.write(&bytes)?;
                 }
                 // It says why the session ends.
                 Some(SocketMessage::Shell(ShellMessage::Note { text })) => {

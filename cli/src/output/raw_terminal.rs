@@ -5,7 +5,7 @@ use rustix::{
     termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
 };
 use std::{
-    io::{self, IsTerminal, PipeWriter, stdin, stdout},
+    io::{self, IsTerminal, PipeWriter, Write, stdin, stdout},
     sync::{Mutex, Once, PoisonError},
     thread,
 };
@@ -69,6 +69,13 @@ impl RawTerminal {
             restore_terminal();
         }
         entered
+    }
+
+    /// Writes what the shell prints, as it is.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
     }
 
     fn start(raw: &Termios) -> io::Result<Self> {

@@ -41,14 +41,11 @@ impl Recording {
 
     async fn add_masked(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            match byte {
-                b'\n' => self.end_line().await,
-                _ => {
-                    self.line.push(*byte);
-                    if self.line.len() >= MAX_LINE {
-                        self.end_line().await;
-                    }
-                }
+            if *byte != b'\n' {
+                self.line.push(*byte);
+            }
+            if *byte == b'\n' || self.line.len() >= MAX_LINE {
+                self.end_line().await;
             }
         }
     }
