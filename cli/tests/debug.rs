@@ -195,7 +195,7 @@ impl ServerFixture {
         let on_server = |args: &[&str]| {
             let mut command = env.command(args);
             command.env("TIDEMILL_SERVER", &url).env("TIDEMILL_TOKEN", &token).stdin(Stdio::null());
-            text(&command.output().unwrap().stdout).into_owned()
+            text(&command.output().unwrap().stdout)
         };
         let (log, audit) = (on_server(&["logs", job]), on_server(&["audit"]));
         stop(server);

@@ -5,7 +5,10 @@ use crate::{
     env_vars,
     failure::{Exit, Failure, Outcome},
     interrupts::Interrupts,
-    output::{Printable, RawTerminal, errln, has_terminal, printable_lines, restore_terminal, terminal_size},
+    output::{
+        Printable, RawTerminal, errln, has_terminal, printable_lines, restore_terminal, terminal_size,
+        write_raw,
+    },
     settings::Settings,
     view::View,
 };
@@ -149,7 +152,7 @@ async fn run_shell(mut shell: Shell) -> io::Result<()> {
         tokio::select! {
             read = from_shell.read(&mut buffer) => match read {
                 Ok(length @ 1..) => {
-                    terminal.write(&buffer[..length])?;
+                    write_raw(&buffer[..length])?;
                 }
                 // The container may have been killed, which ends the connection in any way.
                 Ok(0) | Err(_) => return Ok(()),
@@ -185,7 +188,7 @@ pub async fn run_session(socket: &mut Socket) -> Outcome {
         tokio::select! {
             received = socket.receive() => match received {
                 Some(SocketMessage::Bytes(bytes)) => {
-                    terminal.write(&bytes)?;
+                    write_raw(&bytes)?;
                 }
                 // It says why the session ends.
                 Some(SocketMessage::Shell(ShellMessage::Note { text })) => {

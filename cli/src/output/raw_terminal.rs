@@ -50,6 +50,13 @@ pub fn restore_terminal() {
     }
 }
 
+/// Writes what a shell prints to the terminal, as it is.
+pub fn write_raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 impl RawTerminal {
     /// Puts the terminal into raw mode, and starts to read what the user types.
     pub fn enter() -> io::Result<Self> {
@@ -69,13 +76,6 @@ impl RawTerminal {
             restore_terminal();
         }
         entered
-    }
-
-    /// Writes what the shell prints, as it is.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
     }
 
     fn start(raw: &Termios) -> io::Result<Self> {
