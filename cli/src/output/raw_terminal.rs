@@ -79,7 +79,7 @@ impl RawTerminal {
     }
 
     fn start(raw: &Termios) -> io::Result<Self> {
-        tcsetattr(stdin(), OptionalActions::Flush, raw)?;
+        tcsetattr(stdin(), OptionalActions::Now, raw)?;
         let (stopped, stop) = io::pipe()?;
         let (sender, input) = mpsc::channel(MAX_PENDING);
         // In a thread that can be stopped: a read of the runtime would take the next key from whatever reads the terminal later.
