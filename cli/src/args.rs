@@ -26,8 +26,8 @@ pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
 pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
-    Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
-    WatchArgs,
+    Approve, Artifacts, Cancel, DebugArgs, DebugShell, InsightsArgs, Logs, Open, Report, ReportFormat, Retry,
+    Run, StatusArgs, WatchArgs,
 };
 pub use export::{Export, ExportFormat};
 pub use maintenance::{
@@ -125,6 +125,9 @@ pub enum Command {
     /// Print the address of an execution's page
     #[command(after_help = "Examples:\n  tidemill open\n  tidemill open 12 --browser")]
     Open(Open),
+    /// Open a shell in the container of a job on a server
+    #[command(after_help = "Examples:\n  tidemill debug unit\n  tidemill debug 12 unit --on-failure")]
+    Debug(DebugShell),
     /// Cancel an execution or a job
     #[command(
         after_help = "Examples:\n  tidemill cancel\n  tidemill cancel 12 unit\n  tidemill cancel --repo https://example.org/app.git --pipeline ci"
@@ -331,6 +334,7 @@ impl Command {
             Self::Logs(args) => args.connection.clone(),
             Self::Watch(args) => args.connection.clone(),
             Self::Open(args) => args.connection.clone(),
+            Self::Debug(args) => args.connection.clone(),
             Self::Cancel(args) => args.connection.clone(),
             Self::Approve(args) => args.connection.clone(),
             Self::Secret(args) => args.connection.clone(),

@@ -8,6 +8,7 @@ mod polling;
 mod reference;
 pub mod repository;
 pub mod select;
+pub mod shells;
 pub mod watch;
 
 pub use logs::{LogRequest, print_log, show_result};

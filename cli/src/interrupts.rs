@@ -1,6 +1,9 @@
 //! Handling of SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-use crate::{failure::Exit, output::errln};
+use crate::{
+    failure::Exit,
+    output::{errln, restore_terminal},
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -54,7 +57,7 @@ impl Interrupts {
                 done = &mut start => return done,
                 Some(()) = self.receiver.recv() => {
                     if self.is_pending {
-                        std::process::exit(Exit::Canceled as i32);
+                        exit_now(Exit::Canceled as i32);
                     }
                     self.is_pending = true;
                     errln!("canceling once the execution has started; interrupt again to exit immediately");
@@ -70,7 +73,7 @@ pub async fn or_exit_on_interrupt<T>(work: impl Future<Output = T>, exit_code: i
     let mut interrupts = Interrupts::listen()?;
     tokio::select! {
         done = work => Ok(done),
-        Some(()) = interrupts.recv() => std::process::exit(exit_code),
+        Some(()) = interrupts.recv() => exit_now(exit_code),
     }
 }
 
@@ -99,6 +102,12 @@ pub fn force_exit_after(limit: Duration, exit_code: i32) -> std::io::Result<()> 
     Ok(())
 }
 
+/// Exits at once, and leaves a usable terminal.
+pub fn exit_now(exit_code: i32) -> ! {
+    restore_terminal();
+    std::process::exit(exit_code)
+}
+
 /// Writes the reason to standard error and exits. Writing may block, so a separate thread does it, with a time limit.
 fn force_exit(reason: String, exit_code: i32) -> ! {
     let writer = thread::Builder::new().name("exit-message".into()).spawn(move || {
@@ -108,5 +117,5 @@ fn force_exit(reason: String, exit_code: i32) -> ! {
     while writer.as_ref().is_ok_and(|writer| !writer.is_finished()) && started.elapsed() < EXIT_GRACE {
         thread::sleep(Duration::from_millis(5));
     }
-    std::process::exit(exit_code)
+    exit_now(exit_code)
 }

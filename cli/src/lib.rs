@@ -23,7 +23,8 @@ use commands::{
         audit, badge, dead_letters, export, login, registry, repo, roles, secret, sessions, token, variable,
     },
     execution::{
-        approve, artifacts, cancel, environments, insights, logs, open, report, retry, run, status, watch,
+        approve, artifacts, cancel, debug, environments, insights, logs, open, report, retry, run, status,
+        watch,
     },
     maintenance,
     pipeline::{check, import, init, plan},
@@ -147,6 +148,7 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             Command::Logs(args) => logs::logs(settings, args).await,
             Command::Watch(args) => watch::watch(settings, args).await,
             Command::Open(args) => open::open(settings, args).await,
+            Command::Debug(args) => debug::debug(settings, args).await,
             Command::Cancel(args) => cancel::cancel(settings, args).await,
             Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,

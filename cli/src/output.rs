@@ -7,12 +7,14 @@ mod json_escape;
 mod log_filter;
 mod log_writer;
 mod logging;
+mod raw_terminal;
 mod sanitized_stream;
 mod server_log;
 
 pub use log_filter::LogFilter;
 pub use log_writer::{LogOutput, LogWriter};
 pub use logging::{LogLevels, Logging};
+pub use raw_terminal::{RawTerminal, has_terminal, restore_terminal, terminal_size, write_raw};
 pub use sanitized_stream::{SanitizedStream, output_error};
 pub use server_log::LogStyle;
 pub use tidemill_core::text::{Printable, printable, printable_lines};

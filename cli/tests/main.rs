@@ -5,6 +5,7 @@ mod access;
 mod cases;
 mod conditions;
 mod credentials;
+mod debug;
 mod deploy;
 mod deployment;
 mod embedded;

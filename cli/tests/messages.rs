@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 44] = [
+const COMMANDS: [&str; 45] = [
     "run",
     "check",
     "plan",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 44] = [
     "logs",
     "watch",
     "open",
+    "debug",
     "cancel",
     "approve",
     "secret",

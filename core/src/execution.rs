@@ -5,6 +5,7 @@ pub mod assignment;
 pub mod attempt;
 pub mod cost;
 pub mod coverage;
+pub mod debug;
 pub mod discovery;
 pub mod facts;
 pub mod failure;

@@ -8,6 +8,7 @@ mod http;
 mod plain_http;
 mod request;
 mod retry;
+mod socket;
 mod trust;
 
 pub use address::check_server_address;
@@ -17,4 +18,5 @@ pub use http::send_elsewhere;
 pub(crate) use http::{HttpClient, HttpError, read_body};
 pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};
+pub use socket::{Socket, SocketMessage};
 pub use trust::{CertificateAuthorities, TlsFailure};

@@ -14,6 +14,7 @@ mod pool;
 mod removal;
 mod resources;
 mod services;
+mod shell;
 mod usage;
 mod workspace_mount;
 
@@ -30,6 +31,7 @@ pub use manager::{DockerManager, EngineFailure, Output, local_images};
 pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};
 pub use services::{ServiceContainer, ServiceState};
+pub use shell::Shell;
 pub use tidemill_core::execution::predefined::WORKSPACE_DIR;
 pub(crate) use usage::disk_usage;
 pub use workspace_mount::WorkspaceMount;

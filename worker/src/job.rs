@@ -3,6 +3,7 @@
 mod attempt;
 mod caches;
 mod collection;
+pub mod debug;
 mod discovery;
 mod disk_watch;
 pub mod dispatcher;

@@ -21,9 +21,9 @@ mod test_reports;
 mod worker;
 pub mod workspace;
 
-pub use engine::{EngineFailure, RegistrySettings};
+pub use engine::{EngineFailure, RegistrySettings, Shell};
 pub use error::WorkerError;
-pub use job::{dispatcher, reporter, script};
+pub use job::{debug, dispatcher, reporter, script};
 pub use log::{markers, mask};
 pub use process::{ProcessSettings, supervise};
 pub use queue::{capacity, job_source};

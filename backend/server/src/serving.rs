@@ -129,7 +129,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER_SIZE)
         .max_header_size(MAX_HEADER_SIZE);
-    let mut served = pin!(http.serve_connection(io, service));
+    let mut served = pin!(http.serve_connection(io, service).with_upgrades());
     tokio::select! {
         done = served.as_mut() => return log_end(from, done),
         () = stopping.cancelled() => {}

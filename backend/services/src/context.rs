@@ -10,3 +10,4 @@ pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod service_context;
 pub(crate) mod settings;
+pub(crate) mod shells;

@@ -51,7 +51,23 @@ pub struct Run {
     #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
     pub follow: Vec<String>,
     #[command(flatten)]
+    pub debug: DebugArgs,
+    #[command(flatten)]
     pub connection: ConnectionArgs,
+}
+
+/// Where `run` opens shells.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DebugArgs {
+    /// Open a shell in the container of each job that fails; local runs only
+    #[arg(long, conflicts_with_all = ["format", "quiet", "follow"])]
+    pub debug: bool,
+    /// Open a shell before this job's script; may be repeated, local runs only
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet", "follow"])]
+    pub break_before: Vec<String>,
+    /// Open a shell after this job's script, however it ended; may be repeated, local runs only
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet", "follow"])]
+    pub break_after: Vec<String>,
 }
 
 /// `report`.
@@ -169,6 +185,18 @@ pub struct Open {
     pub browser: bool,
     #[command(flatten)]
     pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// `debug`.
+#[derive(Debug, Args)]
+pub struct DebugShell {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Hold the job when it fails, instead of opening the shell as soon as it runs
+    #[arg(long)]
+    pub on_failure: bool,
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }

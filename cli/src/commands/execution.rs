@@ -4,6 +4,7 @@ pub mod approve;
 pub mod artifacts;
 pub mod cancel;
 pub mod cost;
+pub mod debug;
 pub mod environments;
 pub mod insights;
 pub mod logs;

@@ -5,13 +5,12 @@ use crate::{
     args::ViewArgs,
     deployment::Deployment,
     failure::{Exit, Failure, Outcome},
-    interrupts::Interrupts,
+    interrupts::{Interrupts, exit_now},
     output::printable,
     view::{View, beside_logs},
 };
 use std::{
     pin::Pin,
-    process,
     time::{Duration, Instant},
 };
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
@@ -99,7 +98,7 @@ pub async fn watch(
                             crate::output::errln!("watch the execution end with: {}", deployment.hints().watch(id));
                         }
                         // Containers stop when the connection to this process breaks.
-                        process::exit(Exit::Canceled as i32);
+                        exit_now(Exit::Canceled as i32);
                     }
                     is_interrupted = true;
                     view.note("canceling; interrupt again to exit immediately")?;

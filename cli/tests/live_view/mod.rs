@@ -1,13 +1,11 @@
 //! The live view of an execution in a terminal, as a terminal emulator shows it.
 
 mod server;
-mod terminal;
 
-use crate::support::{Backend, TestEnv, signal};
+use crate::support::{Backend, TestEnv, signal, terminal::Terminal};
 use serde_json::{Value, json};
 use server::{ExecutionServer, ID, ago, execution, job};
 use std::{process::Command, thread, time::Duration};
-use terminal::Terminal;
 use unicode_width::UnicodeWidthStr;
 
 const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";

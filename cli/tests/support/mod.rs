@@ -12,6 +12,7 @@ mod backend;
 pub mod engine_proxy;
 pub mod git;
 pub mod registry;
+pub mod terminal;
 
 pub use backend::{Backend, Deployment, binary, serve, serve_with, stop};
 

@@ -8,6 +8,7 @@ use crate::access::protection::{ApprovalProgress, CallerApproval};
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
+    debug::ShellRequest,
     failure::FailureReason,
     status::{ExecutionStatus, JobStatus},
 };
@@ -297,4 +298,7 @@ pub struct JobReportReply {
     /// Milliseconds for which the worker collects log bytes, phases and steps before it reports them. It changes when a user begins to
     /// read the log.
     pub report_interval_ms: u64,
+    /// A shell in the job that a user asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellRequest>,
 }

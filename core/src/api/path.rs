@@ -82,6 +82,11 @@ pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
 /// reaches the end of a finished log; `x-tidemill-log-next` is the next offset. `wait_ms` holds the reply until there
 /// are bytes. `x-tidemill-log-size` is the number of stored bytes, and `x-tidemill-log-complete: true` says that no more follow.
 pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
+/// GET: opens a WebSocket to a shell in the job; query `on_failure` and [`super::ExpectedQuery`]. Messages of text are
+/// [`crate::execution::debug::ShellMessage`].
+pub const JOB_SHELL: &str = "/api/job/shell/{jobId}";
+/// GET: opens the worker's end of that WebSocket. The session is that of [`crate::execution::debug::ShellRequest`].
+pub const SHELL_SESSION: &str = "/api/job/shell-session/{sessionId}";
 /// GET: times of the lines of a log, [`super::LogTimes`]; query `attempt`.
 pub const JOB_LOG_TIMES: &str = "/api/job/log-times/{jobId}";
 /// GET: dead letters, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].

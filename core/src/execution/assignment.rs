@@ -1,6 +1,7 @@
 //! The assignment of a job to a worker.
 
 use crate::execution::{
+    debug::ShellRequest,
     discovery::{ChildRequest, Discovery},
     facts::Facts,
 };
@@ -321,6 +322,9 @@ pub struct JobExtras {
     /// Whether another job runs in the image that it builds, which therefore must reach that job's worker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shares_image: bool,
+    /// A shell in the job that a user asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellRequest>,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

@@ -211,7 +211,7 @@ impl ApiClient {
         serde_json::from_slice(&body).map_err(|error| self.invalid_reply(path, &error))
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         url: &str,
         limit: Duration,

@@ -130,6 +130,6 @@ if [ -s "$tm_summary" ] && [ -f "$tm_summary" ] && [ ! -h "$tm_summary" ]; then
 fi 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
-printf '\036tm:%s:flush:%s\036' "$tm_nonce" "${tm_stop:+stopped}"
+printf '\036tm:%s:flush:%s:%s\036' "$tm_nonce" "${tm_stop:+stopped}" "$tm_code"
 IFS= read -r tm_line <&3
 exit "$tm_code"

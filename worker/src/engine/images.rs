@@ -15,6 +15,7 @@ mod push;
 mod transfer;
 mod users;
 
+pub(super) use build::EngineHttp;
 pub use build::{BUILT_NAME, BuildFailure, BuildRequest};
 pub use built::BuiltImages;
 pub use config::ImageConfig;

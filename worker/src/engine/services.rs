@@ -289,7 +289,7 @@ impl DockerManager {
     }
 
     /// Runs a command in a container and returns its exit code.
-    async fn exec(&self, container: &str, exec: ExecConfig) -> Result<Option<i64>, EngineError> {
+    pub(super) async fn exec(&self, container: &str, exec: ExecConfig) -> Result<Option<i64>, EngineError> {
         Ok(self.exec_with_output(container, exec).await?.0)
     }
 

@@ -92,6 +92,7 @@ impl Attempt {
         };
         let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.clone());
         let (reporter, reporting) = Reporter::start(api, job_id, lease, (mask, limits), sender.clone());
+        reporter.request_shell(assignment.extras.shell);
         let signals = Signals { events, shutdown };
         (Self { assignment, reporter, signals, sender, reporting, reservation: None }, masked)
     }

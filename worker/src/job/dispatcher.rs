@@ -38,6 +38,10 @@ pub enum Event {
     AfterScriptStarted,
     /// Time passed.
     Tick,
+    /// The job is held for a shell: its time does not count.
+    Held,
+    /// The job goes on.
+    Released,
     /// The job exceeded a limit.
     LimitExceeded(FailureReason),
     /// The job was canceled.
@@ -89,6 +93,8 @@ pub struct Dispatcher {
     script_killed_at: Option<Duration>,
     after_script_killed_at: Option<Duration>,
     killed_at: Option<Duration>,
+    /// Since when the job is held.
+    held_since: Option<Duration>,
     has_ended: bool,
     death: fn(&str) -> FailureReason,
 }
@@ -116,6 +122,7 @@ impl Dispatcher {
             script_killed_at: None,
             after_script_killed_at: None,
             killed_at: None,
+            held_since: None,
             has_ended: false,
             death: container_death,
         }
@@ -150,6 +157,16 @@ impl Dispatcher {
                 }
                 Vec::new()
             }
+            Event::Held => {
+                self.held_since.get_or_insert(now);
+                Vec::new()
+            }
+            Event::Released => {
+                if let Some(since) = self.held_since.take() {
+                    self.postpone(now.saturating_sub(since));
+                }
+                Vec::new()
+            }
             Event::LimitExceeded(reason) => self.stop(now, SHORT_GRACE, StopCause::Final, reason),
             Event::LeaseLost => {
                 self.has_ended = true;
@@ -178,6 +195,9 @@ impl Dispatcher {
             let failure = self.stopping.take().map(|stopping| stopping.reason);
             return self
                 .finish(None, Some(failure.unwrap_or_else(|| self.death_failure("it was killed", false))));
+        }
+        if self.held_since.is_some() {
+            return Vec::new();
         }
         if has_passed(self.after_script_killed_at, REACTION_TIME) {
             return self.kill(now);
@@ -210,6 +230,19 @@ impl Dispatcher {
         }
     }
 
+    /// Moves all that is due later by `time`, for which the job was held.
+    fn postpone(&mut self, time: Duration) {
+        self.timeout = self.timeout.saturating_add(time);
+        let due =
+            [&mut self.after_script_since, &mut self.script_killed_at, &mut self.after_script_killed_at];
+        for moment in due.into_iter().flatten() {
+            *moment += time;
+        }
+        if let Some(stopping) = &mut self.stopping {
+            stopping.deadline += time;
+        }
+    }
+
     fn kill(&mut self, now: Duration) -> Vec<Response> {
         self.killed_at = Some(now);
         vec![Response::Kill]
@@ -231,11 +264,16 @@ impl Dispatcher {
         let deadline = now + grace;
         let in_after_script = self.after_script_since.is_some();
         let is_first = self.stopping.is_none();
+        let is_held = self.held_since.is_some();
         let stopping = self.stopping.get_or_insert_with(|| {
             let is_final =
                 cause == StopCause::Final && reason.kind != FailureKind::GivenBack && !in_after_script;
             Stopping { reason, cause, deadline, is_final }
         });
+        if is_held {
+            // The script has ended, or has not started: there is nothing to wait for.
+            return if self.killed_at.is_some() { Vec::new() } else { self.kill(now) };
+        }
         // The first reason is kept, but a shorter grace applies.
         stopping.deadline = deadline.min(stopping.deadline);
         let becomes_final = cause == StopCause::Final && (is_first || stopping.cause != StopCause::Final);
@@ -432,6 +470,34 @@ mod tests {
         assert_eq!(job.handle(s(6), Event::Shutdown), [FINAL]);
         assert_eq!(job.handle(s(7), Event::Tick), [Response::Kill], "the job runs again");
         assert_eq!(kind(&job.handle(s(8), ended(137))), Some(FailureKind::GivenBack));
+    }
+
+    #[test]
+    fn held_job_has_no_time_limit_until_it_goes_on() {
+        let mut job = Dispatcher::new(s(60), false);
+        assert_eq!(job.handle(s(10), Event::Held), []);
+        assert_eq!(job.handle(s(5_000), Event::Tick), []);
+        assert_eq!(job.handle(s(5_010), Event::Released), []);
+        assert_eq!(job.handle(s(5_059), Event::Tick), []);
+        assert_eq!(job.handle(s(5_060), Event::Tick), [FAILED]);
+        // A script that timed out is held as well.
+        assert_eq!(job.handle(s(5_061), Event::Held), []);
+        assert_eq!(job.handle(s(6_000), Event::Tick), []);
+        job.handle(s(6_061), Event::Released);
+        assert_eq!(kind(&job.handle(s(6_062), ended(143))), Some(FailureKind::TimedOut));
+    }
+
+    #[test]
+    fn cancel_of_a_held_job_kills_its_container() {
+        for (event, expected) in
+            [(Event::Canceled, FailureKind::Canceled), (Event::Shutdown, FailureKind::GivenBack)]
+        {
+            let mut job = Dispatcher::new(s(60), true);
+            job.handle(s(1), Event::Held);
+            assert_eq!(job.handle(s(2), event.clone()), [Response::Kill]);
+            assert_eq!(job.handle(s(3), event), [], "killed once");
+            assert_eq!(kind(&job.handle(s(5), Event::Tick)), Some(expected));
+        }
     }
 
     #[test]

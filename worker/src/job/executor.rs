@@ -3,6 +3,7 @@
 use super::{
     attempt::{AdmittedJob, Attempt, EarlyEnd},
     collection::collect,
+    debug::Holder,
     discovery::{discover, start_child},
     image::{build_after_script, build_only},
     job_executor::JobExecutor,
@@ -147,7 +148,10 @@ impl JobExecutor {
         let (prepared, slot) = prepare(self, attempt).await?;
         started();
         let job_started = prepared.started;
-        let mut script = run(attempt, prepared).await;
+        let of_attempt = (&attempt.assignment, &attempt.reporter);
+        let holder =
+            Holder::new(self.debugger.as_ref(), of_attempt, &self.engine, &prepared.sandbox, &attempt.sender);
+        let mut script = run(attempt, prepared, holder).await;
         let mut end = script.end.take();
         let reason = end.as_ref().and_then(|end| end.failure.clone());
         let reason = reason.filter(|reason| is_unexplained(reason.kind));

@@ -4,6 +4,7 @@ use crate::{
     artifact::ArtifactTransfer,
     client::ApiClient,
     engine::{ContainerPool, DockerManager},
+    job::debug::Debugger,
 };
 use std::sync::Arc;
 
@@ -20,4 +21,6 @@ pub struct JobExecutor {
     pub artifacts: ArtifactTransfer,
     /// Whether this is the only worker, so that no other one would take a job that it gives back.
     pub is_only_worker: bool,
+    /// Holds jobs for shells in their containers.
+    pub debugger: Option<Arc<dyn Debugger>>,
 }

@@ -23,11 +23,11 @@ use std::{
 };
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, LogContent, StepView},
-    execution::assignment::LeaseGrant,
+    execution::{assignment::LeaseGrant, debug::ShellRequest},
     ids::JobId,
 };
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -87,11 +87,17 @@ struct ReporterState {
     remaining: Mutex<Option<u64>>,
     /// The last line of a truncated log.
     log_limit_message: String,
+    /// The shell that a user asks for.
+    shell: watch::Sender<Option<ShellRequest>>,
 }
 
 impl ReporterState {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request_shell(&self, shell: Option<ShellRequest>) {
+        self.shell.send_if_modified(|known| std::mem::replace(known, shell) != shell);
     }
 
     /// Returns how many bytes may still be added; `None` if the log was truncated.
@@ -134,9 +140,20 @@ impl Reporter {
             buffer_drained: Notify::new(),
             remaining: Mutex::new(Some(limits.log_bytes)),
             log_limit_message: limits.log_limit_message(),
+            shell: watch::Sender::default(),
         });
         let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
+    }
+
+    /// Returns the shell that a user of the server asks for, as replies to reports say.
+    pub fn shell_requests(&self) -> watch::Receiver<Option<ShellRequest>> {
+        self.shared.shell.subscribe()
+    }
+
+    /// Records the shell that a user asks for when the attempt starts.
+    pub fn request_shell(&self, shell: Option<ShellRequest>) {
+        self.shared.request_shell(shell);
     }
 
     /// Adds log bytes. Waits while too many are unsent.
@@ -308,6 +325,7 @@ async fn send_all(
                     let ttl_ms = reply.lease_ttl_ms.max(1000);
                     ttl = Duration::from_millis(ttl_ms);
                     schedule = schedule.with_pace(ttl_ms, reply.report_interval_ms);
+                    shared.request_shell(reply.shell);
                     if reply.cancel {
                         let _ = events.send(Event::Canceled);
                     }

@@ -5,7 +5,7 @@ mod sandbox;
 
 pub use sandbox::{JobDirectories, Sandbox, ScriptSignal, Streams};
 
-use super::dispatcher::Event;
+use super::{debug::Holder, dispatcher::Event, script::ScriptText};
 use crate::{
     engine::Exit,
     log::output_pipe::{OutputPipe, PipeEvents, ScriptProgress},
@@ -15,11 +15,12 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tidemill_core::execution::debug::HoldPoint;
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 /// How long the last output may take to arrive after the exit.
@@ -37,25 +38,42 @@ pub struct RunningScript {
     progress: Arc<ScriptProgress>,
     /// Cancelled once the exit is known, and so the end of all processes.
     pub has_exited: CancellationToken,
+    /// Ends shells when this is dropped.
+    _shells: DropGuard,
 }
 
 impl RunningScript {
     /// Writes `text` to the sandbox, and forwards its output through the pipe that `create_pipe` returns. The pipe sends
-    /// to `events`.
+    /// to `events`. Before the script starts, and once it has ended, `holder` may hold it.
     pub fn start(
         sandbox: &mut impl Sandbox,
-        text: String,
+        (text, holder): (ScriptText, Option<Holder>),
         events: mpsc::UnboundedSender<Event>,
         create_pipe: impl FnOnce(PipeEvents) -> OutputPipe,
     ) -> Self {
-        let (flushed, mut flushes) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
+        let (flushed, mut flushes) = mpsc::channel::<HoldPoint>(MAX_PENDING_FLUSHES);
         let Streams { input, output: stream } = sandbox.take_streams();
+        let has_exited = CancellationToken::new();
+        // Also cancelled when nobody waits for the script any longer.
+        let ended = has_exited.child_token();
+        let shells = ended.clone().drop_guard();
+        let holder = holder.map(Arc::new);
+        if let Some(holder) = holder.clone() {
+            let ended = ended.clone();
+            tokio::spawn(async move { holder.open_shells(&ended).await }.in_current_span());
+        }
         // In a task, so that a process that reads nothing cannot block the job.
         tokio::spawn(async move {
             let Some(mut input) = input else { return };
-            let mut written = input.write_all(text.as_bytes()).await.is_ok() && input.flush().await.is_ok();
-            while written && flushes.recv().await.is_some() {
-                written = input.write_all(b"\n").await.is_ok() && input.flush().await.is_ok();
+            let mut next = Some((HoldPoint::BeforeScript, text.script.as_bytes()));
+            let mut written = input.write_all(text.environment.as_bytes()).await.is_ok();
+            while let Some((point, bytes)) = next.filter(|_| written) {
+                if let Some(holder) = &holder {
+                    written = input.flush().await.is_ok();
+                    holder.hold_at(point, &ended).await;
+                }
+                written = written && input.write_all(bytes).await.is_ok() && input.flush().await.is_ok();
+                next = flushes.recv().await.map(|point| (point, b"\n".as_slice()));
             }
         });
         let output_ended = CancellationToken::new();
@@ -74,7 +92,7 @@ impl RunningScript {
         }
         let exit = sandbox.take_exit(output_ended.clone());
         let report_outage = sandbox.outage_report();
-        Self { exit, report_outage, output_ended, output, progress, has_exited: CancellationToken::new() }
+        Self { exit, report_outage, output_ended, output, progress, has_exited, _shells: shells }
     }
 
     /// Waits for the exit and sends it to `events`.

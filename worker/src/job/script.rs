@@ -28,19 +28,36 @@ pub struct JobScript<'a> {
     pub secrets_dir: &'a str,
 }
 
+/// What is written to a container's stdin, in this order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScriptText {
+    /// Variables and secrets. Nothing runs yet after it.
+    pub environment: String,
+    /// The script, which runs once this was read.
+    pub script: String,
+}
+
+impl std::fmt::Debug for ScriptText {
+    // Secrets are in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptText").finish_non_exhaustive()
+    }
+}
+
 impl JobScript<'_> {
-    /// Returns the text to write to the container's stdin.
+    /// Returns the text to write to the container's stdin: the environment, and then the script, which starts it.
     ///
     /// Variables and secrets are passed only here, so that `docker inspect` does not show them.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> ScriptText {
         let nonce = self.nonce;
-        let mut text = format!("{nonce}\n");
-        self.append_environment(&mut text);
-        let _ = writeln!(text, "{nonce}");
-        append_items(&mut text, nonce, self.script);
-        append_items(&mut text, nonce, self.after_script);
-        text
+        let mut environment = format!("{nonce}\n");
+        self.append_environment(&mut environment);
+        let _ = writeln!(environment, "{nonce}");
+        let mut script = String::new();
+        append_items(&mut script, nonce, self.script);
+        append_items(&mut script, nonce, self.after_script);
+        ScriptText { environment, script }
     }
 
     /// Appends what both shells read first: variables, secrets, the working directory, and the function that prints markers.
@@ -217,7 +234,7 @@ mod tests {
         .text();
         let directory = tempfile::tempdir().unwrap();
         let input = directory.path().join("input");
-        std::fs::write(&input, text).unwrap();
+        std::fs::write(&input, text.environment + &text.script).unwrap();
         // What the boot script does, without a container around it.
         let boot = format!(
             "exec 3<\"$1\" </dev/null 2>&1\n{}tm_dir=$2 tm_shell=$3\nIFS= read -r tm_nonce <&3\n\

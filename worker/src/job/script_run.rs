@@ -2,11 +2,12 @@
 
 use super::{
     attempt::Attempt,
+    debug::Holder,
     dispatcher::{Dispatcher, Event, Response, StopCause},
     preparation::{Environment, Prepared},
     push_access::PushAccess,
     running_script::{JobDirectories, RunningScript, Sandbox, ScriptSignal},
-    script::JobScript,
+    script::{JobScript, ScriptText},
 };
 use crate::log::output_pipe::OutputPipe;
 use indexmap::IndexMap;
@@ -54,14 +55,18 @@ pub fn has_evidence(end: &AttemptEnd) -> bool {
     }
 }
 
-/// Runs the script of a prepared attempt.
-pub async fn run<S: Sandbox>(attempt: &mut Attempt, prepared: Prepared<S>) -> FinishedScript<S> {
+/// Runs the script of a prepared attempt, which `holder` may hold.
+pub async fn run<S: Sandbox>(
+    attempt: &mut Attempt,
+    prepared: Prepared<S>,
+    holder: Option<Holder>,
+) -> FinishedScript<S> {
     let Attempt { assignment, reporter, signals, sender, .. } = attempt;
     let Prepared { mut sandbox, environment, started } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = sandbox.watch_disk(sender.clone());
-    let text = script_text(assignment, &sandbox.directories(), &nonce);
+    let text = (script_text(assignment, &sandbox.directories(), &nonce), holder);
     let mut running = RunningScript::start(&mut sandbox, text, sender.clone(), |events| {
         OutputPipe::new(&nonce, reporter.clone(), events, assignment)
     });
@@ -115,7 +120,7 @@ pub async fn run<S: Sandbox>(attempt: &mut Attempt, prepared: Prepared<S>) -> Fi
 }
 
 /// Returns the input of the sandbox's first process.
-fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &str) -> String {
+fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &str) -> ScriptText {
     let JobDirectories { workspace, secrets: secrets_dir } = directories;
     let mut variables = assignment.variables.clone();
     let mut secrets = assignment.extras.secrets.clone();

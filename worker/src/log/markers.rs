@@ -21,6 +21,8 @@ pub enum OutputItem {
     Flush {
         /// Whether its script was stopped before it ended by itself.
         was_stopped: bool,
+        /// The exit code of its script, which the engine reports later for certain.
+        exit_code: i32,
     },
 }
 
@@ -130,7 +132,10 @@ fn parse(body: &[u8]) -> Option<OutputItem> {
         "begin" => Some(OutputItem::ScriptStarted),
         "ended" => Some(OutputItem::ScriptEnded),
         "summary" => Some(OutputItem::SummaryStarted),
-        "flush" => Some(OutputItem::Flush { was_stopped: fields.next()? == "stopped" }),
+        "flush" => {
+            let was_stopped = fields.next()? == "stopped";
+            Some(OutputItem::Flush { was_stopped, exit_code: fields.next()?.parse().ok()? })
+        }
         _ => None,
     }
 }
@@ -157,7 +162,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..40),
             Just(b"\x1etm:n0nce:step:3:4\x1e".to_vec()),
             Just(b"\x1etm:n0nce:after:0:0\x1e".to_vec()),
-            Just(b"\x1etm:n0nce:flush:stopped\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:flush:stopped:1\x1e".to_vec()),
             Just(b"\x1etm:n0nce:ended\x1e".to_vec()),
             Just(b"\x1etm:n0nce:summary\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
@@ -205,14 +210,14 @@ mod tests {
     #[test]
     fn markers_are_separated_from_output() {
         let mut parser = MarkerParser::new("n");
-        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush:\x1e\x1etm:n:ended\x1e");
+        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush::3\x1e\x1etm:n:ended\x1e");
         assert_eq!(
             items,
             vec![
                 OutputItem::Output(b"a".to_vec()),
                 OutputItem::StepStarted(0, 2),
                 OutputItem::Output(b"b".to_vec()),
-                OutputItem::Flush { was_stopped: false },
+                OutputItem::Flush { was_stopped: false, exit_code: 3 },
                 OutputItem::ScriptEnded,
             ]
         );

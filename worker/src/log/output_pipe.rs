@@ -16,6 +16,7 @@ use tidemill_core::api::StepView;
 use tidemill_core::execution::{
     assignment::Assignment,
     coverage::{CoverageFinder, CoveragePattern},
+    debug::HoldPoint,
 };
 use tidemill_core::summary::{annotation::AnnotationSet, markdown::MAX_SUMMARY_BYTES};
 use tokio::{sync::mpsc, time::Instant};
@@ -33,8 +34,8 @@ pub struct ScriptProgress {
 /// What the pipe sends while it moves output.
 #[derive(Debug, Clone)]
 pub struct PipeEvents {
-    /// Confirms that all output so far was read.
-    pub flushed: mpsc::Sender<()>,
+    /// Confirms that all output so far was read, and says how the script ended.
+    pub flushed: mpsc::Sender<HoldPoint>,
     /// The start of the `after_script`.
     pub events: mpsc::UnboundedSender<Event>,
 }
@@ -152,10 +153,11 @@ impl OutputPipe {
                     OutputItem::AfterScriptStarted(first, last) => self.begin_after_script(first, last).await,
                     OutputItem::ScriptEnded => self.end_script(),
                     OutputItem::SummaryStarted => self.summary = Some(Vec::new()),
-                    OutputItem::Flush { was_stopped } => {
+                    OutputItem::Flush { was_stopped, exit_code } => {
                         progress.has_completed.store(!was_stopped, Ordering::Release);
                         // If the channel is full, the job printed the marker itself; it may be dropped.
-                        let _ = self.events.flushed.try_send(());
+                        let _ =
+                            self.events.flushed.try_send(HoldPoint::AfterScript { exit_code, was_stopped });
                     }
                 }
             }

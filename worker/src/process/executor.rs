@@ -78,7 +78,7 @@ impl ProcessExecutor {
         }
         let prepared: Prepared<JobProcess> = prepare(&self.host, &self.artifacts, attempt).await?;
         started();
-        let mut script = run_script(attempt, prepared).await;
+        let mut script = run_script(attempt, prepared, None).await;
         let end = script.end.take();
         let reason = end.as_ref().and_then(|end| end.failure.clone());
         let reason = reason.filter(|reason| is_unexplained(reason.kind));

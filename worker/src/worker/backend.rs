@@ -5,7 +5,10 @@ use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
     client::ApiClient,
     engine::{ContainerPool, DockerManager},
-    job::{AdmittedJob, Executor, JobExecutor, ReportOutcome},
+    job::{
+        AdmittedJob, Executor, JobExecutor, ReportOutcome,
+        debug::{Debugger, RemoteShells},
+    },
     policy::Limits,
     process::{ProcessExecutor, ProcessHost},
     source::SourceCache,
@@ -57,11 +60,12 @@ impl Backend {
         }
     }
 
-    /// Returns what runs attempts.
+    /// Returns what runs attempts. `debugger` holds jobs in containers for shells; without one, users of the server may open them.
     pub fn executor(
         &self,
         api: ApiClient,
         cache: Option<ArtifactCache>,
+        debugger: Option<Arc<dyn Debugger>>,
         is_only_worker: bool,
     ) -> WorkerExecutor {
         let limits = Arc::new(self.limits().clone());
@@ -69,7 +73,16 @@ impl Backend {
             Self::Containers { engine, pool } => {
                 let artifacts =
                     ArtifactTransfer { api: api.clone(), engine: Some(engine.clone()), limits, cache };
-                WorkerExecutor::Containers(JobExecutor { api, engine, pool, artifacts, is_only_worker })
+                let of_server = || Arc::new(RemoteShells::new(api.clone())) as Arc<dyn Debugger>;
+                let debugger = Some(debugger.unwrap_or_else(of_server));
+                WorkerExecutor::Containers(JobExecutor {
+                    api,
+                    engine,
+                    pool,
+                    artifacts,
+                    is_only_worker,
+                    debugger,
+                })
             }
             Self::Processes(host) => {
                 let artifacts = ArtifactTransfer { api: api.clone(), engine: None, limits, cache };

@@ -7,6 +7,7 @@ use crate::{
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
+    job::debug::Debugger,
     policy::{JobSettings, Limits, Permissions},
     process::{ProcessHost, ProcessSettings},
     queue::capacity::{ResourceAmount, memory_for_jobs},
@@ -112,6 +113,7 @@ pub struct Worker {
     pub(crate) backend: Backend,
     pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
+    pub(crate) debugger: Option<Arc<dyn Debugger>>,
 }
 
 impl Worker {
@@ -158,7 +160,12 @@ impl Worker {
                 (Backend::Containers { engine, pool }, capacity)
             }
         };
-        Ok(Self { config, id, capacity, max_per_job, backend, store, lock })
+        Ok(Self { config, id, capacity, max_per_job, backend, store, lock, debugger: None })
+    }
+
+    /// Holds jobs where `debugger` says so, for shells in their containers.
+    pub fn set_debugger(&mut self, debugger: Arc<dyn Debugger>) {
+        self.debugger = Some(debugger);
     }
 
     /// Whether jobs run in containers.

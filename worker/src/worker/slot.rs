@@ -121,7 +121,7 @@ impl Slots {
             count,
             request_permits: Arc::new(Semaphore::new(source.max_concurrent_requests().min(count))),
             source,
-            executor: worker.backend.executor(api, cache, is_only_worker),
+            executor: worker.backend.executor(api, cache, worker.debugger.clone(), is_only_worker),
             backend: worker.backend.clone(),
             admission: Admission::new(worker.capacity, worker.max_per_job),
             is_only_worker,

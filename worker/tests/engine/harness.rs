@@ -99,7 +99,7 @@ async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>
         server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
     }
     let cancel = *server.cancel.lock().unwrap();
-    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000, report_interval_ms: 1000 })
+    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000, report_interval_ms: 1000, shell: None })
 }
 
 async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {

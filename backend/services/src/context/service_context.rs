@@ -2,7 +2,7 @@
 
 use super::{
     backoff::Backoff, fleet::Fleet, followed::FollowedExecutions, job_spec::JobSpecs, lru_cache::LruCache,
-    metrics::Metrics, settings::Settings,
+    metrics::Metrics, settings::Settings, shells::ShellSessions,
 };
 use crate::{
     Stores,
@@ -56,6 +56,8 @@ pub(crate) struct Context {
     pub(super) fleet: OnceLock<Fleet>,
     /// The executions that streams of events follow.
     pub(crate) followed: FollowedExecutions,
+    /// Shells in jobs that users ask for.
+    pub(crate) shells: Arc<ShellSessions>,
     /// This state, for tasks that outlive a request.
     this: Weak<Self>,
 }
@@ -76,6 +78,7 @@ impl Context {
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
             fleet: OnceLock::new(),
             followed: FollowedExecutions::default(),
+            shells: Arc::default(),
             this: this.clone(),
         })
     }

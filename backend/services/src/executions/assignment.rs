@@ -50,6 +50,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         outputs: options.outputs.clone(),
         build: options.build.as_deref().cloned(),
         shares_image: false,
+        shell: None,
         discovery: spec.planned.discovery.clone(),
         child: None,
     }

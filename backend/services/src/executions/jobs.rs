@@ -8,3 +8,4 @@ pub(crate) mod log_times;
 pub(crate) mod logs;
 mod report;
 pub(crate) mod service;
+mod shells;

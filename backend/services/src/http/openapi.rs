@@ -70,6 +70,10 @@ const BADGE_PARAMS: QueryParameters =
     &[("pipeline", Kind::Text, "Exact pipeline name; default all pipelines of the default branch")];
 const EXPECTED_REPO_PARAMS: QueryParameters =
     &[("repo", Kind::Text, "The expected repository; if it is another one, the reply is 409")];
+const SHELL_PARAMS: QueryParameters = &[
+    ("on_failure", Kind::Flag, "Whether to hold the job when it fails; default as soon as it runs"),
+    ("repo", Kind::Text, "The expected repository; if it is another one, the reply is 409"),
+];
 const DEAD_LETTER_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Only those of this repository, however its address is written"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
@@ -271,6 +275,8 @@ pub fn document() -> Value {
     let reply = of.reference::<DismissReply>();
     of.add(path::DISMISS, "post", "Dismiss a dead letter", EXPECTED_REPO_PARAMS, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());
+    of.add(path::JOB_SHELL, "get", "Open a shell in a job by WebSocket", SHELL_PARAMS, None, bytes());
+    of.add(path::SHELL_SESSION, "get", "Open the worker's end of a shell by WebSocket", &[], None, bytes());
     let reply = of.reference::<LogTimes>();
     of.add(path::JOB_LOG_TIMES, "get", "Times of the lines of a log", LOG_TIME_PARAMS, None, reply);
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());

@@ -148,6 +148,14 @@ impl ApiError {
         Self::new(StatusCode::NOT_IMPLEMENTED, "no-event-stream", "No event stream", detail)
     }
 
+    /// A shell was requested without a WebSocket, or something before this server passes none on.
+    pub fn no_web_socket() -> Self {
+        let detail = "a shell in a job needs a WebSocket, and this request is none: this deployment, or a proxy before it, does not \
+                      pass WebSockets on; deployments on AWS have no shells; run the pipeline on your machine with \
+                      `tidemill run --debug` instead";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-web-socket", "No WebSocket", detail)
+    }
+
     pub fn no_archive() -> Self {
         let detail = "this deployment cannot send all artifacts at once; download each one, or use `tidemill artifacts`";
         Self::new(StatusCode::NOT_IMPLEMENTED, "no-archive", "No archive", detail)

@@ -15,7 +15,7 @@ use super::{
         server::{self, retention},
         sources,
         tokens::{self, roles, sessions},
-        workers,
+        workers::{self, shells},
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -81,6 +81,8 @@ routes! {
     GET path::SUMMARY_TEXT => jobs::summary, READ_SCOPES, Path;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
     GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
+    GET path::JOB_SHELL => shells::open, ADMIN_SCOPES, Path;
+    GET path::SHELL_SESSION => shells::connect, WORKER_SCOPES, Forbidden;
     GET path::JOB_LOG_TIMES => jobs::log_times, READ_SCOPES, Path;
     GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;
     POST path::DISMISS => jobs::dismiss_dead_letter, RUN_SCOPES, Path;

@@ -37,6 +37,7 @@ async fn cookie_changes_something_only_for_the_servers_own_pages() {
     let server = server().await;
     let mut browser = Browser::signed_in(&server, "alice").await;
     let (own, header) = (("origin", ORIGIN), (CSRF_HEADER, "1"));
+    let shell = path::JOB_SHELL.replace("{jobId}", &uuid::Uuid::nil().to_string());
     let before = server.state().await;
     for headers in [
         &[][..],
@@ -54,6 +55,7 @@ async fn cookie_changes_something_only_for_the_servers_own_pages() {
     ] {
         for (method, path, body) in [
             ("POST", path::EXECUTE, start_body("ours")),
+            ("GET", shell.as_str(), Value::Null),
             ("DELETE", path::SESSION, Value::Null),
             ("POST", path::SESSION_CODE, json!({ "challenge": challenge_of(VERIFIER) })),
         ] {

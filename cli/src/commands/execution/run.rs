@@ -1,5 +1,8 @@
 //! `run`: starts an execution on this machine or on a deployment, and watches it.
 
+mod checks;
+
+use self::checks::{check_labels, check_named_jobs, check_secrets, secrets};
 use super::{
     retry::end_worker,
     run_sources::{RunSources, SourceSearch, read_gitlab_file, start_search},
@@ -8,7 +11,9 @@ use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
     deployment::Deployment,
     execution::{
-        LogRequest, print_log, repository, select, show_result,
+        LogRequest, print_log, repository, select,
+        shells::{self, HeldJobs, SharedView},
+        show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
@@ -20,8 +25,8 @@ use crate::{
         file::{self, FileContext, PipelineFile},
         git_facts,
     },
-    settings::{Settings, input},
-    view::{self, format, hint::quoted},
+    settings::Settings,
+    view::{self, format},
     workers,
 };
 use indexmap::IndexMap;
@@ -32,13 +37,11 @@ use tidemill_core::execution::{
     report::jobs_named,
     status::{ExecutionStatus, JobStatus},
 };
-use tidemill_core::pipeline::labels::{Labels, asks_for_process, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, ExecutionView, InputValue, JobView, Trigger, path},
     ids::{ExecutionId, JobId},
     pipeline::set_inputs,
     plan::Plan,
-    text::choices::suggestion,
 };
 use tidemill_worker::{Worker, WorkerHandle, source::GitlabValues};
 use uuid::Uuid;
@@ -48,6 +51,7 @@ const MAX_EARLIER: u32 = 50;
 
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
+    let break_points = shells::break_points(settings, &args.debug)?;
     let variables = file::variables(&args.variables)?;
     let inputs = file::inputs(&args.variables)?;
     let mut search = start_search(settings, args)?;
@@ -66,15 +70,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         plan(settings, args, &deployment, (search.found(), tree), (&variables, &inputs, secrets.as_slice()))
             .await
     };
-    let ((file, facts, plan), worker) = match Box::pin(plan_and_open(settings, args, planned)).await {
+    let ((file, facts, plan), mut worker) = match Box::pin(plan_and_open(settings, args, planned)).await {
         Ok(planned) => planned,
         Err(failure) => {
             deployment.close().await;
             return Err(failure);
         }
     };
-    // Do not attach to an execution that another caller started without these secrets.
-    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
+    // Do not attach to an execution that another caller started without these secrets, or whose jobs run in another process.
+    let is_new =
+        args.force || break_points.is_some() || !secrets.is_empty() || !args.selection.from.is_empty();
     let sources = match search.finish().await {
         Ok(sources) => sources,
         Err(failure) => {
@@ -83,6 +88,18 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             return Err(failure);
         }
     };
+    if break_points.is_some() && worker.as_ref().is_some_and(|worker| !worker.has_containers()) {
+        workers::close(worker).await;
+        deployment.close().await;
+        return Err(Failure::usage(
+            "--debug, --break-before and --break-after open shells in containers; run the command without --executor process",
+        ));
+    }
+    let held = break_points.zip(worker.as_mut()).map(|(break_points, worker)| {
+        let (debugger, held) = shells::debugger(break_points);
+        worker.set_debugger(debugger);
+        held
+    });
     if let Some(worker) = &worker {
         prepare(args, worker, &sources, (&plan, &facts));
     }
@@ -145,7 +162,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
-    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), worker).await;
+    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), (worker, held)).await;
     deployment.close().await;
     outcome
 }
@@ -247,7 +264,7 @@ async fn plan(
         tree.compare(&file.pipeline, &[], &mut facts);
     }
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
-    check_followed_jobs(args, &file, &plan)?;
+    check_named_jobs(args, &file, &plan)?;
     if !args.view.quiet {
         show_left_out(&plan);
     }
@@ -269,65 +286,6 @@ async fn execution_to_reuse(deployment: &Deployment, repo: &str, pipeline: &str)
             Printable(pipeline)
         ))
     })
-}
-
-/// Returns a usage error if a job of `--follow` is not in the plan.
-fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
-    let is_unknown = |job: &&String| !plan.jobs.iter().any(|planned| planned.has_name(job));
-    let Some(job) = args.follow.iter().find(is_unknown) else { return Ok(()) };
-    let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
-    Err(Failure::usage(excluded.map_or_else(
-        || {
-            let known: Vec<&str> = plan.jobs.iter().map(|planned| planned.name.as_str()).collect();
-            format!("--follow {job}: no such job in {}; {}", file.name, suggestion(job, &known, "jobs"))
-        },
-        |excluded| format!("--follow {job}: the job is not in the plan: {}", excluded.why),
-    )))
-}
-
-/// Returns a usage error for a secret that no job names: none would get it. A job may get all of them.
-fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    let is_named =
-        |name: &String| {
-            file.pipeline.jobs.iter().map(|job| &job.surroundings).any(|options| {
-                options.all_secrets || options.secrets.iter().any(|secret| secret.name == *name)
-            })
-        };
-    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
-    Err(Failure::usage(format!(
-        "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
-        file.name
-    )))
-}
-
-/// Returns the secrets of `--secret` as names and values.
-fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
-    if let (Some(first), true) = (args.secrets.first(), settings.is_remote()) {
-        let name = first.split('=').next().unwrap_or_default();
-        return Err(Failure::usage(format!(
-            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {}{}",
-            quoted(name),
-            settings.deployment_flags
-        )));
-    }
-    let value = |arg: &String| match arg.split_once('=') {
-        None => std::env::var(arg).map(|value| (arg.clone(), value)).map_err(|_| {
-            Failure::usage(format!("--secret {arg}: the environment variable is not set, or not UTF-8"))
-        }),
-        Some((name, from)) => {
-            // `from` may be the secret value itself: do not include it in a message.
-            let path = from.strip_prefix('@').ok_or_else(|| {
-                Failure::usage(format!(
-                    "--secret {name}: use {name} to read the environment variable, or {name}=@FILE to read a file; other users \
-                     can see values in arguments"
-                ))
-            })?;
-            let value = input::read_file(Path::new(path), input::MAX_VALUE_LEN)
-                .map_err(|failure| Failure::usage(format!("--secret {name}: {}", failure.message)))?;
-            Ok((name.to_owned(), value))
-        }
-    };
-    args.secrets.iter().map(value).collect()
 }
 
 /// Prints the jobs that conditions exclude, and why.
@@ -378,42 +336,15 @@ fn prepare(args: &Run, worker: &Worker, sources: &RunSources, (plan, facts): (&P
     worker.prepare_standby_containers(&first, plan.jobs.len());
 }
 
-/// Returns a usage error if a job requires labels that the worker in this process does not have: the job would wait forever.
-fn check_labels(plan: &Plan, available: &Labels) -> Outcome {
-    let Some(job) = plan.jobs.iter().find(|job| !matches(&job.runs_on, available)) else { return Ok(()) };
-    let required = queue_name(&job.runs_on);
-    if asks_for_process(&job.runs_on) != asks_for_process(available) {
-        return Err(Failure::usage(if asks_for_process(available) {
-            format!(
-                "job `{}` runs in a container, and --executor process runs only jobs with `image: none`; write that, or run it \
-                 without --executor",
-                job.name
-            )
-        } else {
-            format!(
-                "job `{}` runs as a plain process (`image: none`, or `executor: process` in `runs_on`); run it with \
-                 --executor process, or on a server with such a worker (--server)",
-                job.name
-            )
-        }));
-    }
-    Err(Failure::usage(format!(
-        "job `{}` requires a worker with {required}, but this machine has {}; run it on a server with such a worker \
-         (--server), or add the label to this machine: --label {required}",
-        job.name,
-        queue_name(available)
-    )))
-}
-
 /// Shows the execution until it ends.
 async fn follow(
     settings: &Settings,
     deployment: &Deployment,
     args: &Run,
     (reply, interrupts): (&ExecuteReply, &mut Interrupts),
-    worker: Option<WorkerHandle>,
+    (worker, held): (Option<WorkerHandle>, Option<HeldJobs>),
 ) -> Outcome {
-    let watched = watch_and_follow(deployment, args, reply, interrupts).await;
+    let watched = watch_and_follow(deployment, args, (reply, interrupts), held).await;
     if watched.is_err() && deployment.is_embedded() && !reply.attached {
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
@@ -445,8 +376,8 @@ fn print_outcome(view: &ExecutionView) {
 async fn watch_and_follow(
     deployment: &Deployment,
     args: &Run,
-    reply: &ExecuteReply,
-    interrupts: &mut Interrupts,
+    (reply, interrupts): (&ExecuteReply, &mut Interrupts),
+    held: Option<HeldJobs>,
 ) -> Outcome<ExecutionView> {
     let is_json = args.view.format == ViewFormat::Json;
     let hints = deployment.hints().clone();
@@ -468,6 +399,14 @@ async fn watch_and_follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
+    if let Some(held) = held {
+        let mut view = SharedView::new(view);
+        let opening = shells::open_shells(held, view.clone());
+        return tokio::select! {
+            watched = watch::watch(deployment, id, &mut view, (interrupts, on_interrupt)) => watched,
+            failed = opening => Err(failed.err().unwrap_or_else(|| Failure::system("no shell can be opened"))),
+        };
+    }
     let watched = watch::watch(deployment, id, &mut *view, (interrupts, on_interrupt));
     if args.follow.is_empty() {
         return watched.await;

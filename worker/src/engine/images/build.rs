@@ -14,7 +14,8 @@ use crate::engine::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bollard::errors::Error as EngineError;
 use bytes::{Bytes, BytesMut};
-use connection::{EngineHttp, error_text, failure};
+pub(in crate::engine) use connection::EngineHttp;
+use connection::{error_text, failure};
 use futures_util::Stream;
 use messages::StatusResponse;
 use progress::BuildProgress;

@@ -190,6 +190,7 @@ impl JobExecutionService {
             secrets,
             registries,
             credential,
+            shell: self.context.shells.request_of(deployed.id),
             may_keep_caches: !of.facts.is_from_fork(),
             ..of_job
         };

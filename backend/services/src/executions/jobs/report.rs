@@ -65,7 +65,7 @@ impl JobExecutionService {
             if report.is_heartbeat()
                 && let Some(left_ms) = self.unrenewed_ms(&item)
             {
-                return Ok(self.reply(&item, left_ms));
+                return Ok(self.reply(report.job_id, &item, left_ms));
             }
             if let Some((offset, bytes)) = &log {
                 let max = self.context.settings.max_log_bytes;
@@ -96,7 +96,7 @@ impl JobExecutionService {
                 if !report.changes_state()
                     && let Some(left_ms) = self.unrenewed_ms(&item)
                 {
-                    return Ok(self.reply(&item, left_ms));
+                    return Ok(self.reply(report.job_id, &item, left_ms));
                 }
                 if report.end.is_some() && log.is_none() {
                     // Earlier reports may have added bytes without a change of the record.
@@ -133,18 +133,19 @@ impl JobExecutionService {
                 }
                 let now = self.context.now();
                 let lease_ttl_ms = item.job.renewed_until(ttl_ms, now).since_ms(now);
-                return Ok(self.reply(&item, lease_ttl_ms));
+                return Ok(self.reply(report.job_id, &item, lease_ttl_ms));
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
     }
 
-    fn reply(&self, item: &JobRecord, lease_ttl_ms: u64) -> JobReportReply {
+    fn reply(&self, job: JobId, item: &JobRecord, lease_ttl_ms: u64) -> JobReportReply {
         JobReportReply {
             cancel: item.job.cancel_requested,
             log_bytes: item.log_bytes,
             lease_ttl_ms,
             report_interval_ms: self.report_interval_ms(item),
+            shell: self.context.shells.request_of(job),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Operations on workers.
 
+pub mod shells;
+
 use crate::{
     access::caller::Caller,
     error::Error,

@@ -39,15 +39,18 @@ impl EngineHttp {
         Ok(Self { client: HttpClient::new(None).with_socket(socket), base })
     }
 
-    /// Sends a request that changes the protocol of its connection.
-    pub async fn upgrade(&self, path: &str, request: Builder) -> Result<Upgraded, FailureReason> {
-        let reply = self.send(path, &[], request, Body::default()).await?;
+    /// Sends a request that changes the protocol of its connection; `None` if the engine does not change it.
+    pub async fn upgrade(
+        &self,
+        path: &str,
+        request: Builder,
+        body: Body,
+    ) -> Result<Option<Upgraded>, FailureReason> {
+        let reply = self.send(path, &[], request, body).await?;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let message = "the container engine of this worker has no BuildKit, which `build` needs; use Docker 19.03 or newer, \
-                           or choose another worker with `runs_on`";
-            return Err(FailureReason::new(FailureKind::NotAllowed, message));
+            return Ok(None);
         }
-        reply.upgrade().await.map_err(|error| failure(&error.to_string()))
+        reply.upgrade().await.map(Some).map_err(|error| failure(&error.to_string()))
     }
 
     /// Posts `body`, and returns the reply, whatever its status.
@@ -88,5 +91,5 @@ pub async fn error_text(reply: Response) -> String {
 
 /// Returns the failure of a request that got no reply.
 pub fn failure(why: &str) -> FailureReason {
-    FailureReason::new(FailureKind::EngineFailed, format!("the engine's BuildKit does not answer: {why}"))
+    FailureReason::new(FailureKind::EngineFailed, format!("the container engine does not answer: {why}"))
 }

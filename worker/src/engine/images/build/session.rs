@@ -13,9 +13,12 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request};
 use prost::Message;
-use reqwest::Upgraded;
+use reqwest::{Body, Upgraded};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
-use tidemill_core::{execution::failure::FailureReason, pipeline::RegistryScope};
+use tidemill_core::{
+    execution::failure::{FailureKind, FailureReason},
+    pipeline::RegistryScope,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -81,7 +84,11 @@ impl BuildSession {
         for method in methods {
             request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
         }
-        let upgraded = http.upgrade("/session", request).await?;
+        let Some(upgraded) = http.upgrade("/session", request, Body::default()).await? else {
+            let message = "the container engine of this worker has no BuildKit, which `build` needs; use Docker 19.03 or newer, \
+                           or choose another worker with `runs_on`";
+            return Err(FailureReason::new(FailureKind::NotAllowed, message));
+        };
         let serving = tokio::spawn(serve(upgraded, Arc::new(settings))).abort_handle();
         Ok(Self { id, serving })
     }

@@ -2,17 +2,17 @@
 
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write},
     os::fd::AsFd,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
-use crate::support::wait_until;
+use super::wait_until;
 
 /// Maximum number of rows that leave the screen and are kept.
 const MAX_SCROLLBACK: usize = 10_000;
@@ -121,6 +121,17 @@ impl Terminal {
     pub fn resize(&self, columns: u16, rows: u16) {
         self.state.lock().unwrap().emulator.screen_mut().set_size(rows, columns);
         set_size(&self.master, columns, rows);
+    }
+
+    /// Sends keys to the command.
+    pub fn type_keys(&self, keys: &str) {
+        (&self.master).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Whether the terminal passes each key on at once, and none of them is a signal.
+    pub fn is_raw(&self) -> bool {
+        let modes = tcgetattr(&self.master).unwrap().local_modes;
+        !modes.intersects(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHO)
     }
 
     pub fn child(&self) -> &Child {

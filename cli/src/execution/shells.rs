@@ -1,0 +1,275 @@
+//! Shells in the containers of jobs that run in this process.
+
+use crate::{
+    args::DebugArgs,
+    env_vars,
+    failure::{Exit, Failure, Outcome},
+    interrupts::Interrupts,
+    output::{
+        Printable, RawTerminal, errln, has_terminal, printable_lines, restore_terminal, terminal_size,
+        write_raw,
+    },
+    settings::Settings,
+    view::View,
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, pending},
+};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tidemill_core::{
+    api::ExecutionView,
+    execution::{
+        assignment::Assignment,
+        debug::{BreakPoints, HoldPoint, ShellMessage, ShellRequest, TerminalSize},
+        report::base_name,
+    },
+};
+use tidemill_worker::{
+    Shell,
+    client::{Socket, SocketMessage},
+    debug::{Debugger, HeldJob},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+/// Bytes that are read from a shell at once.
+const BUFFER_SIZE: usize = 16 << 10;
+
+/// Holds jobs at break points until their shell in this terminal has ended.
+#[derive(Debug)]
+pub struct TerminalDebugger {
+    break_points: BreakPoints,
+    sender: mpsc::UnboundedSender<Held>,
+}
+
+/// A held job, and what lets it go on when it is dropped.
+#[derive(Debug)]
+struct Held {
+    job: HeldJob,
+    _release: oneshot::Sender<()>,
+}
+
+/// The jobs that wait for a shell, in the order in which they were held.
+#[derive(Debug)]
+pub struct HeldJobs(mpsc::UnboundedReceiver<Held>);
+
+/// Creates a debugger for these break points.
+pub fn debugger(break_points: BreakPoints) -> (Arc<TerminalDebugger>, HeldJobs) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Arc::new(TerminalDebugger { break_points, sender }), HeldJobs(receiver))
+}
+
+/// Returns the break points that options of `run` ask for; `None` if there are none. Fails where no shell could be opened.
+pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<BreakPoints>> {
+    let break_points = BreakPoints {
+        on_failure: args.debug,
+        before: args.break_before.clone(),
+        after: args.break_after.clone(),
+    };
+    if break_points.is_empty() {
+        return Ok(None);
+    }
+    if settings.is_remote() {
+        return Err(Failure::usage(format!(
+            "--debug, --break-before and --break-after open shells in jobs that run on this machine, and not on a server; for a \
+             job of a server, use: tidemill debug JOB{}",
+            settings.deployment_flags
+        )));
+    }
+    if !has_terminal() {
+        return Err(Failure::usage(
+            "--debug, --break-before and --break-after open a shell, which needs a terminal, but standard input or output is not \
+             one; run the command in a terminal, or through `script` or `ssh -t`",
+        ));
+    }
+    Ok(Some(break_points))
+}
+
+impl Debugger for TerminalDebugger {
+    fn holds(&self, assignment: &Assignment, point: HoldPoint, _: Option<ShellRequest>) -> bool {
+        let name = &assignment.job_name;
+        self.break_points.holds((name, base_name(name)), point)
+    }
+
+    fn hold(&self, job: HeldJob) -> BoxFuture<'_, ()> {
+        let (release, released) = oneshot::channel();
+        let is_sent = self.sender.send(Held { job, _release: release }).is_ok();
+        async move {
+            if is_sent {
+                // It is never sent, only dropped.
+                let _ = released.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Opens a shell in each held job, one after another, for ever. `view` shows nothing meanwhile.
+pub async fn open_shells(mut held: HeldJobs, view: SharedView) -> Outcome {
+    while let Some(Held { job, _release }) = held.0.recv().await {
+        if job.ended.is_cancelled() {
+            continue;
+        }
+        view.suspend()?;
+        errln!("{}", Printable(&job.introduction()));
+        let opened = job.open_shell(&std::env::var(env_vars::TERM).unwrap_or_default(), size()).await;
+        let message = match opened {
+            Ok(shell) => match run_shell(shell).await {
+                Ok(()) => format!("the shell has ended; {} goes on", Printable(&job.name)),
+                Err(error) => format!("the shell was left: {error}; {} goes on", Printable(&job.name)),
+            },
+            Err(reason) => reason.message,
+        };
+        errln!("{}", printable_lines(&message));
+        view.resume();
+    }
+    pending().await
+}
+
+fn size() -> TerminalSize {
+    let (columns, rows) = terminal_size();
+    TerminalSize { columns, rows }
+}
+
+/// Connects this terminal with a shell until the shell ends.
+async fn run_shell(mut shell: Shell) -> io::Result<()> {
+    let Some(connection) = shell.take_connection() else { return Ok(()) };
+    let (mut from_shell, mut to_shell) = tokio::io::split(connection);
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut terminal = RawTerminal::enter()?;
+    let mut buffer = vec![0; BUFFER_SIZE];
+    loop {
+        tokio::select! {
+            read = from_shell.read(&mut buffer) => match read {
+                Ok(length @ 1..) => {
+                    write_raw(&buffer[..length])?;
+                }
+                // The container may have been killed, which ends the connection in any way.
+                Ok(0) | Err(_) => return Ok(()),
+            },
+            typed = terminal.input.recv() => match typed {
+                Some(bytes) => {
+                    if to_shell.write_all(&bytes).await.is_err() || to_shell.flush().await.is_err() {
+                        return Ok(());
+                    }
+                }
+                None => return Err(io::Error::other("the terminal is closed")),
+            },
+            _ = resized.recv() => shell.resize(size()).await,
+        }
+    }
+}
+
+/// Connects this terminal with a shell on a server until one side ends it.
+pub async fn run_session(socket: &mut Socket) -> Outcome {
+    let term = std::env::var(env_vars::TERM).unwrap_or_default();
+    if !socket.send_message(&ShellMessage::Start { term, size: size() }).await {
+        return Err(Failure::system("the connection to the server was lost"));
+    }
+    // The first message says that the shell is open, or why there is none.
+    match socket.receive().await {
+        Some(SocketMessage::Shell(ShellMessage::Note { text })) => errln!("{}", printable_lines(&text)),
+        _ => return Err(Failure::system("the connection to the server was lost")),
+    }
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut interrupts = Interrupts::listen()?;
+    let mut terminal = RawTerminal::enter()?;
+    loop {
+        tokio::select! {
+            received = socket.receive() => match received {
+                Some(SocketMessage::Bytes(bytes)) => {
+                    write_raw(&bytes)?;
+                }
+                // It says why the session ends.
+                Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
+                    restore_terminal();
+                    errln!("{}", printable_lines(&text));
+                }
+                Some(SocketMessage::Shell(_)) => {}
+                None => return Ok(()),
+            },
+            typed = terminal.input.recv() => match typed {
+                Some(bytes) if socket.send_bytes(&bytes).await => {}
+                _ => return Ok(()),
+            },
+            _ = resized.recv() => {
+                socket.send_message(&ShellMessage::Resize { size: size() }).await;
+            }
+            _ = interrupts.recv() => return Err(Failure::silent(Exit::Canceled)),
+        }
+    }
+}
+
+/// A view that makes room for shells. Its clones are the same view.
+#[derive(Clone)]
+pub struct SharedView {
+    inner: Arc<Mutex<Box<dyn View>>>,
+    is_suspended: Arc<AtomicBool>,
+}
+
+impl SharedView {
+    /// Shares `view`.
+    pub fn new(view: Box<dyn View>) -> Self {
+        Self { inner: Arc::new(Mutex::new(view)), is_suspended: Arc::default() }
+    }
+
+    /// Leaves the terminal to a shell.
+    fn suspend(&self) -> io::Result<()> {
+        self.is_suspended.store(true, Ordering::Relaxed);
+        self.lock().leave()
+    }
+
+    /// Shows the execution again, from its next change on.
+    fn resume(&self) {
+        self.is_suspended.store(false, Ordering::Relaxed);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.is_suspended.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Box<dyn View>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View for SharedView {
+    fn show(&mut self, view: &ExecutionView) -> io::Result<()> {
+        if self.is_suspended() { Ok(()) } else { self.lock().show(view) }
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        if self.is_suspended() { Ok(()) } else { self.lock().tick() }
+    }
+
+    fn finish(&mut self, view: &ExecutionView) -> io::Result<()> {
+        // The execution ended under the shell.
+        restore_terminal();
+        self.lock().finish(view)
+    }
+
+    fn leave(&mut self) -> io::Result<()> {
+        restore_terminal();
+        self.lock().leave()
+    }
+
+    fn note(&mut self, message: &str) -> io::Result<()> {
+        if self.is_suspended() {
+            // In raw mode, a line feed does not return to the first column.
+            let text = printable_lines(message).replace('\n', "\r\n");
+            errln!("\r\n{text}\r");
+            return Ok(());
+        }
+        self.lock().note(message)
+    }
+}

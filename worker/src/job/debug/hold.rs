@@ -1,0 +1,89 @@
+//! Holds one job at the points where its debugger says so.
+
+use super::port::{Debugger, HeldJob};
+use crate::{
+    engine::{Container, DockerManager},
+    job::{dispatcher::Event, reporter::Reporter},
+};
+use std::sync::Arc;
+use tidemill_core::execution::{
+    assignment::Assignment,
+    debug::{HoldPoint, ShellRequest},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Holds one job.
+#[derive(Debug)]
+pub struct Holder {
+    debugger: Arc<dyn Debugger>,
+    assignment: Assignment,
+    engine: Arc<DockerManager>,
+    container: String,
+    reporter: Reporter,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Holder {
+    /// Creates what holds the attempt at `assignment` in `container`; `None` without a debugger. It reports to `reporter` and sends
+    /// to `events`.
+    pub fn new(
+        debugger: Option<&Arc<dyn Debugger>>,
+        (assignment, reporter): (&Assignment, &Reporter),
+        engine: &Arc<DockerManager>,
+        container: &Container,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Option<Self> {
+        Some(Self {
+            debugger: debugger?.clone(),
+            assignment: assignment.clone(),
+            engine: engine.clone(),
+            container: container.id.clone(),
+            reporter: reporter.clone(),
+            events: events.clone(),
+        })
+    }
+
+    /// Holds the job at `point` if its debugger says so. `ended` is cancelled once its container has ended.
+    pub async fn hold_at(&self, point: HoldPoint, ended: &CancellationToken) {
+        let request = *self.reporter.shell_requests().borrow();
+        if !self.debugger.holds(&self.assignment, point, request) {
+            return;
+        }
+        drop(self.events.send(Event::Held));
+        self.reporter.phase("held for a shell");
+        self.debugger.hold(self.job(point, request, ended)).await;
+        self.reporter.phase("running");
+        drop(self.events.send(Event::Released));
+    }
+
+    /// Opens the shells that users ask for while the script runs, one after another, until `ended` is cancelled.
+    pub async fn open_shells(&self, ended: &CancellationToken) {
+        if self.assignment.preparation.origin.is_fork {
+            return;
+        }
+        let mut requests = self.reporter.shell_requests();
+        loop {
+            let request = *requests.borrow_and_update();
+            if let Some(request) = request.filter(|request| !request.on_failure) {
+                self.debugger.hold(self.job(HoldPoint::DuringScript, Some(request), ended)).await;
+            }
+            tokio::select! {
+                changed = requests.changed() => if changed.is_err() { return },
+                () = ended.cancelled() => return,
+            }
+        }
+    }
+
+    fn job(&self, point: HoldPoint, request: Option<ShellRequest>, ended: &CancellationToken) -> HeldJob {
+        HeldJob {
+            name: self.assignment.job_name.clone(),
+            point,
+            ended: ended.clone(),
+            request,
+            reporter: self.reporter.clone(),
+            engine: self.engine.clone(),
+            container: self.container.clone(),
+        }
+    }
+}
