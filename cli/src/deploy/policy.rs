@@ -167,7 +167,8 @@ mod tests {
     fn boundary_cannot_be_changed_with_the_rights_that_it_limits() {
         let boundary = "arn:aws:iam::123456789012:policy/ci-limit";
         let policy = document("ci", Some(boundary), None);
-        let denied = policy["Statement"].as_array().unwrap().iter().find(|one| one["Effect"] == "Deny").unwrap();
+        let denied =
+            policy["Statement"].as_array().unwrap().iter().find(|one| one["Effect"] == "Deny").unwrap();
         assert_eq!(denied["Resource"], boundary);
         assert!(denied["Action"].as_array().unwrap().contains(&"iam:CreatePolicyVersion".into()), "{denied}");
         assert!(!document("ci", None, None).to_string().contains("Deny"));

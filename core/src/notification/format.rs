@@ -347,11 +347,9 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(
-            text.contains(
-                "\nc0ffee12 Add @\u{200b}everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"
-            )
-        );
+        assert!(text.contains(
+            "\nc0ffee12 Add @\u{200b}everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"
+        ));
         assert!(text.ends_with("\nand 2 more jobs"), "{text}");
         let title = Some("![x](http://e/p.png) [Approve](http://e) [a][b] [b]: http://e".to_owned());
         let of = Notification { title, branch: Some("@all".into()), ..notification() };
