@@ -91,7 +91,7 @@ fn doctor_sends_no_token_to_a_recorded_address() {
 #[test]
 fn backup_into_the_data_directory_is_rejected() {
     let env = TestEnv::new(PIPELINE);
-    assert!(env.tidemill(&["status"]).status.success());
+    fs::create_dir_all(&env.data).unwrap();
     let link = env.dir.path().join("link");
     std::os::unix::fs::symlink(&env.data, &link).unwrap();
     for target in [env.data.join("artifacts/backup"), link.join("a/b"), env.data.clone()] {

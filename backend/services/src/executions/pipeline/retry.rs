@@ -202,8 +202,8 @@ impl PipelineExecutionService {
         Ok(carried)
     }
 
-    /// Returns the jobs of an ended execution whose results a new execution `by` reuses: the successful ones, except those that the request
-    /// begins with and their dependents.
+    /// Returns the jobs of an ended execution whose results a new execution `by` reuses: the successful ones, except those that the
+    /// request begins with and their dependents.
     pub(super) async fn jobs_to_reuse(
         &self,
         id: ExecutionId,
