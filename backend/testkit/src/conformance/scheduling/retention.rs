@@ -103,6 +103,8 @@ pub async fn retention_removes_only_what_no_rule_keeps(subject: &StoresUnderTest
         Err(Error::NotFound(_))
     ));
     services.pipelines.cancel(live).await.unwrap();
+    let all = RetentionRequest { repo: Some("*".into()), settings: RetentionSettings::default() };
+    assert!(matches!(services.retention.set(&all).await, Err(Error::Invalid(_))), "those of the server");
 }
 
 /// An execution stays as long as a retry of it does, and both go afterwards.
