@@ -1,7 +1,13 @@
 //! Retention, backups and checks of a data directory, by the commands.
 
 use crate::support::{TestEnv, json, text};
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 const PIPELINE: &str = "name: kept\ndefaults: { image: IMAGE }\njobs:\n  a: { script: [echo hello], artifacts: { paths: [source.txt] } }\n";
 
@@ -42,6 +48,57 @@ fn backup_is_restored_with_logs_and_artifacts() {
     let broken = env.tidemill(&["doctor", "--quick"]);
     assert_eq!(broken.status.code(), Some(3));
     assert!(text(&broken.stdout).contains("failed   store"), "{}", text(&broken.stdout));
+}
+
+/// A server that was killed has left its address. Another program that listens there now gets no token.
+#[test]
+fn doctor_sends_no_token_to_a_recorded_address() {
+    let env = TestEnv::new(PIPELINE);
+    assert!(
+        env.tidemill(&["token", "create", "--name", "short", "--scope", "read", "--expires", "1h"])
+            .status
+            .success()
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fs::write(env.data.join("address"), format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let received = thread::spawn(move || {
+        let mut received = String::new();
+        for accepted in listener.incoming() {
+            let mut connection = accepted.unwrap();
+            connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut bytes = [0; 4_096];
+            let number = connection.read(&mut bytes).unwrap();
+            if number == 3 {
+                break;
+            }
+            received.push_str(&String::from_utf8_lossy(&bytes[..number]));
+            let reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            connection.write_all(reply.as_bytes()).unwrap();
+        }
+        received
+    });
+    let address = fs::read_to_string(env.data.join("address")).unwrap();
+    let doctor = env.tidemill(&["doctor", "--quick"]);
+    let mut last = std::net::TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    last.write_all(b"end").unwrap();
+    let received = received.join().unwrap();
+    let token = fs::read_to_string(env.data.join("token")).unwrap();
+    assert!(received.contains("/api/health") && !received.contains(token.trim()), "{received}");
+    let found = text(&doctor.stdout);
+    assert!(found.contains("expire within a week: short"), "{found}");
+}
+
+#[test]
+fn backup_into_the_data_directory_is_rejected() {
+    let env = TestEnv::new(PIPELINE);
+    fs::create_dir_all(&env.data).unwrap();
+    let link = env.dir.path().join("link");
+    std::os::unix::fs::symlink(&env.data, &link).unwrap();
+    for target in [env.data.join("artifacts/backup"), link.join("a/b"), env.data.clone()] {
+        let rejected = env.tidemill(&["backup", target.to_str().unwrap()]);
+        assert_eq!(rejected.status.code(), Some(2), "{}", text(&rejected.stderr));
+        assert!(text(&rejected.stderr).contains("is in the data directory"), "{}", text(&rejected.stderr));
+    }
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
-use tidemill_core::{api::RecordsCheck, time::Timestamp};
-use tidemill_services::{SystemClock, error::Result, ports::Clock};
-use tidemill_sqlite::{Database, DiskReserve, SCHEMA_VERSION, records_path};
+use tidemill_core::{access::TokenView, api::RecordsCheck, time::Timestamp};
+use tidemill_services::{SystemClock, error::Result, ports::Clock, stored_tokens};
+use tidemill_sqlite::{Database, DiskReserve, SCHEMA_VERSION, SqliteDocuments, records_path};
 
 /// Size of a write-ahead log that a checkpoint should have shortened.
 const MAX_WAL_BYTES: u64 = 256 << 20;
@@ -22,6 +23,8 @@ const MAX_WAIT_MS: u64 = 600_000;
 const MAX_CHECK_TIME: Duration = Duration::from_secs(600);
 /// Length below which an admin token could be guessed.
 const MIN_TOKEN_LEN: usize = 32;
+/// Remaining lifetime of a token below which it is remarked: a week.
+const MIN_TOKEN_LIFETIME_MS: i64 = 7 * 86_400_000;
 
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,6 +220,39 @@ fn queue(database: &Database, now: Timestamp) -> Result<Finding> {
     Ok(Finding::new("queue", Verdict::Ok, text))
 }
 
+/// Checks when the tokens in the records expire; `None` if there are no records.
+pub async fn tokens(data_dir: &Path, now: Timestamp) -> Option<Finding> {
+    let path = records_path(data_dir);
+    if !path.exists() {
+        return None;
+    }
+    let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
+    let listed = match opened {
+        Ok(Ok(database)) => {
+            let documents = SqliteDocuments::new(Arc::new(database), Arc::new(SystemClock));
+            stored_tokens(&documents).await.map_err(|error| error.to_string())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    Some(listed.map_or_else(|why| Finding::new("tokens", Verdict::Failed, why), |all| lifetimes(&all, now)))
+}
+
+fn lifetimes(tokens: &[TokenView], now: Timestamp) -> Finding {
+    let soon = now.plus_ms(MIN_TOKEN_LIFETIME_MS);
+    let ending = tokens.iter().filter(|token| token.expires_at.is_some_and(|at| at < soon));
+    let ending: Vec<&str> = ending.map(|token| token.name.as_str()).collect();
+    if ending.is_empty() {
+        let text = format!("{} token(s), none expires within a week", tokens.len());
+        return Finding::new("tokens", Verdict::Ok, text);
+    }
+    let text = format!(
+        "expired, or expire within a week: {}; replace them with `tidemill token create`",
+        ending.join(", ")
+    );
+    Finding::new("tokens", Verdict::Warning, text)
+}
+
 /// Checks the admin token in the data directory.
 fn token(data_dir: &Path) -> Finding {
     let path = data_dir.join("token");
@@ -274,6 +310,7 @@ mod tests {
         let findings = all_checks(directory.path(), false);
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:?}");
         assert_eq!(findings.len(), 7);
+        assert!(!directory.path().join("reserve").exists(), "the checks take no space of a full disk");
     }
 
     #[test]

@@ -206,6 +206,26 @@ async fn damaged_backup_is_found_and_does_not_start() {
     assert!(matches!(used, Err(Error::Invalid(_))), "{used:?}");
 }
 
+/// The backup of a server without logs, artifacts and secrets has nothing but its records and its token.
+#[tokio::test]
+async fn part_of_a_backup_of_a_new_server_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, target) = (directory.path().join("data"), directory.path().join("backup"));
+    let _stores = open(&data).unwrap();
+    fs::write(data.join("token"), "t".repeat(43)).unwrap();
+    let repository = BackupRepository::in_directory(&target).unwrap();
+    let report = make(&data, &repository, None).await;
+    let manifest = repository.manifest(&report.backup).await.unwrap();
+    for path in ["token", "tidemill.db"] {
+        let file = manifest.files.iter().find(|file| file.path == path).unwrap();
+        let chunk = file.chunks.last().unwrap();
+        fs::remove_file(target.join(format!("chunks/{}/{chunk}.object", &chunk[..2]))).unwrap();
+        let restored = directory.path().join(format!("without-{path}"));
+        assert!(restore(&repository, None, &restored).await.is_err());
+        assert!(open(&restored).is_err(), "a part of a backup is no data directory");
+    }
+}
+
 /// Old backups are removed with the chunks that only they have, and those that are kept stay whole. The key can be left out.
 #[tokio::test]
 async fn pruned_backups_leave_the_others_whole() {

@@ -31,7 +31,7 @@ pub use access::{
         service::SignInService,
         settings::{ProviderOptions, ProviderSettings, ProviderSettingsError},
     },
-    tokens::TokenService,
+    tokens::{TokenService, stored_tokens},
 };
 pub use context::settings::Settings;
 pub use environments::EnvironmentService;

@@ -9,6 +9,6 @@ mod transaction_counter;
 mod writer;
 
 pub use database::{Database, SCHEMA_VERSION};
-pub use integrity::move_database_away;
+pub use integrity::{UNCHECKED_SUFFIX, move_database_away};
 pub use snapshot::{check_copy, snapshot};
 pub use writer::TaskOutcome;

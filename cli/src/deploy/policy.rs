@@ -83,6 +83,10 @@ const ROLES: [&str; 19] = [
     "iam:Update*Role*",
 ];
 
+/// Actions that change what a policy allows. They are denied for the boundary, whose name may begin like the deployment's.
+const POLICY_CHANGES: [&str; 4] =
+    ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"];
+
 /// Returns the partition of a region.
 fn partition(region: Option<&str>) -> &'static str {
     match region {
@@ -105,7 +109,7 @@ pub fn document(name: &str, boundary: Option<&str>, region: Option<&str>) -> Val
     }
     // Looks into a table that an earlier deployment has left.
     let tables = format!("arn:{partition}:dynamodb:*:*:table/{name}-*");
-    json!({
+    let mut document = json!({
         "Version": "2012-10-17",
         "Statement": [
             { "Sid": "Resources", "Effect": "Allow", "Action": ACTIONS, "Resource": "*" },
@@ -115,7 +119,13 @@ pub fn document(name: &str, boundary: Option<&str>, region: Option<&str>) -> Val
             grants,
             { "Sid": "ServiceRoles", "Effect": "Allow", "Action": "iam:CreateServiceLinkedRole", "Resource": "*" },
         ],
-    })
+    });
+    if let (Some(boundary), Some(statements)) = (boundary, document["Statement"].as_array_mut()) {
+        statements.push(json!({
+            "Sid": "Boundary", "Effect": "Deny", "Action": POLICY_CHANGES, "Resource": boundary,
+        }));
+    }
+    document
 }
 
 #[cfg(test)]
@@ -151,5 +161,16 @@ mod tests {
         let text = document("ci", Some(boundary), Some("us-gov-west-1")).to_string();
         assert!(text.contains("arn:aws-us-gov:iam::*:role/ci-*") && text.contains(boundary), "{text}");
         assert!(!document("ci", None, None).to_string().contains("PermissionsBoundary\":"));
+    }
+
+    #[test]
+    fn boundary_cannot_be_changed_with_the_rights_that_it_limits() {
+        let boundary = "arn:aws:iam::123456789012:policy/ci-limit";
+        let policy = document("ci", Some(boundary), None);
+        let denied =
+            policy["Statement"].as_array().unwrap().iter().find(|one| one["Effect"] == "Deny").unwrap();
+        assert_eq!(denied["Resource"], boundary);
+        assert!(denied["Action"].as_array().unwrap().contains(&"iam:CreatePolicyVersion".into()), "{denied}");
+        assert!(!document("ci", None, None).to_string().contains("Deny"));
     }
 }

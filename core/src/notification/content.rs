@@ -1,6 +1,9 @@
 //! What a notification says.
 
-use crate::execution::status::ExecutionStatus;
+use crate::{
+    execution::status::ExecutionStatus,
+    text::{is_control, is_invisible},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -9,6 +12,12 @@ use std::fmt::Write as _;
 pub const MAX_JOBS: usize = 5;
 /// Maximum number of tests that a notification names.
 pub const MAX_TESTS: usize = 10;
+/// Maximum number of characters of a line. Chats reject messages that are too long, and so would hide what happened.
+const MAX_LINE_CHARS: usize = 300;
+/// Maximum number of characters of a title of a commit.
+const MAX_TITLE_CHARS: usize = 160;
+/// Maximum number of characters of a name in a line.
+const MAX_NAME_CHARS: usize = 80;
 
 /// What a notification is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -106,14 +115,17 @@ impl Notification {
     /// Returns what happened, in one line without markup.
     #[must_use]
     pub fn headline(&self) -> String {
-        let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
+        let on = self.branch.as_ref().map(|branch| format!(" on {}", cut(branch, MAX_NAME_CHARS)));
+        let on = on.unwrap_or_default();
         let what = match self.event {
             NotificationEvent::Failure => "failed",
             NotificationEvent::Recovery => "succeeded again",
             NotificationEvent::Approval => "waits for an approval",
             NotificationEvent::Flaky => "has tests that are flaky now",
         };
-        one_line(&format!("{} {} of {}{on} {what}", self.pipeline, self.run_number, self.repository))
+        let (pipeline, repository) =
+            (cut(&self.pipeline, MAX_NAME_CHARS), cut(&self.repository, MAX_NAME_CHARS));
+        one_line(&format!("{pipeline} {} of {repository}{on} {what}", self.run_number))
     }
 
     /// Returns the details below the headline, without the link.
@@ -126,10 +138,10 @@ impl Notification {
                 let _ = write!(line, "{} ", commit.get(..8).unwrap_or(commit));
             }
             if let Some(title) = &self.title {
-                let _ = write!(line, "{title} ");
+                let _ = write!(line, "{} ", cut(title, MAX_TITLE_CHARS));
             }
             if let Some(author) = &self.author {
-                let _ = write!(line, "({author})");
+                let _ = write!(line, "({})", cut(author, MAX_NAME_CHARS));
             }
             all.push(Paragraph::Line(one_line(line.trim_end())));
         }
@@ -150,9 +162,19 @@ impl Notification {
     }
 }
 
-/// Replaces what could begin a new line or control a terminal.
+/// Replaces what could begin a new line, control a terminal or change the direction of text, and leaves out what is not visible. The
+/// end of a very long line is cut off.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect()
+    let visible = text.chars().filter(|c| !is_invisible(*c));
+    cut(&visible.map(|c| if is_control(c) { ' ' } else { c }).collect::<String>(), MAX_LINE_CHARS)
+}
+
+/// Cuts a text after `max` characters.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! quotes what would be markup, a mention or a link there.
 
 use super::{
-    content::{Notification, NotificationEvent, Paragraph},
+    content::{Notification, NotificationEvent, Paragraph, cut},
     markdown::unfenced,
     message::{Message, Method, OutgoingMail, OutgoingRequest},
     receiver::{Notify, NotifyKind},
@@ -12,10 +12,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Maximum number of characters of a section of Slack and of a card of Discord.
+/// Maximum number of characters of a section of Slack.
 const MAX_SLACK_SECTION: usize = 2_900;
+/// Maximum numbers of characters in a card of Discord, which rejects those with more than 6,000 in total: of its title, of the name and
+/// the text of a field, and of the description beside fields and alone.
 const MAX_DISCORD_TITLE: usize = 250;
-const MAX_DISCORD_FIELD: usize = 1_000;
+const MAX_DISCORD_NAME: usize = 150;
+const MAX_DISCORD_FIELD: usize = 750;
+const MAX_DISCORD_DESCRIPTION: usize = 1_000;
+const MAX_DISCORD_DESCRIPTION_ALONE: usize = 3_000;
+/// Keeps characters from being markup together: those that end a block of code, a mention, or a link.
+const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// A delivery: what identifies it at its receiver, and when it is sent.
 #[derive(Debug, Clone, Copy)]
@@ -60,16 +67,19 @@ impl Notification {
         OutgoingRequest { method: Method::Post, url: to.url.clone(), headers, body: text }
     }
 
+    /// Text for chats of any kind, some of which read Markdown in it.
     fn chat_text(&self) -> String {
-        let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
-        let mut text = format!("{}{at}", self.headline());
+        let at = self.url.as_ref().map(|url| format!(": {}", slack_quoted(url))).unwrap_or_default();
+        let mut text = format!("{}{at}", chat_quoted(&self.headline()));
         for paragraph in self.paragraphs() {
             let _ = match paragraph {
-                Paragraph::Line(line) => write!(text, "\n{line}"),
-                Paragraph::Excerpt { heading, lines } => write!(text, "\n{heading}\n{}", indented(&lines)),
+                Paragraph::Line(line) => write!(text, "\n{}", chat_quoted(&line)),
+                Paragraph::Excerpt { heading, lines } => {
+                    write!(text, "\n{}\n{}", chat_quoted(&heading), chat_quoted(&indented(&lines)))
+                }
             };
         }
-        slack_quoted(&text)
+        text
     }
 
     /// Blocks of Slack (<https://docs.slack.dev/reference/block-kit/blocks/>).
@@ -148,15 +158,16 @@ impl Notification {
                     let _ = writeln!(description, "{}", markdown_quoted(&line));
                 }
                 Paragraph::Excerpt { heading, lines } => {
-                    let code = unfenced(&cut(&lines.join("\n"), MAX_DISCORD_FIELD - 10));
-                    let name = cut(&markdown_quoted(&heading), MAX_DISCORD_TITLE);
+                    let code = cut(&unfenced(&lines.join("\n")), MAX_DISCORD_FIELD);
+                    let name = cut(&markdown_quoted(&heading), MAX_DISCORD_NAME);
                     fields.push(json!({ "name": name, "value": format!("```\n{code}\n```") }));
                 }
             }
         }
+        let max = if fields.is_empty() { MAX_DISCORD_DESCRIPTION_ALONE } else { MAX_DISCORD_DESCRIPTION };
         let mut embed = json!({
             "title": cut(&markdown_quoted(&self.headline()), MAX_DISCORD_TITLE),
-            "description": cut(&description, MAX_SLACK_SECTION),
+            "description": cut(&description, max),
             "color": color,
             "fields": fields,
         });
@@ -189,6 +200,8 @@ impl Notification {
             "body": self.plain_text(),
             "format": "org.matrix.custom.html",
             "formatted_body": html,
+            // Without it, servers and clients search the text for names and for @room.
+            "m.mentions": {},
         });
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let room = encoded(to.room.as_deref().unwrap_or_default());
@@ -224,6 +237,21 @@ fn slack_quoted(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// Quotes for chats that read Slack's texts, and for those that read Markdown: names after @ and targets of links and images stay text.
+fn chat_quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in slack_quoted(text).chars() {
+        if matches!(c, '(' | '[' | ':') && quoted.ends_with(']') {
+            quoted.push(ZERO_WIDTH_SPACE);
+        }
+        quoted.push(c);
+        if c == '@' {
+            quoted.push(ZERO_WIDTH_SPACE);
+        }
+    }
+    quoted
+}
+
 fn html_quoted(text: &str) -> String {
     slack_quoted(text).replace('"', "&quot;").replace('\'', "&#39;")
 }
@@ -238,14 +266,6 @@ fn markdown_quoted(text: &str) -> String {
         quoted.push(c);
     }
     quoted
-}
-
-/// Cuts a text after `max` characters.
-fn cut(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -316,12 +336,58 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(
-            text.contains(
-                "\nc0ffee12 Add @everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"
-            )
-        );
+        assert!(text.contains(
+            "\nc0ffee12 Add @\u{200b}everyone **now** (Eve)\ntest: exit code 1\n    error: &lt;/code&gt;"
+        ));
         assert!(text.ends_with("\nand 2 more jobs"), "{text}");
+        let title = Some("![x](http://e/p.png) [Approve](http://e) [a][b] [b]: http://e".to_owned());
+        let of = Notification { title, branch: Some("@all".into()), ..notification() };
+        let text = of.chat_text();
+        for markup in ["@all", "](", "][", "]:"] {
+            assert!(!text.contains(markup), "{markup}: {text}");
+        }
+    }
+
+    /// Returns a notification whose texts are as long as what is stored allows, or longer.
+    fn long_notification(text: &str) -> Notification {
+        let job = NotifiedJob {
+            name: text.repeat(200),
+            reason: Some(text.repeat(2_000)),
+            lines: vec![text.repeat(200); 6],
+        };
+        Notification {
+            title: Some(text.repeat(16_000)),
+            author: Some(text.repeat(1_000)),
+            branch: Some(text.repeat(1_000)),
+            repository: text.repeat(1_000),
+            jobs: vec![job; 5],
+            ..notification()
+        }
+    }
+
+    #[test]
+    fn long_texts_do_not_make_messages_that_chats_reject() {
+        let length = |value: &Value| value.as_str().unwrap().chars().count();
+        for text in ["a", "`", "*", "<", "\""] {
+            let tests = vec![text.repeat(1_000); 10];
+            let failure = long_notification(text);
+            let flaky = Notification { jobs: Vec::new(), tests, ..failure.clone() };
+            for of in [&failure, &flaky] {
+                let embed = &of.discord()["embeds"][0];
+                let fields = embed["fields"].as_array().unwrap();
+                let mut total = length(&embed["title"]) + length(&embed["description"]);
+                for field in fields {
+                    assert!(length(&field["name"]) <= 256 && length(&field["value"]) <= 1_024, "{text}");
+                    total += length(&field["name"]) + length(&field["value"]);
+                }
+                assert!(length(&embed["title"]) <= 256 && total <= 6_000, "{text}: {total}");
+                assert!(of.teams().to_string().len() <= 28_000, "{text}: {}", of.teams().to_string().len());
+                for block in of.slack()["blocks"].as_array().unwrap() {
+                    assert!(length(&block["text"]["text"]) <= 3_000, "{text}");
+                }
+                assert!(of.headline().chars().count() <= 301 && of.headline().ends_with(" failed"), "{text}");
+            }
+        }
     }
 
     #[test]
@@ -388,6 +454,7 @@ mod tests {
         );
         let html = body["formatted_body"].as_str().unwrap();
         assert!(html.contains("&lt;!channel&gt; 3 of") && html.contains("&lt;/code&gt;"), "{html}");
+        assert_eq!(body["m.mentions"], serde_json::json!({}), "nobody is mentioned");
     }
 
     #[test]
@@ -408,5 +475,7 @@ mod tests {
         let mut of = notification();
         of.pipeline = "ci\r\nBcc: x".into();
         assert_eq!(of.headline(), "ci  Bcc: x 3 of x/y on main failed");
+        of.pipeline = "c\u{200b}i\u{202e}x".into();
+        assert_eq!(of.headline(), "ci x 3 of x/y on main failed");
     }
 }

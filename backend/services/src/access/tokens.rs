@@ -11,7 +11,7 @@ use super::{
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    ports::{Document, DocumentKey, NewDocument},
+    ports::{Document, DocumentKey, Documents, NewDocument},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use data_encoding::HEXLOWER;
@@ -124,8 +124,7 @@ impl TokenService {
     }
 
     async fn all(&self) -> Result<Vec<(DocumentKey, TokenView)>> {
-        let all = self.context.stores.documents.all(DOCUMENT_KIND, "").await?;
-        all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?.token))).collect()
+        with_keys(self.context.stores.documents.as_ref()).await
     }
 
     /// Returns all tokens in order of creation.
@@ -203,6 +202,16 @@ impl TokenService {
             tracing::warn!(%error, token = %id, "cannot record the last use of a token");
         }
     }
+}
+
+/// Returns the tokens among documents, without their hashes, for a check of stores that no services use.
+pub async fn stored_tokens(documents: &dyn Documents) -> Result<Vec<TokenView>> {
+    Ok(with_keys(documents).await?.into_iter().map(|(_, view)| view).collect())
+}
+
+async fn with_keys(documents: &dyn Documents) -> Result<Vec<(DocumentKey, TokenView)>> {
+    let all = documents.all(DOCUMENT_KIND, "").await?;
+    all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?.token))).collect()
 }
 
 fn read(document: &Document) -> Result<TokenRecord> {

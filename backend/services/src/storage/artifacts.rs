@@ -263,13 +263,22 @@ pub(crate) async fn has_carried_artifacts(
     shares_image: bool,
     job: JobId,
 ) -> Result<bool> {
-    let stores_files = planned.artifacts.as_ref().is_some_and(Artifacts::stores_files);
-    if !stores_files && !shares_image {
+    if !needs_artifacts(planned, shares_image) {
         return Ok(true);
     }
+    let stores_files = stores_files(planned);
     let records = context.stores.records.artifacts_of(job).await?;
     let has = |is_image: bool| records.iter().any(|record| record.image.is_some() == is_image);
     Ok((!stores_files || has(false)) && (!shares_image || has(true)))
+}
+
+/// Whether a job that is carried over has artifacts.
+pub(crate) fn needs_artifacts(planned: &PlannedJob, shares_image: bool) -> bool {
+    shares_image || stores_files(planned)
+}
+
+fn stores_files(planned: &PlannedJob) -> bool {
+    planned.artifacts.as_ref().is_some_and(Artifacts::stores_files)
 }
 
 /// Returns the id of the artifact of the current attempt, or of its image.

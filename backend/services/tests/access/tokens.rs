@@ -140,6 +140,17 @@ async fn export_is_for_administrators_and_limited_to_the_repository_of_a_token()
 }
 
 #[tokio::test]
+async fn export_from_any_cursor_on_is_audited() {
+    let server = Server::start();
+    server.run("ours").await;
+    let all = format!("{}?cursor=ffffffff-ffff-ffff-ffff-ffffffffffff", path::EXPORT);
+    let rows = server.ok(BOOT, "GET", &all, Value::Null).await;
+    assert_eq!(rows["executions"].as_array().unwrap().len(), 1, "a cursor may be of the caller's choice");
+    let audited = server.ok(BOOT, "GET", path::AUDIT, Value::Null).await.to_string();
+    assert!(audited.contains("records.export"), "{audited}");
+}
+
+#[tokio::test]
 async fn rate_limited_caller_gets_retry_after() {
     let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(1));
     let token = server.token(&[Scope::Read], None, None).await.token;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     blocking::blocking,
     files::directories::{create_directory, sync_directory},
-    sqlite::check_copy,
+    sqlite::{UNCHECKED_SUFFIX, check_copy},
 };
 use serde::Serialize;
 use std::{
@@ -44,8 +44,8 @@ pub async fn verify(repository: &BackupRepository, id: Option<&str>) -> Result<R
     Ok(report(entry, &manifest))
 }
 
-/// Restores a backup (`None`: the newest one) into a directory that does not exist or is empty. The database comes last: a server does
-/// not start on a part of a backup.
+/// Restores a backup (`None`: the newest one) into a directory that does not exist or is empty. The database comes first, and gets its
+/// name last: a server starts neither on a part of a backup nor while it is restored.
 pub async fn restore(
     repository: &BackupRepository,
     id: Option<&str>,
@@ -61,12 +61,11 @@ pub async fn restore(
         .iter()
         .find(is_database)
         .ok_or_else(|| Error::Damaged(format!("backup {} has no records", entry.id)))?;
+    let unchecked = format!("{DATABASE_PATH}{UNCHECKED_SUFFIX}");
+    restore_file(repository, target, database, &unchecked).await?;
     for file in manifest.files.iter().filter(|file| !is_database(file)) {
         restore_file(repository, target, file, &file.path).await?;
     }
-    // Under its name only once it is complete and checked.
-    let unchecked = format!("{DATABASE_PATH}.unchecked");
-    restore_file(repository, target, database, &unchecked).await?;
     let (from, to, transactions) =
         (target.join(&unchecked), target.join(DATABASE_PATH), manifest.transactions);
     blocking("checking the restored records", move || {

@@ -66,8 +66,7 @@ impl DiskReserve {
     /// Opens the reserve at `path`, and creates it if there is space. New work is rejected below `low` free bytes.
     #[must_use]
     pub fn open(path: PathBuf, low: Option<u64>) -> Self {
-        let exists = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
-        let available = exists || create(&path).is_ok();
+        let available = exists(&path) || create(&path).is_ok();
         let state = ReserveState {
             spent: (!available).then(Instant::now),
             space: space(&path, low),
@@ -76,17 +75,12 @@ impl DiskReserve {
         Self { path, low, state: Mutex::new(state) }
     }
 
-    /// Returns the disk space of the reserve at `path`, which is not created: it counts as spent if there is no space for it.
+    /// Returns the state of the disk without creating the reserve at `path`: on a full disk its space is in use for the records.
     #[must_use]
     pub fn inspect(path: &Path, low: Option<u64>) -> DiskState {
-        let exists = fs::metadata(path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
         let space = space(path, low);
-        DiskState {
-            free_bytes: space.free,
-            low_bytes: space.low,
-            reserve_bytes: RESERVE_SIZE as u64,
-            is_reserve_spent: !exists && space.free < RESERVE_SIZE as u64 + space.critical(),
-        }
+        let is_reserve_spent = !exists(path) && !fits(space);
+        state_of(space, is_reserve_spent)
     }
 
     /// Deletes the reserve, so that its space can be used for the records.
@@ -128,8 +122,7 @@ impl DiskReserve {
             state.measured_at = Instant::now();
         }
         if state.spent.is_some_and(|since| since.elapsed() > RETRY_INTERVAL) {
-            let has_space = state.space.free >= RESERVE_SIZE as u64 + state.space.critical();
-            if has_space && create(&self.path).is_ok() {
+            if fits(state.space) && create(&self.path).is_ok() {
                 tracing::info!(path = %self.path.display(), "there is space again; the reserve was recreated");
                 state.spent = None;
                 state.space = space(&self.path, self.low);
@@ -144,13 +137,27 @@ impl DiskReserve {
 impl Disk for DiskReserve {
     fn state(&self) -> DiskState {
         let state = self.current();
-        DiskState {
-            free_bytes: state.space.free,
-            low_bytes: state.space.low,
-            reserve_bytes: RESERVE_SIZE as u64,
-            is_reserve_spent: state.spent.is_some(),
-        }
+        state_of(state.space, state.spent.is_some())
     }
+}
+
+const fn state_of(space: DiskSpace, is_reserve_spent: bool) -> DiskState {
+    DiskState {
+        free_bytes: space.free,
+        low_bytes: space.low,
+        reserve_bytes: RESERVE_SIZE as u64,
+        is_reserve_spent,
+    }
+}
+
+/// Whether the reserve exists.
+fn exists(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64)
+}
+
+/// Whether there is space for the reserve besides that of the records.
+const fn fits(space: DiskSpace) -> bool {
+    space.free >= RESERVE_SIZE as u64 + space.critical()
 }
 
 /// Measures the free space of the file system of `path`.

@@ -13,6 +13,9 @@ use tidemill_services::error::{Error, Result};
 const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or start with an empty \
                       database: `tidemill server --new-database` moves the remaining files to another directory";
 
+/// Ending of the name of a database that is being restored.
+pub const UNCHECKED_SUFFIX: &str = ".unchecked";
+
 /// Returns an error if the database is missing or empty although other files show that it existed.
 pub fn check_exists(path: &Path) -> Result<()> {
     if length(path) > 0 {
@@ -42,9 +45,13 @@ pub fn check_transaction_count(path: &Path, acknowledged: Option<u64>, stored: O
     )))
 }
 
-/// Returns a file or directory that exists only if the database existed.
+/// Returns a file or directory that exists only if the database existed, or is being restored.
 fn trace(path: &Path) -> Option<PathBuf> {
     let directory = path.parent()?;
+    let unchecked = with_suffix(path, UNCHECKED_SUFFIX);
+    if unchecked.exists() {
+        return Some(unchecked);
+    }
     let has_content = |path: &PathBuf| length(path) > 0;
     let has_entries = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     [with_suffix(path, "-wal"), TransactionCounter::path(path), directory.join("secret.key")]
@@ -73,6 +80,7 @@ pub fn move_database_away(path: &Path) -> Result<Option<PathBuf>> {
         path.to_owned(),
         with_suffix(path, "-wal"),
         with_suffix(path, "-shm"),
+        with_suffix(path, UNCHECKED_SUFFIX),
         TransactionCounter::path(path),
         directory.join("logs"),
         directory.join("artifacts"),

@@ -73,5 +73,5 @@ pub use protection::{
 };
 pub use retention::{
     logs_go_first_and_newest_of_branch_last, retention_removes_only_what_no_rule_keeps,
-    retried_execution_stays_with_its_retry,
+    retried_execution_stays_with_its_retry, retry_reuses_no_artifacts_that_are_being_removed,
 };

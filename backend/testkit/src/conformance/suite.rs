@@ -185,6 +185,7 @@ macro_rules! conformance_suite {
                 protections_are_listed_and_bounded
                 retention_removes_only_what_no_rule_keeps
                 retried_execution_stays_with_its_retry
+                retry_reuses_no_artifacts_that_are_being_removed
                 logs_go_first_and_newest_of_branch_last
             }
             caches {

@@ -32,6 +32,7 @@ pub async fn backup(settings: &Settings, args: &BackupArgs) -> Outcome {
         return Ok(());
     }
     let data_dir = settings.data_dir()?;
+    check_outside(data_dir, &args.target)?;
     let repository = open(&args.target, true).await?;
     let options = BackupOptions { without_key: args.without_key, keep: args.keep };
     let about = (format::now(), env!("CARGO_PKG_VERSION"));
@@ -94,6 +95,25 @@ fn failure(error: Error) -> Failure {
         }
         other => other.into(),
     }
+}
+
+/// Returns an error for a directory in the data directory: each backup would contain those before it, and be lost with the data.
+fn check_outside(data_dir: &Path, target: &str) -> Outcome {
+    if target.starts_with(S3) {
+        return Ok(());
+    }
+    // Links count, in the part of the path that exists.
+    let target_path = std::path::absolute(target)?;
+    let existing = target_path.ancestors().find_map(|path| path.canonicalize().ok());
+    let inside =
+        data_dir.canonicalize().is_ok_and(|data| existing.is_some_and(|path| path.starts_with(data)));
+    if inside {
+        return Err(Failure::usage(format!(
+            "{} is in the data directory: choose a directory elsewhere, best on another disk",
+            Printable(target)
+        )));
+    }
+    Ok(())
 }
 
 /// Opens the repository at a path or an address of S3. With `create`, a directory may be missing.

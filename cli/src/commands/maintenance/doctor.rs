@@ -9,15 +9,9 @@ use crate::{
 };
 use serde_json::json;
 use std::{io::Write, path::Path};
-use tidemill_core::{
-    access::TokenList,
-    api::{Health, HealthStatus, path},
-};
-use tidemill_server::doctor::{Finding, Verdict, all_checks};
+use tidemill_core::api::{Health, HealthStatus, path};
+use tidemill_server::doctor::{Finding, Verdict, all_checks, tokens};
 use tidemill_worker::{client::ApiClient, engine::local_images};
-
-/// Remaining lifetime of a token below which it is remarked: a week.
-const MIN_TOKEN_LIFETIME_MS: i64 = 7 * 86_400_000;
 
 /// `tidemill doctor`.
 pub async fn doctor(settings: &Settings, args: &Doctor) -> Outcome {
@@ -29,7 +23,8 @@ pub async fn doctor(settings: &Settings, args: &Doctor) -> Outcome {
     });
     let mut findings = checking.await.map_err(|error| Failure::system(error.to_string()))?;
     findings.push(engine(settings).await);
-    findings.extend(server(settings, &directory).await);
+    findings.push(server(settings, &directory).await);
+    findings.extend(tokens(&directory, format::now()).await);
     if args.format.is_json() {
         let items: Vec<_> = findings
             .iter()
@@ -67,18 +62,15 @@ async fn engine(settings: &Settings) -> Finding {
     }
 }
 
-/// Checks the server that uses the data directory, if one runs: its health, its tokens, and its address, to which git providers send
-/// webhooks.
-async fn server(settings: &Settings, directory: &Path) -> Vec<Finding> {
+/// Checks the server that uses the data directory, if one runs: its health and its address, to which git providers send webhooks. Sends
+/// no token: a server that was killed has left its address, at which another program may listen now.
+async fn server(settings: &Settings, directory: &Path) -> Finding {
     let Some(url) = data_dir::recorded_address(directory) else {
-        return vec![Finding::new("server", Verdict::Ok, "no server runs on this data directory")];
+        return Finding::new("server", Verdict::Ok, "no server runs on this data directory");
     };
-    let token = std::fs::read_to_string(directory.join("token")).unwrap_or_default();
-    let client =
-        |token: &str| ApiClient::new(&url, token).with_certificate_authorities(settings.ca_cert.clone());
     // Health needs no token, so that it does not matter who reads the request.
-    let public = client("").with_insecure_http(true);
-    let mut findings = vec![match get::<Health>(&public, path::HEALTH).await {
+    let public = ApiClient::new(&url, "").with_certificate_authorities(settings.ca_cert.clone());
+    match get::<Health>(&public.with_insecure_http(true), path::HEALTH).await {
         Ok(health) => {
             let verdict = match health.status {
                 HealthStatus::Ok => Verdict::Ok,
@@ -102,37 +94,11 @@ async fn server(settings: &Settings, directory: &Path) -> Vec<Finding> {
             let text = format!("{url} does not answer: {error}; git providers and workers need this address");
             Finding::new("server", Verdict::Warning, text)
         }
-    }];
-    if let Ok(list) = get::<TokenList>(&client(token.trim()), path::TOKENS).await {
-        findings.push(tokens(&list));
     }
-    findings
 }
 
 async fn get<T: serde::de::DeserializeOwned>(api: &ApiClient, path: &str) -> Result<T, String> {
     let fetched = api.fetch(path, None).await.map_err(|error| error.to_string())?;
     let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
     serde_json::from_slice(&body).map_err(|error| error.to_string())
-}
-
-fn tokens(list: &TokenList) -> Finding {
-    let soon = format::now().plus_ms(MIN_TOKEN_LIFETIME_MS);
-    let ending: Vec<&str> = list
-        .tokens
-        .iter()
-        .filter(|token| token.expires_at.is_some_and(|at| at < soon))
-        .map(|token| token.name.as_str())
-        .collect();
-    if ending.is_empty() {
-        return Finding::new(
-            "tokens",
-            Verdict::Ok,
-            format!("{} token(s), none expires within a week", list.tokens.len()),
-        );
-    }
-    let text = format!(
-        "expired, or expire within a week: {}; replace them with `tidemill token create`",
-        ending.join(", ")
-    );
-    Finding::new("tokens", Verdict::Warning, text)
 }

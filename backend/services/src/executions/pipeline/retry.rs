@@ -18,7 +18,7 @@ use crate::{
         request_texts,
     },
     ports::{ExecutionRecord, ExecutionSpec, Node, ParentLink},
-    storage::artifacts::has_carried_artifacts,
+    storage::artifacts::{has_carried_artifacts, needs_artifacts},
 };
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
@@ -81,10 +81,11 @@ impl PipelineExecutionService {
             old.spec.facts.jobs.from.clone_from(&request.jobs);
         }
         let (mut old, (mut file, mut plan)) = self.plan_again(old).await?;
+        let new_id = self.context.stores.ids.execution();
         let mut alone = None;
         if request.alone {
             let nodes = self.context.stores.records.all_nodes(id).await?;
-            let mut carried = self.successful_jobs(id, &nodes).await?;
+            let mut carried = self.successful_jobs(id, &nodes, new_id).await?;
             carried.retain(|name, _| {
                 plan.jobs.iter().any(|job| job.name == *name && !is_requested(job, &request))
             });
@@ -108,7 +109,7 @@ impl PipelineExecutionService {
             BTreeMap::new()
         } else {
             let selects_jobs = !request.approve.is_empty() || !request.jobs.is_empty();
-            let mut carried = self.jobs_to_carry_over(id, plan.jobs.len(), selects_jobs).await?;
+            let mut carried = self.jobs_to_carry_over(id, plan.jobs.len(), selects_jobs, new_id).await?;
             let again = plan.with_dependents(&request.jobs);
             carried.retain(|name, _| !again.contains(name.as_str()));
             carried
@@ -121,7 +122,7 @@ impl PipelineExecutionService {
             approved.extend(manual.map(|job| job.name.clone()));
         }
         let spec = ExecutionSpec {
-            id: self.context.stores.ids.execution(),
+            id: new_id,
             trigger: Trigger::Retry,
             requested_by: request.requested_by,
             started_by: request.started_by,
@@ -173,15 +174,17 @@ impl PipelineExecutionService {
         Ok((old, planned?))
     }
 
-    /// Returns the jobs that a retry of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to run.
+    /// Returns the jobs that the retry `by` of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to
+    /// run.
     async fn jobs_to_carry_over(
         &self,
         id: ExecutionId,
         jobs: usize,
         selects_jobs: bool,
+        by: ExecutionId,
     ) -> Result<BTreeMap<String, CarriedJob>> {
         let nodes = self.context.stores.records.all_nodes(id).await?;
-        let carried = self.successful_jobs(id, &nodes).await?;
+        let carried = self.successful_jobs(id, &nodes, by).await?;
         if !selects_jobs && carried.len() == jobs {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded; to run them all again, retry with `all` (`tidemill retry --all`)"
@@ -199,13 +202,14 @@ impl PipelineExecutionService {
         Ok(carried)
     }
 
-    /// Returns the jobs of an ended execution whose results a new execution reuses: the successful ones, except those that the request
-    /// begins with and their dependents.
+    /// Returns the jobs of an ended execution whose results a new execution `by` reuses: the successful ones, except those that the
+    /// request begins with and their dependents.
     pub(super) async fn jobs_to_reuse(
         &self,
         id: ExecutionId,
         request: &ExecuteRequest,
         plan: &Plan,
+        by: ExecutionId,
     ) -> Result<BTreeMap<String, CarriedJob>> {
         let old = self.context.execution(id).await?;
         let is_same_repository = canonical_name(&old.spec.repo) == canonical_name(&request.repo);
@@ -218,14 +222,21 @@ impl PipelineExecutionService {
             return Err(Error::Conflict(format!("execution {id} has not ended; wait for its end")));
         }
         let nodes = self.context.stores.records.all_nodes(id).await?;
-        let mut carried = self.successful_jobs(id, &nodes).await?;
+        let mut carried = self.successful_jobs(id, &nodes, by).await?;
         let again = plan.with_dependents(&request.from);
         carried.retain(|name, _| !again.contains(name.as_str()));
         Ok(carried)
     }
 
-    /// Returns the successful jobs of an execution whose artifacts still exist, by name.
-    async fn successful_jobs(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
+    /// Returns the successful jobs of an execution whose artifacts exist as long as the new execution `by` does, by name.
+    async fn successful_jobs(
+        &self,
+        id: ExecutionId,
+        nodes: &[Node],
+        by: ExecutionId,
+    ) -> Result<BTreeMap<String, CarriedJob>> {
+        // From here on, retention keeps the artifacts that it has not begun to remove.
+        let loses_artifacts = self.context.refer(id, by).await?.artifacts_removed;
         let specs = self.context.specs(id).await?;
         let execution = self.context.cached_execution(id).await?;
         let children = self.context.children(nodes).await?;
@@ -234,6 +245,7 @@ impl PipelineExecutionService {
             let Some(spec) = specs.get(node.key.ix as usize) else { return Ok(None) };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             let shares_image = shares_image(&execution, &specs, node.key.ix);
+            let is_lost = loses_artifacts && from == spec.id && needs_artifacts(&spec.planned, shares_image);
             let has_failed_child = spec.planned.surroundings.waits_for_child()
                 && item
                     .child
@@ -241,6 +253,7 @@ impl PipelineExecutionService {
                     .is_none_or(|child| child.state.status != ExecutionStatus::Success);
             if item.job.status != JobStatus::Success
                 || has_failed_child
+                || is_lost
                 || !has_carried_artifacts(&self.context, &spec.planned, shares_image, from).await?
             {
                 return Ok(None);

@@ -168,8 +168,9 @@ impl PipelineExecutionService {
             facts: own.as_ref().unwrap_or(&facts),
         };
         let (identity, reuses) = (identity.digest()?, request.reuse);
+        let new_id = self.context.stores.ids.execution();
         let carried = match request.reuse {
-            Some(id) => self.jobs_to_reuse(id, &request, &plan).await?,
+            Some(id) => self.jobs_to_reuse(id, &request, &plan, new_id).await?,
             None => BTreeMap::new(),
         };
         let key = match key {
@@ -179,7 +180,7 @@ impl PipelineExecutionService {
             key => key,
         };
         let spec = ExecutionSpec {
-            id: self.context.stores.ids.execution(),
+            id: new_id,
             pipeline_name: plan.pipeline_name.clone(),
             repo: request.repo,
             branch: request.branch,

@@ -49,11 +49,10 @@ pub async fn export(
         }
         (None, None) => {}
     }
-    let is_first = query.cursor.is_none();
+    // A caller can begin with any cursor, so each page counts.
+    let outcome = if query.cursor.is_none() { "begun" } else { "continued" };
     let page = api.services.exports.page(&query).await?;
-    if is_first {
-        let target = query.repo.as_deref().unwrap_or("all repositories");
-        api.services.audit.record(&caller, "records.export", target, query.repo.as_deref(), "begun").await;
-    }
+    let target = query.repo.as_deref().unwrap_or("all repositories");
+    api.services.audit.record(&caller, "records.export", target, query.repo.as_deref(), outcome).await;
     Ok(json_reply(page))
 }

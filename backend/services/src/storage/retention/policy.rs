@@ -48,7 +48,7 @@ impl Context {
     /// Returns the settings of the server, and those of a repository.
     pub(super) async fn retention_view(&self, repo: Option<&str>) -> Result<RetentionView> {
         let server = self.retention_settings(SERVER).await?;
-        let Some(repo) = repo.map(repository_key) else {
+        let Some(repo) = repo.map(name_of).transpose()? else {
             return Ok(RetentionView { repo: None, settings: server.clone(), server });
         };
         let settings = self.retention_settings(&repo).await?;
@@ -58,7 +58,7 @@ impl Context {
     /// Replaces the settings of the server or of a repository.
     pub(super) async fn set_retention(&self, request: &RetentionRequest) -> Result<RetentionView> {
         request.settings.check(request.repo.is_none()).map_err(Error::Invalid)?;
-        let name = request.repo.as_deref().map_or_else(|| SERVER.to_owned(), repository_key);
+        let name = request.repo.as_deref().map_or_else(|| Ok(SERVER.to_owned()), name_of)?;
         let documents = &self.stores.documents;
         for _ in 0..MAX_ATTEMPTS {
             let key = DocumentKey::new(DOCUMENT_KIND, &name);
@@ -81,6 +81,17 @@ impl Context {
         let document = self.stores.documents.get(&DocumentKey::new(DOCUMENT_KIND, name)).await?;
         document.as_ref().map_or_else(|| Ok(RetentionSettings::default()), parse)
     }
+}
+
+/// Returns the name of a repository's document. `*` would be the server's, which not everyone who may name a repository may change.
+fn name_of(repo: &str) -> Result<String> {
+    let name = repository_key(repo);
+    if name == SERVER {
+        return Err(Error::Invalid(
+            "`*` is not a repository; the server's settings are those without a repository".into(),
+        ));
+    }
+    Ok(name)
 }
 
 fn parse(document: &Document) -> Result<RetentionSettings> {

@@ -1,6 +1,7 @@
 //! Which executions need which others. An execution that reuses results of another one records that before it is created, and then
 //! checks that the other one is not being removed. A removal marks the execution first, and then checks that nothing refers to it. So
-//! of a reference and a removal at the same moment, at least one sees the other.
+//! of a reference and a removal at the same moment, at least one sees the other. The same holds for a removal of artifacts alone: what
+//! is reused is chosen after the reference is recorded, by the marks of that moment.
 
 use crate::{
     context::service_context::Context,
@@ -8,7 +9,7 @@ use crate::{
     ports::{DocumentKey, NewDocument},
 };
 use serde::{Deserialize, Serialize};
-use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_core::{ids::ExecutionId, retention::decision::RetentionState, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "execution-reference";
 /// How long a reference counts without its execution: the request that creates it may still run.
@@ -21,8 +22,8 @@ struct ReferenceRecord {
 }
 
 impl Context {
-    /// Records that execution `by`, which is about to be created, needs `of`.
-    pub(crate) async fn refer(&self, of: ExecutionId, by: ExecutionId) -> Result<()> {
+    /// Records that execution `by`, which is about to be created, needs `of`. Returns what of it was removed, or is being removed.
+    pub(crate) async fn refer(&self, of: ExecutionId, by: ExecutionId) -> Result<RetentionState> {
         let key = key(of, by);
         let value = serde_json::to_string(&ReferenceRecord { at: self.now() })
             .map_err(|error| Error::storage("recording a reference", error))?;
@@ -30,8 +31,8 @@ impl Context {
         // If it exists, the request is repeated.
         self.stores.documents.put(new, None).await?;
         let state = self.stores.records.execution_state(of).await?;
-        if state.is_some_and(|(state, _)| !state.retention.removing) {
-            return Ok(());
+        if let Some((state, _)) = state.filter(|(state, _)| !state.retention.removing) {
+            return Ok(state.retention);
         }
         self.stores.documents.delete(&key, None).await?;
         Err(Error::NotFound(format!("execution {of} was removed, as its retention has ended")))

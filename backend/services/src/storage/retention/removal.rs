@@ -66,15 +66,16 @@ impl RetentionService {
         // All are marked before anything is removed, so that none refers to a part of the others any more.
         let mut marked = Vec::new();
         for member in &family.0 {
-            if member.execution.state.retention.removing {
-                continue;
-            }
+            // A mark that is there already is set again: the pass that set it may still run, and can no longer take it back.
+            let was_marked = member.execution.state.retention.removing;
             let retention = RetentionState { removing: true, ..member.execution.state.retention.clone() };
             if !self.put_retention(&member.execution, member.execution.version, retention).await? {
                 self.unmark(&marked).await?;
                 return Ok(Removal::Changed);
             }
-            marked.push(&member.execution);
+            if !was_marked {
+                marked.push(&member.execution);
+            }
         }
         for member in &family.0 {
             if self.context.needing(member.execution.spec.id).await?.is_some() {

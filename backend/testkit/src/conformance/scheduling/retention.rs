@@ -7,10 +7,14 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     retention::{
         api::{GcReport, GcRequest, PinRequest, RemovedPart, RetentionRequest},
+        decision::RetentionState,
         settings::{RetentionRule, RetentionSettings},
     },
 };
-use tidemill_services::{Error, Services, Stores};
+use tidemill_services::{
+    Error, Services, Stores,
+    ports::{Commit, ExecutionState, NodeKey, Write},
+};
 
 const DAY_MS: i64 = 86_400_000;
 /// Ids of executions have the real time, which may be long after that of the clock.
@@ -99,6 +103,8 @@ pub async fn retention_removes_only_what_no_rule_keeps(subject: &StoresUnderTest
         Err(Error::NotFound(_))
     ));
     services.pipelines.cancel(live).await.unwrap();
+    let all = RetentionRequest { repo: Some("*".into()), settings: RetentionSettings::default() };
+    assert!(matches!(services.retention.set(&all).await, Err(Error::Invalid(_))), "those of the server");
 }
 
 /// An execution stays as long as a retry of it does, and both go afterwards.
@@ -122,6 +128,49 @@ pub async fn retried_execution_stays_with_its_retry(subject: &StoresUnderTest) {
     assert!(!exists(&stores, first).await);
     let again = services.pipelines.retry(first, RetryRequest::default(), None).await;
     assert!(matches!(again, Err(Error::NotFound(_))), "{again:?}");
+}
+
+/// Sets what retention records of an execution, as a pass does before it removes something.
+async fn mark(stores: &Stores, id: ExecutionId, retention: RetentionState) {
+    let (state, version) = stores.records.execution_state(id).await.unwrap().unwrap();
+    let state = ExecutionState { retention, ..state };
+    let write = Write::PutExecution { id, if_version: version, state };
+    assert!(matches!(stores.records.commit(vec![write]).await.unwrap(), Commit::Done(_)));
+}
+
+/// Between the mark of a pass and the removal of artifacts, a retry runs the jobs again whose artifacts go, and carries over the others.
+/// A pass that was interrupted there is completed by the next one.
+pub async fn retry_reuses_no_artifacts_that_are_being_removed(subject: &StoresUnderTest) {
+    let stores = subject.open().await;
+    let services = services(stores.clone());
+    let repo = samples::repo();
+    let jobs = "a: { stage: one, artifacts: { paths: [out] } }\nb: { stage: one }\nc: { stage: one }";
+    let first = start_execution(&services, &request(&repo, "", jobs)).await;
+    let ix = job(&services, first, "a").await.id.ix();
+    let artifact = samples::artifact(NodeKey { execution: first, ix }, 0, None);
+    stores.records.commit(vec![Write::PutArtifact(Box::new(artifact))]).await.unwrap();
+    for (name, code) in [("a", 0), ("b", 0), ("c", 1)] {
+        run(&services, first, name, code).await;
+    }
+    let carried = async |id| {
+        let jobs = view(&services, id).await.jobs.into_iter();
+        jobs.filter(|job| job.carried_from.is_some()).map(|job| job.job_name).collect::<Vec<_>>()
+    };
+    let retry = async || services.pipelines.retry(first, RetryRequest::default(), None).await;
+    let whole = retry().await.unwrap().execution_id;
+    assert_eq!(carried(whole).await, ["a", "b"]);
+    services.pipelines.cancel(whole).await.unwrap();
+    mark(&stores, first, RetentionState { artifacts_removed: true, ..RetentionState::default() }).await;
+    let during = retry().await.unwrap().execution_id;
+    assert_eq!(carried(during).await, ["b"], "the artifacts of `a` go at any moment");
+    services.pipelines.cancel(during).await.unwrap();
+
+    let (interrupted, _) = ended(&stores, &services, &request(&repo, "", "a: { stage: one }")).await;
+    mark(&stores, interrupted, RetentionState { removing: true, ..RetentionState::default() }).await;
+    set(&services, &repo, days(30)).await;
+    subject.clock.advance(LONG_DAYS * DAY_MS);
+    collect(&services, &repo, false).await;
+    assert!(!exists(&stores, interrupted).await);
 }
 
 /// The newest execution of a branch stays longer, and logs go before their executions.
