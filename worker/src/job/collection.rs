@@ -41,8 +41,8 @@ pub async fn collect(
             let found = pipe.map(|pipe| pipe.finish(exit_code)).unwrap_or_default();
             let mut annotations = found.annotations;
             caches::save(artifacts, workspace, assignment, &environment.caches, succeeded, reporter).await;
-            test_reports::send(artifacts, workspace, assignment, reporter, found.coverage, &mut annotations)
-                .await;
+            let tests = (found.coverage, !succeeded);
+            test_reports::send(artifacts, workspace, assignment, reporter, tests, &mut annotations).await;
             findings::read(artifacts, workspace, assignment, reporter, &mut annotations).await;
             summary::send(artifacts, assignment, reporter, &found.summary, annotations).await;
         };
