@@ -40,14 +40,20 @@ pub async fn collect(
             let pipe = drained.ok().and_then(Result::ok);
             let found = pipe.map(|pipe| pipe.finish(exit_code)).unwrap_or_default();
             let mut annotations = found.annotations;
+            let failure = match &environment.services {
+                Some(services) => services.check_after_script(!succeeded, reporter).await,
+                None => None,
+            };
+            let succeeded = succeeded && failure.is_none();
             caches::save(artifacts, workspace, assignment, &environment.caches, succeeded, reporter).await;
             let tests = (found.coverage, !succeeded);
             test_reports::send(artifacts, workspace, assignment, reporter, tests, &mut annotations).await;
             findings::read(artifacts, workspace, assignment, reporter, &mut annotations).await;
             summary::send(artifacts, assignment, reporter, &found.summary, annotations).await;
+            failure
         };
         tokio::select! {
-            () = saving => {}
+            failure = saving => end.failure = end.failure.take().or(failure),
             lost = signals.lease_lost() => return Err(lost),
         }
     }
