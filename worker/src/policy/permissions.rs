@@ -49,6 +49,7 @@ impl Permissions {
         let preparation = &assignment.preparation;
         let origin = &preparation.origin;
         self.check_container(&preparation.container, origin, "")?;
+        self.check_user(preparation.image_options.user.as_deref(), origin, " of its image")?;
         for service in &assignment.extras.services {
             let name = service.alias.first().unwrap_or(&service.image);
             let whose = format!(" of the service `{name}`");
@@ -57,6 +58,7 @@ impl Permissions {
             } else {
                 self.check_container(&service.container, origin, &whose)?;
             }
+            self.check_user(service.user.as_deref(), origin, &whose)?;
         }
         if let Some(build) = &assignment.extras.build {
             self.check_build(build, origin)?;
@@ -100,6 +102,20 @@ impl Permissions {
             Some(denied) => Err(self.denial(denied, origin, whose)),
             None => Ok(()),
         }
+    }
+
+    /// Checks the user that a job chooses for a container instead of the image's.
+    fn check_user(&self, user: Option<&str>, origin: &Origin, whose: &str) -> Result<(), FailureReason> {
+        let Some((user, allowed)) = user.zip(self.allowance(origin).users) else { return Ok(()) };
+        if allowed.iter().any(|pattern| glob(pattern).is_ok_and(|glob| glob.is_match(user))) {
+            return Ok(());
+        }
+        let denied = Denied {
+            key: format!("user: {user}"),
+            setting: format!("users = [\"{user}\"]"),
+            is_unsafe: false,
+        };
+        Err(self.denial(denied, origin, whose))
     }
 
     /// Checks the options of a Docker engine of the job's own: an operator may let it be privileged, and not the job.
@@ -415,6 +431,32 @@ mod tests {
         assert_eq!(of_fork(&with(Some(strict.clone()), Some(other.clone()), true)), Some(other.clone()));
         let own = with(Some(strict), Some(other.clone()), false).seccomp(&origin("a", false));
         assert_eq!(own, Some(other));
+    }
+
+    #[test]
+    fn users_may_be_restricted_to_some() {
+        let all = Allowance { users: Some(vec!["1000".into(), "app*".into()]), ..Allowance::default() };
+        let trusted = TrustedRepositories {
+            repositories: vec!["example.org/team/*".into()],
+            allowance: Allowance { users: Some(vec!["root".into()]), ..Allowance::none() },
+        };
+        let permissions = Permissions { all, trusted: vec![trusted], ..Permissions::default() };
+        let denied = |user: &str, origin: &Origin| {
+            let result = permissions.check_user(Some(user), origin, " of its image");
+            result.err().map(|reason| reason.message).unwrap_or_default()
+        };
+        let other = origin("example.org/other", false);
+        for user in ["1000", "app", "app:users"] {
+            assert_eq!(denied(user, &other), "", "{user}");
+        }
+        for user in ["0", "root", "1000:0", "10001"] {
+            let message = denied(user, &other);
+            assert!(message.contains(&format!("`user: {user}` of its image")), "{message}");
+            assert!(message.contains(&format!("`users = [\"{user}\"]`")), "{message}");
+        }
+        assert_eq!(denied("root", &origin("example.org/team/app", false)), "");
+        assert!(!denied("root", &origin("example.org/team/app", true)).is_empty(), "of a fork");
+        assert_eq!(Permissions::default().check_user(Some("root"), &other, ""), Ok(()));
     }
 
     #[test]
