@@ -195,6 +195,31 @@ job:
     }
 }
 
+#[test]
+fn pull_policies_of_a_gitlab_file_are_tried_in_their_order() {
+    // The registry is down.
+    let present = format!("127.0.0.1:1/tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
+    docker(&["tag", &image(), &present]);
+    let missing = format!("127.0.0.1:1/tidemill-none-{}:1", uuid::Uuid::now_v7().simple());
+    let file = format!(
+        r#"
+both: {{ image: {{ name: "{present}", pull_policy: [always, if-not-present] }}, script: [echo ran] }}
+missing: {{ image: {{ name: "{missing}", pull_policy: [always, if-not-present] }}, script: [echo ran] }}
+always: {{ image: {{ name: "{present}", pull_policy: [always] }}, script: [echo ran] }}
+"#
+    );
+    let project = Project::new(&[(".gitlab-ci.yml", &file)]);
+    let ran = project.tidemill(&["run"]);
+    docker(&["rmi", &present]);
+    let log = project.log("both");
+    assert!(log.contains("\nran\n"), "{log} {ran:?}");
+    assert!(log.contains(&format!("Pulling {present}\n")) && log.contains("warning: "), "{log}");
+    assert!(log.contains("`pull_policy` allows the image that the engine has"), "{log}");
+    for name in ["missing", "always"] {
+        assert!(!project.log(name).contains("\nran\n"), "{name}: {}", project.log(name));
+    }
+}
+
 fn docker(args: &[&str]) {
     let output = Command::new("docker").args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {output:?}");

@@ -65,12 +65,16 @@ impl Permissions {
         }
         let services = assignment.extras.services.iter().filter_map(|service| service.pull_policy);
         std::iter::once(preparation.pull_policy).flatten().chain(services).try_for_each(|policy| {
-            if self.pull_policies.is_empty() || self.pull_policies.contains(&policy) {
+            let allows = |policy: PullPolicy| self.pull_policies.contains(&policy);
+            let allows_both = allows(PullPolicy::Always) && allows(PullPolicy::IfNotPresent);
+            let is_both = policy == PullPolicy::AlwaysOrPresent && allows_both;
+            if self.pull_policies.is_empty() || allows(policy) || is_both {
                 return Ok(());
             }
             let name = |policy: PullPolicy| match policy {
                 PullPolicy::IfNotPresent => "if-not-present",
                 PullPolicy::Always => "always",
+                PullPolicy::AlwaysOrPresent => "always-or-present",
                 PullPolicy::Never => "never",
             };
             let allowed: Vec<&str> = self.pull_policies.iter().map(|policy| name(*policy)).collect();
