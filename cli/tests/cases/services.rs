@@ -136,14 +136,18 @@ job:
     );
     let project = Project::new(&[(".gitlab-ci.yml", &file)]);
     let refused = project.tidemill(&["run"]);
-    assert_eq!(refused.code, 1, "{refused:?}");
-    let log = project.log("job");
-    assert!(
-        log.contains("container: { privileged: true }` of the service") && !log.contains("CapEff"),
-        "{log}"
-    );
-    let remedy = "`docker = \"sidecar\"` or `privileged = true`";
-    assert!(log.contains(remedy) && log.contains("worker.toml"), "{log}");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let error = &refused.stderr;
+    for part in [
+        "error[not-allowed]: job `job`",
+        "container: { privileged: true }` of the service",
+        ".gitlab-ci.yml:4:",
+        "`docker = \"sidecar\"` or `privileged = true`",
+        "worker.toml",
+    ] {
+        assert!(error.contains(part), "{part:?} in {error}");
+    }
+    assert_ne!(project.tidemill(&["logs", "job"]).code, 0, "nothing ran");
     let checked = project.tidemill(&["check"]);
     assert!(checked.stdout.contains("privileged = true") && checked.stdout.contains(":5:"), "{checked:?}");
 }

@@ -11,11 +11,15 @@ use super::{
 };
 use crate::{
     artifact::{ArtifactLabels, Selection},
+    policy::missing_engine,
     test_reports::{self, findings},
 };
 use std::{path::Path, time::Duration};
 use tidemill_core::api::AttemptEnd;
-use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen, Assignment};
+use tidemill_core::execution::{
+    assignment::{Artifacts, ArtifactsWhen, Assignment},
+    failure::FailureKind,
+};
 use tidemill_core::text::substitution::substitute;
 
 /// How long the reporter may take for the container's last output.
@@ -87,6 +91,11 @@ pub async fn collect(
                 end.failure.get_or_insert(reason);
             }
         }
+    }
+    if end.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::ScriptFailed)
+        && let Some(note) = missing_engine(assignment, &executor.engine.settings.mounts)
+    {
+        reporter.log_line(&note).await;
     }
     if let (Some(services), Some(_)) = (&environment.services, &end.failure) {
         services.log_output(reporter).await;

@@ -123,7 +123,7 @@ impl Permissions {
     }
 
     /// Checks the options of a Docker engine of the job's own: an operator may let it be privileged, and not the job.
-    fn check_sidecar(
+    pub(super) fn check_sidecar(
         &self,
         options: &ContainerOptions,
         origin: &Origin,
@@ -217,7 +217,7 @@ impl Permissions {
 }
 
 /// Whether a service is a Docker engine that asks for its rights.
-fn is_sidecar(service: &Service) -> bool {
+pub(super) fn is_sidecar(service: &Service) -> bool {
     service.container.privileged && is_docker_engine(&service.image)
 }
 

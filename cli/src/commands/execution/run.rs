@@ -16,7 +16,7 @@ use crate::{
     output::{LogOutput, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        external,
+        engines, external,
         file::{self, FileContext, PipelineFile},
         git_facts,
     },
@@ -170,7 +170,9 @@ async fn plan_and_open(
     let labels = &args.slots.labels.values;
     let planned = async {
         let planned = planned.await?;
-        check_labels(&planned.2, &workers::labels(labels))?;
+        let (file, facts, plan) = &planned;
+        check_labels(plan, &workers::labels(labels))?;
+        engines::check(file, plan, &facts.repo, &settings.own_worker_file()?.permissions)?;
         Ok(planned)
     };
     let templates = args.include.templates.as_deref();
