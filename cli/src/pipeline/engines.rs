@@ -1,18 +1,24 @@
 //! Checks before a run on this machine whether its jobs may have the Docker engines that they ask for as services.
 
 use super::file::PipelineFile;
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
 use tidemill_core::{
     execution::assignment::Origin,
     pipeline::{When, locate_in_job},
     plan::Plan,
     text::diagnostics::{Diagnostic, Severity, render_human},
 };
-use tidemill_worker::policy::Permissions;
 
-/// Returns the error of the first job that asks for a Docker engine which `permissions` do not allow, at its place in the file, so
+/// Returns the error of the first job that asks for a Docker engine which this machine does not allow, at its place in the file, so
 /// that nothing starts. A job that waits for an approval fails only if it gets one.
-pub fn check(file: &PipelineFile, plan: &Plan, repository: &str, permissions: &Permissions) -> Outcome {
+pub fn check(settings: &Settings, file: &PipelineFile, plan: &Plan, repository: &str) -> Outcome {
+    if plan.jobs.iter().all(|job| job.surroundings.services.is_empty()) {
+        return Ok(());
+    }
+    let permissions = settings.own_worker_file()?.permissions;
     let origin = Origin { repository: repository.to_owned(), is_fork: false };
     let denied = plan.jobs.iter().filter(|job| job.when != When::Manual).find_map(|job| {
         let reason = permissions.denied_engine(&job.surroundings.services, &origin)?;

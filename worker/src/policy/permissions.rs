@@ -459,7 +459,7 @@ mod tests {
             assert!(message.contains(&format!("`users = [\"{user}\"]`")), "{message}");
         }
         assert_eq!(denied("root", &origin("example.org/team/app", false)), "");
-        assert!(!denied("root", &origin("example.org/team/app", true)).is_empty(), "of a fork");
+        assert_eq!(denied("root", &origin("example.org/team/app", true)), "", "as safe as the DNS server");
         assert_eq!(Permissions::default().check_user(Some("root"), &other, ""), Ok(()));
     }
 

@@ -172,7 +172,7 @@ async fn plan_and_open(
         let planned = planned.await?;
         let (file, facts, plan) = &planned;
         check_labels(plan, &workers::labels(labels))?;
-        engines::check(file, plan, &facts.repo, &settings.own_worker_file()?.permissions)?;
+        engines::check(settings, file, plan, &facts.repo)?;
         Ok(planned)
     };
     let templates = args.include.templates.as_deref();
