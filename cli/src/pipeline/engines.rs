@@ -34,7 +34,8 @@ pub fn check(settings: &Settings, file: &PipelineFile, plan: &Plan, repository: 
         location: locate_in_job(text, &job.base_name, "services"),
         file: None,
         help: Some(
-            "`build` in a native file builds images without that; a server may have workers that allow it".to_owned(),
+            "`build` in a native file builds images without that; a server may have workers that allow it"
+                .to_owned(),
         ),
         related: Vec::new(),
     };

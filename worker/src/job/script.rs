@@ -124,7 +124,8 @@ const REVEALING: [&str; 10] = [
 fn redirects_markers(item: &str) -> bool {
     let compact: String = item.split_whitespace().collect();
     let opens = |(at, _): (usize, &str)| {
-        item[at + 1..].starts_with(['<', '>']) && !item[..at].ends_with(|before: char| before.is_ascii_digit())
+        item[at + 1..].starts_with(['<', '>'])
+            && !item[..at].ends_with(|before: char| before.is_ascii_digit())
     };
     compact.contains(">&7") || compact.contains("<&7") || item.match_indices('7').any(opens)
 }
@@ -313,7 +314,15 @@ mod tests {
                 vec!["trap 'echo end $?' EXIT", "false", "echo never"],
                 vec!["set +e", "false", "echo \"$? $LINENO\"", "no_such_command", "exit 4"],
                 vec!["echo 1\necho 2\nno_such_command"],
-                vec!["exec 7>/dev/null", "echo shown", "echo \"$?\" >&7", "exec 7>&1", "echo x >&7", "exec 7>&-", "echo y"],
+                vec![
+                    "exec 7>/dev/null",
+                    "echo shown",
+                    "echo \"$?\" >&7",
+                    "exec 7>&1",
+                    "echo x >&7",
+                    "exec 7>&-",
+                    "echo y",
+                ],
                 vec!["echo a; exec 7>&2", "echo b", "exec 7</dev/null", "cat <&7", "echo c"],
             ] {
                 let script = items(&script);

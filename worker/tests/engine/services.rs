@@ -112,7 +112,11 @@ async fn service_that_ends_while_the_script_runs_is_a_warning_or_an_error() {
     both.extras.services = vec![ends];
     let (end, log) = bench.run(both).await;
     assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(4)), "{log}");
-    assert_eq!((log.matches("while the script ran").count(), log.matches("oh no\n").count()), (1, 1), "{log}");
+    assert_eq!(
+        (log.matches("while the script ran").count(), log.matches("oh no\n").count()),
+        (1, 1),
+        "{log}"
+    );
     bench.stop().await;
 }
 
