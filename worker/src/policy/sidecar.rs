@@ -113,9 +113,8 @@ fn docker_command(line: &str) -> Option<&'static str> {
     if words.first().is_some_and(|first| first.starts_with('#') || matches!(*first, "echo" | "printf")) {
         return None;
     }
-    let pairs = words.windows(2).filter(|pair| pair[0] == "docker");
-    let mut called = pairs.filter_map(|pair| ENGINE_COMMANDS.into_iter().find(|name| *name == pair[1]));
-    called.next()
+    let mut pairs = words.windows(2).filter(|pair| pair[0] == "docker");
+    pairs.find_map(|pair| ENGINE_COMMANDS.into_iter().find(|name| *name == pair[1]))
 }
 
 #[cfg(test)]
