@@ -111,10 +111,14 @@ impl DockerManager {
         mut progress: impl FnMut(PullReport),
     ) -> Result<ImageConfig, FailureReason> {
         if policy != PullPolicy::AlwaysOrPresent {
-            return self.ensure_image_by(image, platform, policy, logins, progress).await;
+            return Box::pin(self.ensure_image_by(image, platform, policy, logins, progress)).await;
         }
-        let pulled = self.ensure_image_by(image, platform, PullPolicy::Always, logins, &mut progress).await;
-        let Err(reason) = pulled else { return pulled };
+        let always = PullPolicy::Always;
+        let pulled = Box::pin(self.ensure_image_by(image, platform, always, logins, &mut progress)).await;
+        let reason = match pulled {
+            Ok(config) => return Ok(config),
+            Err(reason) => reason,
+        };
         match self.inspect_image(image).await? {
             Some(config) if platform.is_none_or(|platform| config.is_for(platform)) => {
                 let warning = format!(
