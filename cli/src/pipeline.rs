@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod elsewhere;
+pub mod engines;
 pub mod external;
 pub mod file;
 pub mod git_facts;

@@ -46,7 +46,7 @@ pub use model::{
 pub(crate) use model::{MAX_AUTO_STOP_S, SERVER_VARIABLES};
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
-pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
+pub use parse::{ParsedPipeline, json_schema, locate_in_job, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
 pub(crate) use raw::unknown_keys::{called, counterpart, without_counterpart};
 pub use registry_scope::{DOCKER_HUB, DOCKER_HUB_KEY, RegistryScope};

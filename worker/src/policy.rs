@@ -13,3 +13,4 @@ pub use limits::Limits;
 pub(crate) use limits::SizeLimitExceeded;
 pub use permissions::{Permissions, TrustedRepositories, check_glob};
 pub use seccomp::SeccompProfile;
+pub(crate) use sidecar::missing_engine;

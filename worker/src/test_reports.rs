@@ -34,13 +34,14 @@ const MAX_NAME_LEN: usize = 400;
 const MAX_MESSAGE_LEN: usize = 2_000;
 
 /// Reads the reports that `assignment` declares, and sends them and the coverage to the server. `coverage` is what the script
-/// printed, which wins over that of reports. Failed tests of known files are added to `annotations`.
+/// printed, which wins over that of reports. Failed tests of known files are added to `annotations`. `has_failed`: the job failed, so
+/// that no line says that all is well.
 pub async fn send(
     transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
     assignment: &Assignment,
     reporter: &Reporter,
-    coverage: Option<f64>,
+    (coverage, has_failed): (Option<f64>, bool),
     annotations: &mut AnnotationSet,
 ) {
     let globs = assignment.artifacts.as_ref().map_or(&[][..], |artifacts| artifacts.reports.junit.as_slice());
@@ -62,7 +63,9 @@ pub async fn send(
                 if reader.files > 0 {
                     (report, has_content) = (reader.report, true);
                     annotations.merge(reader.annotations);
-                    let _ = writeln!(lines, "{}", report.counts);
+                    let counts = &report.counts;
+                    let counts = if has_failed { counts.of_failed_job() } else { counts.to_string() };
+                    let _ = writeln!(lines, "{counts}");
                 }
             }
             Err(reason) => lines = format!("warning: tests: {}\n", reason.message),

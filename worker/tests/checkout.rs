@@ -1,5 +1,7 @@
 //! Working trees and repositories as jobs get them, compared with what git has outside.
 
+mod owners;
+
 use sha2::{Digest, Sha256};
 use std::{
     fs,
@@ -54,12 +56,21 @@ fn try_tree(
     checkout: &Checkout,
     refs: &CheckoutRefs,
 ) -> Result<Option<Tree>, SourceError> {
+    try_tree_of(FileOwner::Worker, source, cache, (checkout, refs))
+}
+
+fn try_tree_of(
+    owner: FileOwner,
+    source: &Source,
+    cache: &Path,
+    (checkout, refs): (&Checkout, &CheckoutRefs),
+) -> Result<Option<Tree>, SourceError> {
     let reach = reach();
     materialize_as(TreeRequest {
         source,
         checkout,
         refs,
-        owner: FileOwner::Worker,
+        owner,
         cache,
         reach: &reach,
         download: &|_| Err(SourceError::new("nothing is uploaded")),

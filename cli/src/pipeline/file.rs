@@ -30,6 +30,8 @@ pub struct PipelineFile {
     pub name: String,
     /// Text with includes expanded.
     pub text: String,
+    /// The file's own text; `None` for one of a commit.
+    pub own_text: Option<String>,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
     /// The versions of the included files that come from elsewhere.
@@ -73,10 +75,10 @@ pub fn is_gitlab(args: &FileArgs) -> bool {
 pub fn load(args: &FileArgs, is_remote: bool, context: &FileContext) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
-    let text = read(&path)?;
+    let own_text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
     let kind = FileFormat::of(&path, args.gitlab, is_remote);
-    match assemble(&path, &text, kind, context) {
+    match assemble(&path, &own_text, kind, context) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
             if kind != FileFormat::Native {
@@ -84,7 +86,8 @@ pub fn load(args: &FileArgs, is_remote: bool, context: &FileContext) -> Outcome<
             }
             let inputs = if kind == FileFormat::Native { context.inputs.clone() } else { IndexMap::new() };
             let PipelineWithSources { parsed, text, includes, .. } = assembled;
-            Ok(PipelineFile { name, text, pipeline: parsed.pipeline, includes, inputs })
+            let own_text = Some(own_text);
+            Ok(PipelineFile { name, text, own_text, pipeline: parsed.pipeline, includes, inputs })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -125,7 +128,7 @@ pub fn of_commit(
             let inputs = if is_gitlab { IndexMap::new() } else { inputs.clone() };
             let (name, text) = (file.path.clone(), file.text.clone());
             let includes = file.includes.clone();
-            Ok(PipelineFile { name, text, pipeline, includes, inputs })
+            Ok(PipelineFile { name, text, own_text: None, pipeline, includes, inputs })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =

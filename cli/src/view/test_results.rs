@@ -12,11 +12,14 @@ const MAX_MESSAGE_LINES: usize = 3;
 /// `has_failed`: the job failed, so that no summary may say that all is well.
 pub fn print(out: &mut impl Write, job: &JobTests, has_failed: bool, max_cases: usize) -> io::Result<()> {
     let report = &job.report;
-    write!(out, "{}: {report}", Printable(&job.job_name))?;
+    let name = Printable(&job.job_name);
     if has_failed && report.counts.failed() == 0 {
-        write!(out, " (the job failed for another reason)")?;
+        let counts = report.counts.of_failed_job();
+        let coverage = report.coverage.map(|share| format!("; coverage {share} %")).unwrap_or_default();
+        writeln!(out, "{name}: {counts}{coverage} (the job failed for another reason)")?;
+    } else {
+        writeln!(out, "{name}: {report}")?;
     }
-    writeln!(out)?;
     cases(out, "failed", &report.failed, report.failed_left_out, max_cases)?;
     cases(out, "flaky", &report.flaky, report.flaky_left_out, max_cases)
 }

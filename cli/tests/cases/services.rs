@@ -136,14 +136,18 @@ job:
     );
     let project = Project::new(&[(".gitlab-ci.yml", &file)]);
     let refused = project.tidemill(&["run"]);
-    assert_eq!(refused.code, 1, "{refused:?}");
-    let log = project.log("job");
-    assert!(
-        log.contains("container: { privileged: true }` of the service") && !log.contains("CapEff"),
-        "{log}"
-    );
-    let remedy = "`docker = \"sidecar\"` or `privileged = true`";
-    assert!(log.contains(remedy) && log.contains("worker.toml"), "{log}");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let error = &refused.stderr;
+    for part in [
+        "error[not-allowed]: job `job`",
+        "container: { privileged: true }` of the service",
+        ".gitlab-ci.yml:4:",
+        "`docker = \"sidecar\"` or `privileged = true`",
+        "worker.toml",
+    ] {
+        assert!(error.contains(part), "{part:?} in {error}");
+    }
+    assert_ne!(project.tidemill(&["logs", "job"]).code, 0, "nothing ran");
     let checked = project.tidemill(&["check"]);
     assert!(checked.stdout.contains("privileged = true") && checked.stdout.contains(":5:"), "{checked:?}");
 }
@@ -192,6 +196,31 @@ job:
     for job in jobs {
         assert_ne!(job["HostConfig"]["Privileged"], true, "{job:#}");
         assert!(!job["HostConfig"].to_string().contains("docker.sock"), "{job:#}");
+    }
+}
+
+#[test]
+fn pull_policies_of_a_gitlab_file_are_tried_in_their_order() {
+    // The registry is down.
+    let present = format!("127.0.0.1:1/tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
+    docker(&["tag", &image(), &present]);
+    let missing = format!("127.0.0.1:1/tidemill-none-{}:1", uuid::Uuid::now_v7().simple());
+    let file = format!(
+        r#"
+both: {{ image: {{ name: "{present}", pull_policy: [always, if-not-present] }}, script: [echo ran] }}
+missing: {{ image: {{ name: "{missing}", pull_policy: [always, if-not-present] }}, script: [echo ran] }}
+always: {{ image: {{ name: "{present}", pull_policy: [always] }}, script: [echo ran] }}
+"#
+    );
+    let project = Project::new(&[(".gitlab-ci.yml", &file)]);
+    let ran = project.tidemill(&["run"]);
+    docker(&["rmi", &present]);
+    let log = project.log("both");
+    assert!(log.contains("\nran\n"), "{log} {ran:?}");
+    assert!(log.contains(&format!("Pulling {present}\n")) && log.contains("warning: "), "{log}");
+    assert!(log.contains("`pull_policy` allows the image that the engine has"), "{log}");
+    for name in ["missing", "always"] {
+        assert!(!project.log(name).contains("\nran\n"), "{name}: {}", project.log(name));
     }
 }
 

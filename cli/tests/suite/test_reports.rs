@@ -13,6 +13,16 @@ jobs:
     script:
       - 'echo "<testsuite name=\"good\"><testcase name=\"fine\" time=\"0.5\"/></testsuite>" >good.xml'
     artifacts: { reports: { junit: good.xml } }
+  green:
+    stage: a
+    script:
+      - 'echo "<testsuite><testcase name=\"fine\"/></testsuite>" >green.xml'
+      - exit 3
+    artifacts: { reports: { junit: green.xml } }
+  empty:
+    stage: a
+    script: ['echo "<testsuite/>" >empty.xml', exit 3]
+    artifacts: { reports: { junit: empty.xml } }
   unit:
     stage: a
     retry: { max: 1, when: script_failed }
@@ -48,12 +58,19 @@ pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
     assert!(log.contains("warning: tests: reports/two.xml:"), "{log}");
     assert!(log.contains("\ntests 4: 1 failed, 1 skipped\n"), "the worker reports a single attempt: {log}");
 
+    // A job that failed for another reason does not read as if all were well.
+    assert!(env.log("green").ends_with("\ntests 1: 1 passed\n"), "{}", env.log("green"));
+    assert!(env.log("empty").ends_with("\nno test ran\n"), "{}", env.log("empty"));
     let shown = text(&env.on_latest(&["report"]).stdout);
+    for line in ["green: tests 1: 1 passed", "empty: no test ran"] {
+        assert!(shown.contains(&format!("{line} (the job failed for another reason)\n")), "{shown}");
+    }
+    assert_eq!(shown.matches("all passed").count(), 1, "{shown}");
     assert!(shown.contains("good: tests 1: all passed\n"), "{shown}");
     assert!(shown.contains("  flaky: tests.test_a unsure\n    first attempt\n"), "{shown}");
     let report = json(&env.on_latest(&["report", "--format", "json"]));
     let tests = &report["tests"];
-    assert_eq!((&tests["counts"]["tests"], &tests["counts"]["duration_ms"]), (&5.into(), &1000.into()));
+    assert_eq!((&tests["counts"]["tests"], &tests["counts"]["duration_ms"]), (&6.into(), &1000.into()));
     let unit = tests["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == "unit").unwrap();
     assert_eq!(unit["report"]["failed"][0]["name"], "broken", "{report:#}");
 
@@ -61,7 +78,7 @@ pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");
     let report = json(&env.on_latest(&["report", "--format", "json"]));
     assert!(report["jobs"][0]["carried"].as_bool().unwrap(), "{report:#}");
-    assert_eq!(report["tests"]["counts"]["tests"], 5, "a carried-over job keeps its tests: {report:#}");
+    assert_eq!(report["tests"]["counts"]["tests"], 6, "a carried-over job keeps its tests: {report:#}");
     env.wait_until_clean();
 }
 

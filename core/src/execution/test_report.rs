@@ -55,6 +55,18 @@ impl AddAssign for TestCounts {
     }
 }
 
+impl TestCounts {
+    /// Returns the counts on one line for a job that failed: it does not read as if all were well.
+    #[must_use]
+    pub fn of_failed_job(&self) -> String {
+        let has_other = self.failed() > 0 || self.flaky > 0 || self.skipped > 0;
+        if has_other || self.tests == 0 {
+            return self.to_string();
+        }
+        format!("tests {0}: {0} passed", self.tests)
+    }
+}
+
 impl fmt::Display for TestCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [(self.failed(), "failed"), (self.flaky, "flaky"), (self.skipped, "skipped")];
@@ -468,7 +480,10 @@ mod tests {
         assert_eq!(counts.to_string(), "tests 120: 2 failed, 1 flaky, 3 skipped");
         let counts = TestCounts { tests: 120, ..TestCounts::default() };
         assert_eq!(counts.to_string(), "tests 120: all passed");
+        assert_eq!(counts.of_failed_job(), "tests 120: 120 passed");
+        assert_eq!(TestCounts { skipped: 2, ..counts }.of_failed_job(), "tests 120: 2 skipped");
         assert_eq!(TestCounts::default().to_string(), "no test ran");
+        assert_eq!(TestCounts::default().of_failed_job(), "no test ran");
         let mut report = TestReport { coverage: Some(87.5), ..TestReport::default() };
         assert_eq!(report.to_string(), "coverage 87.5 %");
         report.counts = counts;

@@ -9,8 +9,8 @@ use super::finding::{Finding, Path, Trail, keep_first};
 use super::model::Pipeline;
 use super::raw::field::{Read, Reader};
 use super::raw::records::RawPipeline;
-use super::yaml::{build, tree::Tree};
-use crate::text::diagnostics::{Diagnostic, Severity};
+use super::yaml::{build, build_gitlab_file, tree::Tree};
+use crate::text::diagnostics::{Diagnostic, Location, Severity};
 
 /// A pipeline, and the warnings about its file.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +93,22 @@ pub fn json_schema() -> serde_json::Value {
     // Top-level keys that only hold values for anchors.
     schema.insert("patternProperties".to_owned(), serde_json::json!({ "^(\\.|x-)": true }));
     schema.to_value()
+}
+
+/// Returns where a native file or a GitLab file names `key` for a job: in the job, among the defaults, or for all jobs; otherwise
+/// where the job begins. `None`: the job is not in this text, as another file has it.
+#[must_use]
+pub fn locate_in_job(text: &str, job: &str, key: &str) -> Option<Location> {
+    let tree = build_gitlab_file(text, 0).ok()?;
+    let root = tree.root.as_ref()?;
+    let job = match root.get("jobs") {
+        Some(jobs) => jobs.value.get(job),
+        None => root.get(job),
+    }?;
+    let defaults = ["defaults", "default"].into_iter().filter_map(|name| root.get(name));
+    let nodes = [&job.value].into_iter().chain(defaults.map(|entry| &entry.value)).chain([root]);
+    let entry = nodes.into_iter().find_map(|node| node.get(key)).unwrap_or(job);
+    Some(entry.key_location)
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("j: { except: [main] }", "CI_COMMIT_REF_NAME"),
     ("j: { only: { refs: [main], changes: [a], variables: [$B] } }", "changed(\"a\")"),
     ("j: { image: { name: i, pull_policy: always } }", "pull_policy: always"),
+    ("j: { image: { name: i, pull_policy: [always, if-not-present] } }", "pull_policy: always-or-present"),
     ("j: { image: { name: i, entrypoint: [''] } }", "entrypoint:"),
     ("j: { image: { name: i, docker: { user: '1000:1000', platform: linux/arm64 } } }", "user: 1000:1000"),
     ("image: i\nj: { inherit: { default: false, variables: false } }", "ruby:3.1"),

@@ -231,7 +231,11 @@ impl ArtifactTransfer {
         if selection.untracked {
             let selection = selection.clone();
             let matcher = blocking(move || Matcher::of_untracked(&selection)).await?;
+            let before = packer.files.len();
             packer = self.pack_one(workspace, host_workspace, packer, "", Arc::new(matcher)).await?;
+            if packer.files.len() == before && selection.paths.is_empty() {
+                warnings.push_str("warning: artifacts: no file is untracked\n");
+            }
         }
         if packer.is_empty() {
             return Ok((None, warnings));

@@ -111,6 +111,38 @@ impl DockerManager {
         logins: &JobLogins,
         mut progress: impl FnMut(PullReport),
     ) -> Result<ImageConfig, FailureReason> {
+        if policy != PullPolicy::AlwaysOrPresent {
+            return Box::pin(self.ensure_image_by(image, platform, policy, logins, progress)).await;
+        }
+        let always = PullPolicy::Always;
+        let pulled = Box::pin(self.ensure_image_by(image, platform, always, logins, &mut progress)).await;
+        let reason = match pulled {
+            Ok(config) => return Ok(config),
+            Err(reason) => reason,
+        };
+        match self.inspect_image(image).await? {
+            Some(config) if platform.is_none_or(|platform| config.is_for(platform)) => {
+                let warning = format!(
+                    "warning: {}; `pull_policy` allows the image that the engine has\n",
+                    reason.message
+                );
+                progress(PullReport::Line(warning));
+                self.note_image_use(image);
+                Ok(config)
+            }
+            _ => Err(reason),
+        }
+    }
+
+    /// Ensures that the image is present by one policy.
+    async fn ensure_image_by(
+        &self,
+        image: &str,
+        platform: Option<&str>,
+        policy: PullPolicy,
+        logins: &JobLogins,
+        mut progress: impl FnMut(PullReport),
+    ) -> Result<ImageConfig, FailureReason> {
         if is_image_id(image) {
             return match self.inspect_image(image).await? {
                 Some(config) if platform.is_none_or(|platform| config.is_for(platform)) => Ok(config),

@@ -323,7 +323,7 @@ async fn create_standby(
         ));
     }
     let image = match engine.pull_policy(preparation.pull_policy) {
-        PullPolicy::Always => None,
+        PullPolicy::Always | PullPolicy::AlwaysOrPresent => None,
         PullPolicy::IfNotPresent | PullPolicy::Never => engine.inspect_image(&preparation.image).await?,
     };
     let platform = preparation.image_options.platform.as_deref();

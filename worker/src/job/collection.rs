@@ -11,11 +11,15 @@ use super::{
 };
 use crate::{
     artifact::{ArtifactLabels, ArtifactTransfer, Selection},
+    policy::missing_engine,
     test_reports::{self, findings},
 };
 use std::{path::Path, time::Duration};
 use tidemill_core::api::AttemptEnd;
-use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen, Assignment};
+use tidemill_core::execution::{
+    assignment::{Artifacts, ArtifactsWhen, Assignment},
+    failure::FailureKind,
+};
 use tidemill_core::text::substitution::substitute;
 
 /// How long the reporter may take for the container's last output.
@@ -39,14 +43,20 @@ pub async fn collect<S: Sandbox>(
             let pipe = drained.ok().and_then(Result::ok);
             let found = pipe.map(|pipe| pipe.finish(exit_code)).unwrap_or_default();
             let mut annotations = found.annotations;
+            let failure = match &environment.services {
+                Some(services) => services.check_after_script(!succeeded, reporter).await,
+                None => None,
+            };
+            let succeeded = succeeded && failure.is_none();
             caches::save(artifacts, workspace, assignment, &environment.caches, succeeded, reporter).await;
-            test_reports::send(artifacts, workspace, assignment, reporter, found.coverage, &mut annotations)
-                .await;
+            let tests = (found.coverage, !succeeded);
+            test_reports::send(artifacts, workspace, assignment, reporter, tests, &mut annotations).await;
             findings::read(artifacts, workspace, assignment, reporter, &mut annotations).await;
             summary::send(artifacts, assignment, reporter, &found.summary, annotations).await;
+            failure
         };
         tokio::select! {
-            () = saving => {}
+            failure = saving => end.failure = end.failure.take().or(failure),
             lost = signals.lease_lost() => return Err(lost),
         }
     }
@@ -80,6 +90,11 @@ pub async fn collect<S: Sandbox>(
                 end.failure.get_or_insert(reason);
             }
         }
+    }
+    if end.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::ScriptFailed)
+        && let Some(note) = missing_engine(assignment, &executor.engine.settings.mounts)
+    {
+        reporter.log_line(&note).await;
     }
     if let (Some(services), Some(_)) = (&environment.services, &end.failure) {
         services.log_output(reporter).await;

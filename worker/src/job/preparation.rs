@@ -166,7 +166,7 @@ impl PreparationRun<'_> {
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
         let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));
-        let services = Services::start(&executor.engine, assignment, name, reporter).await?;
+        let mut services = Services::start(&executor.engine, assignment, name, reporter).await?;
         let hosts = services.hosts();
         // The names are written while the services start.
         let (named, ready) = tokio::join!(

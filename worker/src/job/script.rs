@@ -109,7 +109,7 @@ fn append_items(text: &mut String, nonce: &str, items: &[String]) {
     for (index, item) in items.iter().enumerate() {
         let item = item.replace('\0', "");
         text.push_str(item.strip_suffix('\n').unwrap_or(&item));
-        is_noticed |= REVEALING.iter().any(|text| item.contains(text));
+        is_noticed |= REVEALING.iter().any(|text| item.contains(text)) || redirects_markers(&item);
         // These variables would have the marker's values.
         let next = items.get(index + 1);
         let would_notice =
@@ -138,6 +138,17 @@ const REVEALING: [&str; 10] = [
     "printf ()",
     "function printf",
 ];
+
+/// Whether an item may open, close or use the descriptor to which markers go, such as `exec 7>file` or `>&7`. Bash chooses one
+/// itself for `{name}>file`, from 10 on.
+fn redirects_markers(item: &str) -> bool {
+    let compact: String = item.split_whitespace().collect();
+    let opens = |(at, _): (usize, &str)| {
+        item[at + 1..].starts_with(['<', '>'])
+            && !item[..at].ends_with(|before: char| before.is_ascii_digit())
+    };
+    compact.contains(">&7") || compact.contains("<&7") || item.match_indices('7').any(opens)
+}
 
 /// Words that begin or end a compound command.
 const RESERVED_WORDS: [&str; 19] = [
@@ -324,6 +335,16 @@ mod tests {
                 vec!["trap 'echo end $?' EXIT", "false", "echo never"],
                 vec!["set +e", "false", "echo \"$? $LINENO\"", "no_such_command", "exit 4"],
                 vec!["echo 1\necho 2\nno_such_command"],
+                vec![
+                    "exec 7>/dev/null",
+                    "echo shown",
+                    "echo \"$?\" >&7",
+                    "exec 7>&1",
+                    "echo x >&7",
+                    "exec 7>&-",
+                    "echo y",
+                ],
+                vec!["echo a; exec 7>&2", "echo b", "exec 7</dev/null", "cat <&7", "echo c"],
             ] {
                 let script = items(&script);
                 let (output, _, code) = start(shell, &script, &[]);

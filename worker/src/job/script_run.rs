@@ -46,11 +46,11 @@ const AFTER_SCRIPT_KILLED: &[u8] =
 /// Whether the script ran and nothing of it runs any more, so that the job's evidence is collected: its artifacts, caches and
 /// reports. That holds after any end but a failure of the worker, after which the job runs again.
 pub fn has_evidence(end: &AttemptEnd) -> bool {
-    use FailureKind::{Canceled, OutOfMemory, ScriptFailed, TimedOut, WorkspaceLimit};
+    use FailureKind::{Canceled, OutOfMemory, ScriptFailed, ServiceFailed, TimedOut, WorkspaceLimit};
     match end.failure.as_ref().map(|reason| reason.kind) {
         None | Some(OutOfMemory) => true,
         // Without an exit code, the exit is unknown.
-        Some(ScriptFailed | TimedOut | Canceled | WorkspaceLimit) => end.exit_code.is_some(),
+        Some(ScriptFailed | ServiceFailed | TimedOut | Canceled | WorkspaceLimit) => end.exit_code.is_some(),
         Some(_) => false,
     }
 }

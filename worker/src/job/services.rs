@@ -29,6 +29,8 @@ const MAX_LOG_TAIL: usize = 16 << 10;
 pub struct Services {
     engine: Arc<DockerManager>,
     running: Vec<(Service, ServiceContainer)>,
+    /// The containers of those whose end is in the job's log.
+    reported: Vec<String>,
 }
 
 /// Why a service is not ready.
@@ -59,12 +61,12 @@ impl Services {
             .map(|service| engine.start_service(service, network, &preparation.origin, &names));
         let started = try_join_all(started).await?;
         let running = services.iter().cloned().zip(started).collect();
-        Ok(Self { engine: engine.clone(), running })
+        Ok(Self { engine: engine.clone(), running, reported: Vec::new() })
     }
 
     /// Waits until each service is ready. One that is not is a warning in the job's log, or a failure if it is required. The end
     /// of its log is copied into the job's.
-    pub async fn wait_until_ready(&self, reporter: &Reporter) -> Result<(), FailureReason> {
+    pub async fn wait_until_ready(&mut self, reporter: &Reporter) -> Result<(), FailureReason> {
         let waiting = self.running.iter().map(|(service, container)| async move {
             match self.readiness(service, container).await {
                 Ok(Some(problem)) if service.required && problem != NotReady::Unknown => {
@@ -84,8 +86,41 @@ impl Services {
             let Some(problem) = problem else { continue };
             reporter.log(format!("warning: {}\n", problem.warning(service)).as_bytes()).await;
             self.log_output_of(service, container, reporter).await;
+            if matches!(problem, NotReady::Ended(_)) {
+                self.reported.push(container.id.clone());
+            }
         }
         Ok(())
+    }
+
+    /// Checks after the script which services ended while it ran. Each is a warning in the job's log, with the end of its own if
+    /// the job has not failed; otherwise the logs of all follow. Returns the failure of one that is required.
+    pub async fn check_after_script(&self, has_failed: bool, reporter: &Reporter) -> Option<FailureReason> {
+        let states = self.running.iter().map(|(_, container)| self.engine.service_state(container));
+        let states = join_all(states).await;
+        let mut failure = None;
+        for ((service, container), state) in self.running.iter().zip(states) {
+            let Ok(ServiceState::Exited(code)) = state else { continue };
+            if self.reported.contains(&container.id) {
+                continue;
+            }
+            if service.required && !has_failed {
+                let reason = NotReady::Ended(code).failure(service);
+                reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                failure.get_or_insert(reason);
+                continue;
+            }
+            let advice = if service.required { "" } else { "; `required: true` makes this an error" };
+            let name = name(service);
+            let warning = format!(
+                "warning: the service `{name}` ended with exit code {code} while the script ran{advice}\n"
+            );
+            reporter.log(warning.as_bytes()).await;
+            if !has_failed {
+                self.log_output_of(service, container, reporter).await;
+            }
+        }
+        failure
     }
 
     /// Returns lines for `/etc/hosts` with the names of the services.

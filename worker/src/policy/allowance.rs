@@ -33,6 +33,8 @@ pub struct Allowance {
     pub docker_sidecar: bool,
     /// The system calls of jobs; `None`: as the engine has it. Jobs do not ask for it.
     pub seccomp: Option<SeccompProfile>,
+    /// Globs of the users that jobs may choose for containers, besides that of an image; `None`: any.
+    pub users: Option<Vec<String>>,
     /// Networks besides `none`.
     pub networks: BTreeSet<String>,
     /// Whether jobs may build images.
@@ -61,6 +63,7 @@ impl Default for Allowance {
             privileged: false,
             docker_sidecar: false,
             seccomp: None,
+            users: None,
             networks: BTreeSet::new(),
             build: true,
             ssh_agent: None,
@@ -77,6 +80,7 @@ impl Allowance {
             ulimits: BTreeMap::new(),
             extra_hosts: false,
             dns: false,
+            users: Some(Vec::new()),
             build: false,
             ..Self::default()
         }
@@ -92,6 +96,7 @@ impl Allowance {
             ulimits: self.ulimits.clone(),
             extra_hosts: self.extra_hosts,
             dns: self.dns,
+            users: self.users.clone(),
             build: false,
             ..Self::default()
         }
@@ -124,6 +129,10 @@ impl Allowance {
         self.cap_add.extend(other.cap_add.iter().cloned());
         self.privileged |= other.privileged;
         self.docker_sidecar |= other.docker_sidecar;
+        self.users = match (self.users.take(), &other.users) {
+            (Some(ours), Some(theirs)) => Some(ours.into_iter().chain(theirs.iter().cloned()).collect()),
+            (None, _) | (_, None) => None,
+        };
         self.networks.extend(other.networks.iter().cloned());
         self.build |= other.build;
         if other.seccomp.is_some() {

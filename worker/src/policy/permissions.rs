@@ -49,6 +49,7 @@ impl Permissions {
         let preparation = &assignment.preparation;
         let origin = &preparation.origin;
         self.check_container(&preparation.container, origin, "")?;
+        self.check_user(preparation.image_options.user.as_deref(), origin, " of its image")?;
         for service in &assignment.extras.services {
             let name = service.alias.first().unwrap_or(&service.image);
             let whose = format!(" of the service `{name}`");
@@ -57,18 +58,23 @@ impl Permissions {
             } else {
                 self.check_container(&service.container, origin, &whose)?;
             }
+            self.check_user(service.user.as_deref(), origin, &whose)?;
         }
         if let Some(build) = &assignment.extras.build {
             self.check_build(build, origin)?;
         }
         let services = assignment.extras.services.iter().filter_map(|service| service.pull_policy);
         std::iter::once(preparation.pull_policy).flatten().chain(services).try_for_each(|policy| {
-            if self.pull_policies.is_empty() || self.pull_policies.contains(&policy) {
+            let allows = |policy: PullPolicy| self.pull_policies.contains(&policy);
+            let allows_both = allows(PullPolicy::Always) && allows(PullPolicy::IfNotPresent);
+            let is_both = policy == PullPolicy::AlwaysOrPresent && allows_both;
+            if self.pull_policies.is_empty() || allows(policy) || is_both {
                 return Ok(());
             }
             let name = |policy: PullPolicy| match policy {
                 PullPolicy::IfNotPresent => "if-not-present",
                 PullPolicy::Always => "always",
+                PullPolicy::AlwaysOrPresent => "always-or-present",
                 PullPolicy::Never => "never",
             };
             let allowed: Vec<&str> = self.pull_policies.iter().map(|policy| name(*policy)).collect();
@@ -102,8 +108,22 @@ impl Permissions {
         }
     }
 
+    /// Checks the user that a job chooses for a container instead of the image's.
+    fn check_user(&self, user: Option<&str>, origin: &Origin, whose: &str) -> Result<(), FailureReason> {
+        let Some((user, allowed)) = user.zip(self.allowance(origin).users) else { return Ok(()) };
+        if allowed.iter().any(|pattern| glob(pattern).is_ok_and(|glob| glob.is_match(user))) {
+            return Ok(());
+        }
+        let denied = Denied {
+            key: format!("user: {user}"),
+            setting: format!("users = [\"{user}\"]"),
+            is_unsafe: false,
+        };
+        Err(self.denial(denied, origin, whose))
+    }
+
     /// Checks the options of a Docker engine of the job's own: an operator may let it be privileged, and not the job.
-    fn check_sidecar(
+    pub(super) fn check_sidecar(
         &self,
         options: &ContainerOptions,
         origin: &Origin,
@@ -197,7 +217,7 @@ impl Permissions {
 }
 
 /// Whether a service is a Docker engine that asks for its rights.
-fn is_sidecar(service: &Service) -> bool {
+pub(super) fn is_sidecar(service: &Service) -> bool {
     service.container.privileged && is_docker_engine(&service.image)
 }
 
@@ -415,6 +435,32 @@ mod tests {
         assert_eq!(of_fork(&with(Some(strict.clone()), Some(other.clone()), true)), Some(other.clone()));
         let own = with(Some(strict), Some(other.clone()), false).seccomp(&origin("a", false));
         assert_eq!(own, Some(other));
+    }
+
+    #[test]
+    fn users_may_be_restricted_to_some() {
+        let all = Allowance { users: Some(vec!["1000".into(), "app*".into()]), ..Allowance::default() };
+        let trusted = TrustedRepositories {
+            repositories: vec!["example.org/team/*".into()],
+            allowance: Allowance { users: Some(vec!["root".into()]), ..Allowance::none() },
+        };
+        let permissions = Permissions { all, trusted: vec![trusted], ..Permissions::default() };
+        let denied = |user: &str, origin: &Origin| {
+            let result = permissions.check_user(Some(user), origin, " of its image");
+            result.err().map(|reason| reason.message).unwrap_or_default()
+        };
+        let other = origin("example.org/other", false);
+        for user in ["1000", "app", "app:users"] {
+            assert_eq!(denied(user, &other), "", "{user}");
+        }
+        for user in ["0", "root", "1000:0", "10001"] {
+            let message = denied(user, &other);
+            assert!(message.contains(&format!("`user: {user}` of its image")), "{message}");
+            assert!(message.contains(&format!("`users = [\"{user}\"]`")), "{message}");
+        }
+        assert_eq!(denied("root", &origin("example.org/team/app", false)), "");
+        assert_eq!(denied("root", &origin("example.org/team/app", true)), "", "as safe as the DNS server");
+        assert!(Permissions::default().check_user(Some("root"), &other, "").is_ok());
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! A Docker engine of a job's own: how the job reaches it.
 
-use super::permissions::Permissions;
+use super::{
+    job_settings::HostMount,
+    permissions::{Permissions, is_sidecar},
+};
 use indexmap::IndexMap;
 use tidemill_core::execution::{
-    assignment::Assignment,
+    assignment::{Assignment, Origin, Service},
     failure::{FailureKind, FailureReason},
 };
+use tidemill_core::pipeline::is_docker_engine;
 
 /// The port at which a Docker engine listens without TLS.
 const PORT: u16 = 2375;
@@ -29,6 +33,14 @@ impl Permissions {
         for engine in services.filter(|service| service.image == image && service.alias == aliases) {
             engine.variables.insert(TLS_DIRECTORY.to_owned(), String::new());
         }
+    }
+
+    /// Returns why a job may not have the first of its `services` that is a Docker engine without the rights that it needs.
+    pub fn denied_engine(&self, services: &[Service], origin: &Origin) -> Option<FailureReason> {
+        services.iter().filter(|service| is_sidecar(service)).find_map(|service| {
+            let whose = format!(" of the service `{}`", service.alias.first().unwrap_or(&service.image));
+            self.check_sidecar(&service.container, origin, &whose).err()
+        })
     }
 
     /// Returns the failure of a job whose Docker engine would be in the network `chosen`, where other jobs reach it without TLS.
@@ -74,10 +86,42 @@ fn names_one_of(address: &str, names: &[String]) -> bool {
     host.is_some_and(|host| names.iter().any(|name| name == host))
 }
 
+/// Commands of `docker` that need an engine.
+const ENGINE_COMMANDS: [&str; 7] = ["build", "buildx", "compose", "run", "push", "pull", "ps"];
+
+/// Returns what to tell a job that failed although it calls `docker` and has no Docker engine; `None` if it does not, or has one:
+/// a service, one that a variable names, or the socket of one among the worker's `mounts`.
+pub fn missing_engine(assignment: &Assignment, mounts: &[HostMount]) -> Option<String> {
+    let has_service = assignment.extras.services.iter().any(|service| is_docker_engine(&service.image));
+    let is_named = assignment.variables.contains_key("DOCKER_HOST")
+        || assignment.extras.secrets.iter().any(|secret| secret.variable == "DOCKER_HOST");
+    let is_mounted = mounts.iter().any(|mount| mount.target.contains("docker"));
+    if has_service || is_named || is_mounted {
+        return None;
+    }
+    let called = assignment.script.iter().flat_map(|item| item.lines()).find_map(docker_command)?;
+    Some(format!(
+        "note: the job calls `docker {called}` and has no Docker engine: `build` in a native file builds images without one, and a \
+         service such as `docker:dind` is one where the worker's worker.toml has `docker = \"sidecar\"` for the repository"
+    ))
+}
+
+/// Returns the command of `docker` that a line of a script calls.
+fn docker_command(line: &str) -> Option<&'static str> {
+    let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || ";&|()".contains(c)).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    if words.first().is_some_and(|first| first.starts_with('#') || matches!(*first, "echo" | "printf")) {
+        return None;
+    }
+    let mut pairs = words.windows(2).filter(|pair| pair[0] == "docker");
+    pairs.find_map(|pair| ENGINE_COMMANDS.into_iter().find(|name| *name == pair[1]))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::policy::{Allowance, Permissions};
+    use super::missing_engine;
+    use crate::policy::{Allowance, HostMount, Permissions};
     use tidemill_core::execution::assignment::{Assignment, ContainerOptions, Service};
 
     /// Returns a job with a Docker engine, and these variables.
@@ -140,6 +184,38 @@ mod tests {
         {
             assert!(message(&allowed, &job).contains(key), "{key}");
         }
+    }
+
+    #[test]
+    fn job_that_calls_docker_without_an_engine_gets_a_note() {
+        let note = |script: &[&str], variables: &[(&str, &str)], mounts: &[HostMount]| {
+            let mut job = job(variables);
+            job.extras.services[0].image = "postgres:17".into();
+            job.script = script.iter().map(|item| (*item).to_owned()).collect();
+            missing_engine(&job, mounts)
+        };
+        for (script, called) in [
+            ("docker build -t app .", "build"),
+            ("cd app && docker compose up -d", "compose"),
+            ("docker login -u a\nif docker buildx ls; then", "buildx"),
+        ] {
+            let text = note(&[script], &[], &[]).unwrap();
+            assert!(text.contains(&format!("`docker {called}`")), "{text}");
+            assert!(text.contains("docker = \"sidecar\""), "{text}");
+        }
+        for script in ["echo docker build", "# docker build", "make docker-build", "docker login", "true"] {
+            assert_eq!(note(&[script], &[], &[]), None, "{script}");
+        }
+        let build = ["docker build ."];
+        assert_eq!(note(&build, &[("DOCKER_HOST", "tcp://builder:2376")], &[]), None);
+        let socket = HostMount {
+            source: "/run/docker.sock".into(),
+            target: "/var/run/docker.sock".into(),
+            read_only: false,
+            forks: false,
+        };
+        assert_eq!(note(&build, &[], &[socket]), None);
+        assert_eq!(missing_engine(&job(&[]), &[]), None, "a service is its engine");
     }
 
     #[test]

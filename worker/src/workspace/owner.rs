@@ -8,7 +8,7 @@ use std::{
     fs, io,
     os::{
         fd::AsFd,
-        unix::fs::{PermissionsExt, lchown},
+        unix::fs::{MetadataExt, PermissionsExt, lchown},
     },
     path::Path,
 };
@@ -97,6 +97,10 @@ impl FileOwner {
 /// Gives the file, directory or link at `path` to `owner`; links are not followed.
 fn give_entry(owner: FileOwner, path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     if let FileOwner::User { uid, gid } = owner {
+        // A change would touch the file, which git then reads again.
+        if (metadata.uid(), metadata.gid()) == (uid, gid) {
+            return Ok(());
+        }
         match lchown(path, Some(uid), Some(gid)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             result => return result,

@@ -45,23 +45,31 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn container_lost_before_collection_loses_no_artifact_silently() {
     let mut bench = Bench::start().await;
-    let mut producer =
-        job(&["mkdir out; echo x > out/a", "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml"]);
-    producer.artifacts = Some(Artifacts {
-        paths: vec!["out".into()],
-        when: ArtifactsWhen::OnSuccess,
-        reports: Reports { junit: vec!["r.xml".into()], ..Reports::default() },
-        ..Artifacts::default()
-    });
-    *bench.server.removes.lock().unwrap() = Some(bench.label());
-    let (end, log) = bench.run(producer).await;
-    // An overlay that the worker has open outlives its container; otherwise the files are lost with it.
-    if kind(&end).is_none() {
-        let tar = bench.server.artifact.lock().unwrap().clone();
-        let name = b"out/a";
-        assert!(tar.windows(name.len()).any(|bytes| bytes == name), "the artifact is empty: {log}");
-    } else {
-        assert_eq!(kind(&end), Some(FailureKind::EngineFailed), "{end:?} {log}");
+    for untracked in [false, true] {
+        let mut producer = job(&[
+            "mkdir out; echo x > out/a",
+            "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml",
+        ]);
+        let paths = if untracked { Vec::new() } else { vec!["out".into()] };
+        producer.artifacts = Some(Artifacts {
+            paths,
+            untracked,
+            when: ArtifactsWhen::OnSuccess,
+            reports: Reports { junit: vec!["r.xml".into()], ..Reports::default() },
+            ..Artifacts::default()
+        });
+        bench.server.artifact.lock().unwrap().clear();
+        *bench.server.removes.lock().unwrap() = Some(bench.label());
+        let (end, log) = bench.run(producer).await;
+        // An overlay that the worker has open outlives its container; otherwise the files are lost with it.
+        if kind(&end).is_none() {
+            let tar = bench.server.artifact.lock().unwrap().clone();
+            let name = b"out/a";
+            assert!(tar.windows(name.len()).any(|bytes| bytes == name), "the artifact is empty: {log}");
+        } else {
+            assert_eq!(kind(&end), Some(FailureKind::EngineFailed), "{end:?} {log}");
+            assert!(!log.contains("warning: artifacts: no file"), "{log}");
+        }
     }
     bench.stop().await;
 }

@@ -79,6 +79,32 @@ async fn job_that_asks_for_more_fails_before_it_starts() {
 }
 
 #[tokio::test]
+async fn user_that_is_not_allowed_is_chosen_by_no_container() {
+    let mut bench = Bench::start_configured(|config| {
+        let all = Allowance { users: Some(vec!["1000".to_owned()]), ..Allowance::default() };
+        config.permissions = Permissions { all, ..Permissions::default() };
+    })
+    .await;
+    let with_user = |user: &str| {
+        let mut asking = job(&["echo \"user $(id -u)\""]);
+        asking.preparation.image_options.user = Some(user.to_owned());
+        asking
+    };
+    let (end, log) = bench.run(with_user("1000")).await;
+    assert!(end.failure.is_none() && log.contains("user 1000\n"), "{log}");
+    let (end, log) = bench.run(with_user("1001")).await;
+    assert_eq!(kind(&end), Some(FailureKind::NotAllowed), "{log}");
+    assert!(log.contains("`user: 1001` of its image") && log.contains("users = [\"1001\"]"), "{log}");
+    let mut served = job(&["echo never"]);
+    served.extras.services = vec![service("db", "sleep 60", None)];
+    served.extras.services[0].user = Some("root".to_owned());
+    let (end, log) = bench.run(served).await;
+    assert_eq!(kind(&end), Some(FailureKind::NotAllowed), "{log}");
+    assert!(log.contains("`user: root` of the service `db`") && !log.contains("never"), "{log}");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn allowance_holds_for_its_repositories_and_for_no_fork() {
     let trusted = TrustedRepositories {
         repositories: vec!["example.org/team/*".into()],

@@ -89,6 +89,38 @@ async fn services_reach_each_other_by_name() {
 }
 
 #[tokio::test]
+async fn service_that_ends_while_the_script_runs_is_a_warning_or_an_error() {
+    let mut bench = Bench::start().await;
+    let ends = service("db", "sleep 1; echo oh no; exit 3", None);
+    let script = ["sleep 3; echo done"];
+    let mut warned = job(&script);
+    warned.extras.services = vec![Service { required: false, ..ends.clone() }];
+    let (end, log) = bench.run(warned).await;
+    assert!(end.failure.is_none(), "{end:?} {log}");
+    let (_, after) = log.split_once("done\n").unwrap();
+    assert!(after.contains("warning: the service `db` ended with exit code 3 while the script ran"), "{log}");
+    assert!(after.contains("oh no\n"), "{log}");
+
+    let mut fails = job(&script);
+    fails.extras.services = vec![ends.clone()];
+    let (end, log) = bench.run(fails).await;
+    assert_eq!(kind(&end), Some(FailureKind::ServiceFailed), "{log}");
+    assert!(log.contains("done\n") && log.matches("oh no\n").count() == 1, "{log}");
+
+    // The failure of the script is the job's.
+    let mut both = job(&["sleep 3; exit 4"]);
+    both.extras.services = vec![ends];
+    let (end, log) = bench.run(both).await;
+    assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(4)), "{log}");
+    assert_eq!(
+        (log.matches("while the script ran").count(), log.matches("oh no\n").count()),
+        (1, 1),
+        "{log}"
+    );
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn service_with_a_missing_program_names_it() {
     let mut bench = Bench::start().await;
     let mut fails = job(&["echo never"]);

@@ -21,7 +21,7 @@ use crate::{
     output::{LogOutput, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        external,
+        engines, external,
         file::{self, FileContext, PipelineFile},
         git_facts,
     },
@@ -190,7 +190,9 @@ async fn plan_and_open(
         let planned = planned.await?;
         let mut available = workers::labels(labels);
         settings.worker_file()?.executor.set_label(&mut available);
-        check_labels(&planned.2, &available)?;
+        let (file, facts, plan) = &planned;
+        check_labels(plan, &available)?;
+        engines::check(settings, file, plan, &facts.repo)?;
         Ok(planned)
     };
     let templates = args.include.templates.as_deref();

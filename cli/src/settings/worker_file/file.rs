@@ -140,6 +140,7 @@ mod tests {
         let text = r#"
 [allow]
 gpus = true
+users = ["1000", "app*"]
 ulimits = { core = "unlimited", rtprio = 10 }
 [[trusted]]
 repositories = ["example.org/team/*"]
@@ -147,12 +148,14 @@ privileged = true
 cap_add = ["cap_net_admin"]
 "#;
         let permissions = parse(text, &[]).unwrap().permissions;
-        let mut expected = Allowance { gpus: true, ..Allowance::default() };
+        let users = Some(vec!["1000".to_owned(), "app*".to_owned()]);
+        let mut expected = Allowance { gpus: true, users, ..Allowance::default() };
         expected.ulimits.extend([("core".to_owned(), -1), ("rtprio".to_owned(), 10)]);
         assert_eq!(permissions.all, expected);
         let [trusted] = permissions.trusted.as_slice() else { panic!("{permissions:?}") };
         assert_eq!(trusted.repositories, ["example.org/team/*"]);
         assert!(trusted.allowance.privileged && !trusted.allowance.forks && !trusted.allowance.gpus);
+        assert_eq!(trusted.allowance.users, Some(Vec::new()), "it adds none to those of all");
         assert!(trusted.allowance.cap_add.contains("NET_ADMIN"), "{trusted:?}");
     }
 

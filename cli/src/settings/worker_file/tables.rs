@@ -90,6 +90,7 @@ struct AllowTable {
     privileged: Option<bool>,
     docker: Option<DockerAccess>,
     seccomp: Option<String>,
+    users: Option<Vec<String>>,
     networks: Option<Vec<String>>,
     build: Option<bool>,
     ssh_agent: Option<String>,
@@ -314,7 +315,10 @@ impl AllowTable {
         let seccomp = self.seccomp.as_deref().map(seccomp).transpose()?.or(base.seccomp.take());
         let devices = self.devices.unwrap_or_default();
         devices.iter().try_for_each(|pattern| check_glob(pattern))?;
+        let users = self.users.or(base.users.take());
+        users.iter().flatten().try_for_each(|pattern| check_glob(pattern))?;
         Ok(Allowance {
+            users,
             extra_hosts: self.extra_hosts.unwrap_or(base.extra_hosts),
             dns: self.dns.unwrap_or(base.dns),
             devices,

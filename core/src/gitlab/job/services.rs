@@ -212,25 +212,31 @@ fn docker_options(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -
     options
 }
 
+/// Translates `pull_policy`: one, or several of which each is tried after the failure of the one before it.
 fn pull_policy(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<&'static str> {
     let texts = values::texts(&entry.value, &path.key("pull_policy"), log);
-    let first = texts.first().map(|(policy, _)| *policy);
-    if texts.len() > 1 {
-        log.changed(
-            &path.key("pull_policy"),
-            entry.key_location,
-            "only the first of several pull policies is supported",
-        );
+    let words: Vec<&str> = texts.iter().map(|(policy, _)| *policy).collect();
+    let policy = in_order(&words);
+    if policy.is_none() {
+        log.wrong_type(&path.key("pull_policy"), &entry.value, "`always`, `if-not-present` or `never`");
     }
-    match first {
-        Some("always") => Some("always"),
-        Some("if-not-present") => Some("if-not-present"),
-        Some("never") => Some("never"),
-        _ => {
-            log.wrong_type(&path.key("pull_policy"), &entry.value, "`always`, `if-not-present` or `never`");
-            None
-        }
+    policy
+}
+
+/// Returns the native word for pull policies of which each is tried after the failure of the one before it.
+fn in_order(policies: &[&str]) -> Option<&'static str> {
+    if !policies.iter().all(|policy| matches!(*policy, "always" | "if-not-present" | "never")) {
+        return None;
     }
+    let (first, others) = policies.split_first()?;
+    let has_other = others.iter().any(|other| other != first);
+    Some(match *first {
+        "always" if has_other => "always-or-present",
+        "always" => "always",
+        // What is present was looked for already, and the others pull.
+        "never" if !has_other => "never",
+        _ => "if-not-present",
+    })
 }
 
 /// Translates `services`. As in GitLab, each gets the job's variables.
@@ -340,4 +346,26 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+
+    #[test]
+    fn pull_policies_are_tried_in_their_order() {
+        for (policies, expected) in [
+            (&["always"][..], Some("always")),
+            (&["always", "always"], Some("always")),
+            (&["always", "if-not-present"], Some("always-or-present")),
+            (&["always", "never"], Some("always-or-present")),
+            (&["if-not-present", "always"], Some("if-not-present")),
+            (&["never"], Some("never")),
+            (&["never", "if-not-present"], Some("if-not-present")),
+            (&["always", "sometimes"], None),
+            (&[], None),
+        ] {
+            assert_eq!(in_order(policies), expected, "{policies:?}");
+        }
+    }
 }

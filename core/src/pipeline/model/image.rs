@@ -55,6 +55,8 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Before every job.
     Always,
+    /// Before every job; if that fails, the image that the engine has is used.
+    AlwaysOrPresent,
     /// Never: the job fails when the engine does not have the image.
     Never,
 }

@@ -195,3 +195,18 @@ proptest! {
         prop_assert_eq!(disagreement(&source), None, "{}", source);
     }
 }
+
+#[test]
+fn key_of_a_job_is_located_in_it_or_among_the_defaults() {
+    let line = |text: &str, job: &str| {
+        super::locate_in_job(text, job, "services").map(|location| (location.line, location.column))
+    };
+    let gitlab = "default:\n  services: [a]\nj:\n  script: x\n  services: [b]\nk:\n  script: x\n";
+    assert_eq!(line(gitlab, "j"), Some((5, 3)));
+    assert_eq!(line(gitlab, "k"), Some((2, 3)));
+    assert_eq!(line(gitlab, "elsewhere"), None);
+    assert_eq!(line("j: { extends: .base, script: !reference [.base, script] }\n", "j"), Some((1, 1)));
+    let native = "name: n\njobs:\n  j:\n    image: i\n    services: [{ image: b }]\n";
+    assert_eq!(line(native, "j"), Some((5, 5)));
+    assert_eq!(line("", "j"), None);
+}

@@ -262,7 +262,7 @@ impl FromScalar for ArtifactsWhenValue {
 }
 
 impl FromScalar for PullPolicyValue {
-    const EXPECTED: &'static str = "`if-not-present`, `always` or `never`";
+    const EXPECTED: &'static str = "`if-not-present`, `always`, `always-or-present` or `never`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(
             text,
@@ -270,6 +270,7 @@ impl FromScalar for PullPolicyValue {
             &[
                 ("if-not-present", PullPolicy::IfNotPresent),
                 ("always", PullPolicy::Always),
+                ("always-or-present", PullPolicy::AlwaysOrPresent),
                 ("never", PullPolicy::Never),
             ],
         )

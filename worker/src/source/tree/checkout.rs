@@ -16,6 +16,7 @@ use super::{
     submodule_location::SubmoduleLocation,
     submodules::{SubmoduleEntry, entries, is_inside, resolve_url},
 };
+use crate::workspace::FileOwner;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -167,6 +168,12 @@ impl TreeSource<'_> {
         }
         match self.files {
             TreeFiles::OnDisk(_) => {
+                if self.request.owner != FileOwner::Worker {
+                    // The files were given away after the index was written, and git takes them for changed ones. An error means
+                    // that some are, which the next command finds.
+                    let mut refresh = self.in_objects(into, index);
+                    let _ = git::run(refresh.args(["update-index", "-q", "--refresh"]));
+                }
                 let mut command = self.in_objects(into, index);
                 // The index has the old tree. With one tree, git keeps its cache of trees and skips equal directories.
                 git::run(command.args(["read-tree", "-m", "-u", new]))?;

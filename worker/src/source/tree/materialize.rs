@@ -236,8 +236,11 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
     let reused = record.as_ref().and_then(|record| record.take_similar(home, &building, &index));
     let checked_out = if let Some((previous, bytes)) = &reused {
         match source.update(previous, *bytes, &building, &index) {
-            // The old tree may be damaged, or git may have lost its objects.
-            Err(error) if error.kind() == SourceErrorKind::Unavailable => {
+            // The old tree may be damaged, or git may have lost its objects, or does not recognize files that were given away.
+            Err(error)
+                if error.kind() == SourceErrorKind::Unavailable
+                    || source.request.owner != FileOwner::Worker =>
+            {
                 source.start_over(&building, &index)
             }
             updated => updated,
@@ -262,8 +265,8 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         TreeFiles::OfCommit => ("commit", ""),
         TreeFiles::None => return None,
     };
-    // Git takes files that were given away for changed ones.
-    if !source.has_commit() || source.request.owner != FileOwner::Worker {
+    // Files with permissions for everyone may have others than git gives them.
+    if !source.has_commit() || source.request.owner == FileOwner::Everyone {
         return None;
     }
     let hidden = serde_json::to_string(source.hidden).unwrap_or_default();
@@ -277,7 +280,8 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
     })
 }
 
-/// Gives the files to their owner. Trees of different owners share nothing, as a file has one owner.
+/// Gives the files to their owner, except those that are its own already, as in a changed tree. Trees of different owners share
+/// nothing, as a file has one owner.
 fn give_to_owner(owner: FileOwner, tree: &Path) -> std::io::Result<()> {
     if owner == FileOwner::Worker {
         return Ok(());
