@@ -325,7 +325,7 @@ mod tests {
             let summary = format!("logs/summaries/{id}/{}/1", JobId::of(id, 0));
             put(&opened, &summary, 2, KIB).await;
         }
-        opened.stores.logs.append(JobId::of(large, 0), 1, 0, &[3; 100 * 1024]).await.unwrap();
+        opened.stores.logs.append(JobId::of(large, 0), 1, 0, &vec![3; 100 * 1024]).await.unwrap();
         let hash = sha256_hex(b"git.example.org/team/large");
         put(&opened, &format!("artifacts/cache/{hash}/ab/cd/ef"), 4, 32 * KIB).await;
         put(&opened, "sources/ab", 5, 48 * KIB).await;

@@ -18,5 +18,6 @@ tidemill_testkit::conformance_suite!(subject());
 #[tokio::test]
 async fn undeletable_cache_does_not_stop_eviction() {
     // Not among the checks of all adapters, some of which share a store.
-    tidemill_testkit::conformance::caches::undeletable_cache_does_not_stop_eviction(&subject()).await;
+    let subject = subject();
+    Box::pin(tidemill_testkit::conformance::caches::undeletable_cache_does_not_stop_eviction(&subject)).await;
 }

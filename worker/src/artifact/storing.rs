@@ -229,8 +229,8 @@ impl ArtifactTransfer {
             }
         }
         if selection.untracked {
-            let selection = selection.clone();
-            let matcher = blocking(move || Matcher::of_untracked(&selection)).await?;
+            let untracked = selection.clone();
+            let matcher = blocking(move || Matcher::of_untracked(&untracked)).await?;
             let before = packer.files.len();
             packer = self.pack_one(workspace, host_workspace, packer, "", Arc::new(matcher)).await?;
             if packer.files.len() == before && selection.paths.is_empty() {

@@ -92,7 +92,9 @@ pub async fn collect<S: Sandbox>(
         }
     }
     if end.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::ScriptFailed)
-        && let Some(note) = missing_engine(assignment, &executor.engine.settings.mounts)
+        // A plain process may use an engine of its machine.
+        && let Some(engine) = &artifacts.engine
+        && let Some(note) = missing_engine(assignment, &engine.settings.mounts)
     {
         reporter.log_line(&note).await;
     }

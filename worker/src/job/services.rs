@@ -67,8 +67,9 @@ impl Services {
     /// Waits until each service is ready. One that is not is a warning in the job's log, or a failure if it is required. The end
     /// of its log is copied into the job's.
     pub async fn wait_until_ready(&mut self, reporter: &Reporter) -> Result<(), FailureReason> {
-        let waiting = self.running.iter().map(|(service, container)| async move {
-            match self.readiness(service, container).await {
+        let services = &*self;
+        let waiting = services.running.iter().map(|(service, container)| async move {
+            match services.readiness(service, container).await {
                 Ok(Some(problem)) if service.required && problem != NotReady::Unknown => {
                     Err(problem.failure(service))
                 }
