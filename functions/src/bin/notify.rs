@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
                 tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
             }
             // A failed invocation would repeat these records, and delay those after them.
-            match wiring.meter.request(notify(wiring, &change)).await {
+            match wiring.meter.request(Box::pin(notify(wiring, &change))).await {
                 Ok(number) => notified += number,
                 Err(error) => tracing::warn!(?change, %error, "notification failed; the sweep retries it"),
             }
