@@ -564,6 +564,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/job/shell-session/{sessionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open the worker's end of a shell by WebSocket
+         * @description Open the worker's end of a shell by WebSocket. Needs a token.
+         */
+        get: operations["job-shell-session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/shell/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open a shell in a job by WebSocket
+         * @description Open a shell in a job by WebSocket. Needs a token.
+         */
+        get: operations["job-shell"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/status": {
         parameters: {
             query?: never;
@@ -1756,6 +1796,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/worker/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove workers from the list
+         * @description Remove workers from the list. Needs a token.
+         */
+        post: operations["worker-remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/worker/report": {
         parameters: {
             query?: never;
@@ -2425,6 +2485,10 @@ export interface components {
         };
         /** @description The pipeline that a worker read. */
         ChildReport: {
+            /** @description Paths that changed since the refs that its conditions compare with; null: there is no such ref. */
+            compared?: {
+                [key: string]: string[] | null;
+            };
             /** @description The files from elsewhere that it includes, with their versions. */
             includes?: components["schemas"]["PinnedInclude"][];
             /** @description The job that starts it. */
@@ -2786,6 +2850,10 @@ export interface components {
             changed?: string[] | null;
             /** @description The full hash of the commit. */
             commit: string;
+            /** @description Paths that changed since the refs that conditions of the files compare with; null: there is no such ref. */
+            compared?: {
+                [key: string]: string[] | null;
+            };
             /**
              * @description What is known of the commit.
              * @default {}
@@ -3016,6 +3084,10 @@ export interface components {
              * @default {}
              */
             commit_details?: components["schemas"]["CommitDetails"];
+            /** @description Paths that changed since other refs, by the names that conditions have for them; null: there is no such ref. */
+            compared?: {
+                [key: string]: string[] | null;
+            };
             /** @description The repository's default branch, for conditions. */
             default_branch?: string | null;
             /** @description The event that conditions see; absent: `trigger`. */
@@ -3377,6 +3449,38 @@ export interface components {
             /** @description Only of this repository, in any form of its address. */
             repo?: string | null;
         };
+        /** @description A GitHub App that is installed for a repository. */
+        GithubApp: {
+            /**
+             * Format: uint64
+             * @description The id of the App.
+             */
+            app_id: number;
+            /**
+             * Format: uint64
+             * @description The id of its installation.
+             */
+            installation_id: number;
+            /** @description Its private key, as GitHub generates it (PEM). */
+            private_key: string;
+        };
+        /** @description A change of the App of a repository. */
+        GithubAppChange: {
+            set: components["schemas"]["GithubApp"];
+        } | "remove";
+        /** @description A GitHub App without its key. */
+        GithubAppView: {
+            /**
+             * Format: uint64
+             * @description The id of the App.
+             */
+            app_id: number;
+            /**
+             * Format: uint64
+             * @description The id of its installation.
+             */
+            installation_id: number;
+        };
         /** @description GPUs of the worker's machine. */
         Gpus: "all" | {
             /** Format: uint32 */
@@ -3665,6 +3769,8 @@ export interface components {
             services?: components["schemas"]["Service"][];
             /** @description Whether another job runs in the image that it builds, which therefore must reach that job's worker. */
             shares_image?: boolean;
+            /** @description A shell in the job that a user asks for. */
+            shell?: components["schemas"]["ShellRequest"] | null;
         };
         /**
          * Format: uuid
@@ -3730,6 +3836,8 @@ export interface components {
              *     read the log.
              */
             report_interval_ms: number;
+            /** @description A shell in the job that a user asks for. */
+            shell?: components["schemas"]["ShellRequest"] | null;
         };
         /** @description Status of a job. */
         JobStatus: "PENDING" | "QUEUED" | "RUNNING" | "SUCCESS" | "FAILED" | "CANCELED" | "SKIPPED";
@@ -3822,6 +3930,10 @@ export interface components {
              *     condition on outputs did not hold.
              */
             tolerated?: boolean;
+            /** @description While it is queued: the labels among these that no worker has, or all if no worker has them together. */
+            unserved_labels?: {
+                [key: string]: string;
+            };
             /** @description What it waits for, if it waits for a place in its concurrency group. */
             waits_for_place?: components["schemas"]["PlaceWait"] | null;
         };
@@ -4221,7 +4333,7 @@ export interface components {
             keys: components["schemas"]["PublicKey"][];
         };
         /** @description When an image is pulled. */
-        PullPolicy: "if-not-present" | "always" | "never";
+        PullPolicy: "if-not-present" | "always" | "always-or-present" | "never";
         /** @description A time of each day in which notifications wait. */
         QuietHours: {
             /** @description When they begin: `22:00`. */
@@ -4364,6 +4476,16 @@ export interface components {
             /** @description The repository. */
             repo: string;
         };
+        /** @description The reply to a [`RemoveWorkersRequest`]. */
+        RemoveWorkersReply: {
+            /** @description The workers that were removed. */
+            workers: components["schemas"]["WorkerView"][];
+        };
+        /** @description Removes workers that are not there from the list. */
+        RemoveWorkersRequest: {
+            /** @description Name or id of a worker. All workers with this name that do not report are removed. */
+            worker: string;
+        };
         /** @description Something that was removed, or would be. */
         RemovedItem: {
             /** @description When it ended. */
@@ -4464,6 +4586,8 @@ export interface components {
              *     empty: it does.
              */
             api_url?: string | null;
+            /** @description The GitHub App that writes check runs instead of commit statuses; absent: unchanged. */
+            app?: components["schemas"]["GithubAppChange"] | null;
             /** @description Which pull requests need an approval; never set: those from forks. */
             approval?: components["schemas"]["ApprovalPolicy"] | null;
             /**
@@ -4475,6 +4599,8 @@ export interface components {
             credential?: components["schemas"]["CredentialChange"] | null;
             /** @description Its default branch; empty or never set: as reported by webhooks. */
             default_branch?: string | null;
+            /** @description Whether each pull request has a note with the newest results; absent: unchanged. */
+            notes?: boolean | null;
             /** @description The receivers of notifications, which replace those of the same kind; empty: none of any kind; absent: unchanged. */
             notify?: components["schemas"]["Notify"][] | null;
             /** @description The git provider. */
@@ -4522,6 +4648,8 @@ export interface components {
              * @default null
              */
             api_url?: string | null;
+            /** @description The GitHub App that writes check runs, if it has one. */
+            app?: components["schemas"]["GithubAppView"] | null;
             /** @description Which pull requests need an approval. */
             approval: components["schemas"]["ApprovalPolicy"];
             /** @description The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members. */
@@ -4535,6 +4663,8 @@ export interface components {
             default_branch?: string | null;
             /** @description Its name: `host/path`. */
             name: string;
+            /** @description Whether each pull request has a note with the newest results. */
+            notes?: boolean;
             /**
              * @description The formats of its receivers of notifications.
              * @default []
@@ -4955,6 +5085,16 @@ export interface components {
             value: string;
             /** @description Its options if it is a variable; absent: a secret. */
             variable?: components["schemas"]["VariableOptions"] | null;
+        };
+        /** @description A shell that a user of a server asks for. */
+        ShellRequest: {
+            /** @description Whether the job is held for it when it fails; otherwise the shell opens while the script runs. */
+            on_failure: boolean;
+            /**
+             * Format: uuid
+             * @description Identifies the session. Only the worker of the job learns it, and connects under it.
+             */
+            session: string;
         };
         /** @description The origin of a job's sources. */
         Source: {
@@ -5458,6 +5598,19 @@ export interface components {
             /** @description One line for each event, with what Tidemill does about it. */
             lines: string[];
         };
+        /** @description The disk of a worker. */
+        WorkerDisk: {
+            /**
+             * Format: uint64
+             * @description How many of them are free.
+             */
+            free: number;
+            /**
+             * Format: uint64
+             * @description Its size in bytes.
+             */
+            size: number;
+        };
         /**
          * Format: uuid
          * @description One worker process, created at each start.
@@ -5488,6 +5641,8 @@ export interface components {
         };
         /** @description What a worker reports of itself, at its start, once a minute, and at its end. */
         WorkerReport: {
+            /** @description The disk of its caches and of its jobs' files. */
+            disk?: components["schemas"]["WorkerDisk"] | null;
             /**
              * @description Whether it takes no more jobs.
              * @default false
@@ -5521,6 +5676,8 @@ export interface components {
         };
         /** @description A worker. */
         WorkerView: {
+            /** @description The disk of its caches and of its jobs' files, if it reported it. */
+            disk?: components["schemas"]["WorkerDisk"] | null;
             /** @description Whether it takes no more jobs, or was asked to. */
             draining: boolean;
             /** @description When it reported first. */
@@ -6822,6 +6979,85 @@ export interface operations {
                 limit?: number;
                 /** @description Hold the reply until there are bytes, for at most this time */
                 wait_ms?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-shell-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-shell": {
+        parameters: {
+            query?: {
+                /** @description Whether to hold the job when it fails; default as soon as it runs */
+                on_failure?: boolean;
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
             };
             header?: never;
             path: {
@@ -9470,6 +9706,48 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "worker-remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveWorkersRequest"];
+            };
+        };
+        responses: {
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemoveWorkersReply"];
                 };
             };
             /** @description Error */
