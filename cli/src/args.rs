@@ -206,7 +206,7 @@ pub enum Command {
     Badge(Badge),
     /// List the workers of a server, and drain them
     #[command(after_help = "Examples:\n  tidemill workers\n  tidemill workers list --format json\n  \
-            tidemill workers drain builder-1")]
+            tidemill workers drain builder-1\n  tidemill workers remove builder-1")]
     Workers(Workers),
     /// Set how long executions, logs, artifacts and caches are kept
     #[command(

@@ -103,7 +103,7 @@ fn references_to_outputs_have_their_place() {
         ("needs == ''", "an output of a job is written `needs.JOB.outputs.NAME`"),
         ("needs.build.result == ''", "an output of a job is written `needs.JOB.outputs.NAME`"),
         ("branch.matches(needs.build.outputs.A)", "an output cannot be a pattern"),
-        ("env(needs.build.outputs.A) == ''", "an output cannot be the name of a variable"),
+        ("env(needs.build.outputs.A) == ''", "an output cannot be the name of a variable or of a ref"),
         ("needs.build-app.outputs.A == ''", "the operator `-` is not supported"),
         (many.as_str(), "it refers to more than 10 outputs"),
     ] {

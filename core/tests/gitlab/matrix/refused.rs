@@ -13,7 +13,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("rules: [{changes: {paths: [a], compare_to: $MADE_UP}}]", "`$MADE_UP` in `compare_to`"),
     ("rules: [{changes: {paths: [a], compare_to: ''}}]", "the name of a branch"),
     ("rules: [{changes: {paths: [a], project: b}}]", "project"),
-    ("only: {changes: {paths: [a]}}", "a list of paths"),
+    ("only: {changes: {paths: [a]}}", "takes a list of strings"),
     ("artifacts: {paths: [/builds/group/project/out]}", "not in the directory of GitLab's runner"),
     ("rules: [{when: sometimes}]", "`when` takes one of"),
     ("rules: [{unless: $FIXED}]", "unless"),
