@@ -177,7 +177,7 @@ mod tests {
             ("/preparation/image", json!("rust:1"), "`image`"),
             ("/preparation/image_options", json!({ "user": "me" }), "`image`"),
             ("/preparation/container", json!({ "privileged": true }), "`container`"),
-            ("/extras/services", json!([{ "image": "postgres" }]), "`services`"),
+            ("/extras/services", json!([{ "image": "postgres", "ready_within_s": 1 }]), "`services`"),
             ("/extras/build", json!({}), "`build`"),
         ] {
             let message = refusal(pointer, value);

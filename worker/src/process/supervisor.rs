@@ -139,7 +139,8 @@ impl Supervisor {
             self.marker("summary");
             emit(&summary);
         }
-        self.marker(if self.stopped.is_some() { "flush:stopped" } else { "flush:" });
+        let stopped = if self.stopped.is_some() { "stopped" } else { "" };
+        self.marker(&format!("flush:{stopped}:{code}"));
         // The worker has read everything, or is gone.
         drop(self.commands.line().await);
         Ok(code)
