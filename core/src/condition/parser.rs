@@ -297,12 +297,17 @@ impl ConditionParser<'_> {
             ("defined", [name]) => Predicate::Defined(self.variable_name(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
             ("changed_since", [reference, globs @ ..]) if !globs.is_empty() => {
-                Predicate::ChangedSince(self.variable_name(reference)?, self.globs(globs)?)
+                self.changed_since(reference, globs)?
             }
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
             _ => return Err(self.unknown_call(of, name)),
         };
         Ok(TypedExpr::Predicate(test))
+    }
+
+    /// A function of its own, as its values need not be on the stack at every level of a condition.
+    fn changed_since(&self, reference: &IdedExpr, globs: &[IdedExpr]) -> Result<Predicate, ConditionError> {
+        Ok(Predicate::ChangedSince(self.variable_name(reference)?, self.globs(globs)?))
     }
 
     /// Variables and refs are known before any job runs, so that an output cannot name one.

@@ -205,6 +205,14 @@ const fn upstream_status(status: ExecutionStatus) -> &'static str {
 }
 
 impl Predicate {
+    /// Evaluates `changed_since`. A function of its own, as its values need not be on the stack at every level of a condition.
+    fn changed_since(reference: &Value, globs: &[String], source: Source<'_>) -> Result<Self, String> {
+        Ok(match (reference.reduce(source)?, source.planned()) {
+            (Value::Literal(reference), Some(of)) => Self::Const(of.paths.changed_since(&reference, globs)?),
+            (reference, _) => Self::ChangedSince(reference, globs.to_vec()),
+        })
+    }
+
     /// Evaluates what `source` decides: returns a constant, or a predicate of outputs that are not known yet, with literals
     /// for everything else. Both sides of such a predicate are evaluated, so that all its globs are matched.
     pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
@@ -225,12 +233,7 @@ impl Predicate {
             Self::Fork => fact(&|of| of.facts.is_from_fork()),
             Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
             Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
-            Self::ChangedSince(reference, globs) => match (reference.reduce(source)?, known) {
-                (Value::Literal(reference), Some(of)) => {
-                    Self::Const(of.paths.changed_since(&reference, globs)?)
-                }
-                (reference, _) => Self::ChangedSince(reference, globs.clone()),
-            },
+            Self::ChangedSince(reference, globs) => Self::changed_since(reference, globs, source)?,
             Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
             Self::Not(test) => match test.reduce(source)? {
                 Self::Const(value) => Self::Const(!value),

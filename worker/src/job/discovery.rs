@@ -5,8 +5,8 @@ use super::{
     attempt::{Attempt, EarlyEnd, preparation_timeout},
     reporter::Reporter,
 };
-use std::collections::BTreeMap;
 use crate::{artifact::ArtifactTransfer, client::ApiClient, source::SourceCache};
+use std::collections::BTreeMap;
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
     assignment::Assignment,
