@@ -216,25 +216,7 @@ impl Predicate {
     /// Evaluates what `source` decides: returns a constant, or a predicate of outputs that are not known yet, with literals
     /// for everything else. Both sides of such a predicate are evaluated, so that all its globs are matched.
     pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
-        let known = source.planned();
-        let unchanged = || self.clone();
-        let fact =
-            |value: &dyn Fn(Context<'_>) -> bool| known.map_or_else(unchanged, |of| Self::Const(value(of)));
-        let texts =
-            |left: &Value, right: &Value| Ok::<_, String>((left.reduce(source)?, right.reduce(source)?));
-        let compared = |(left, right): (Value, Value),
-                        test: fn(&str, &str) -> bool,
-                        open: fn(Value, Value) -> Self| match (&left, &right) {
-            (Value::Literal(left), Value::Literal(right)) => Self::Const(test(left, right)),
-            _ => open(left, right),
-        };
         Ok(match self {
-            Self::Const(value) => Self::Const(*value),
-            Self::Fork => fact(&|of| of.facts.is_from_fork()),
-            Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
-            Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
-            Self::ChangedSince(reference, globs) => Self::changed_since(reference, globs, source)?,
-            Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
             Self::Not(test) => match test.reduce(source)? {
                 Self::Const(value) => Self::Const(!value),
                 open => Self::Not(Box::new(open)),
@@ -269,6 +251,31 @@ impl Predicate {
                 (Self::Const(left), Self::Const(right)) => Self::Const(left == right),
                 (left, right) => Self::BoolEqual(Box::new(left), Box::new(right)),
             },
+            simple => simple.reduce_simple(source)?,
+        })
+    }
+
+    /// Evaluates a predicate without others in it. A function of its own, as its values need not be on the stack at every level.
+    fn reduce_simple(&self, source: Source<'_>) -> Result<Self, String> {
+        let known = source.planned();
+        let unchanged = || self.clone();
+        let fact =
+            |value: &dyn Fn(Context<'_>) -> bool| known.map_or_else(unchanged, |of| Self::Const(value(of)));
+        let texts =
+            |left: &Value, right: &Value| Ok::<_, String>((left.reduce(source)?, right.reduce(source)?));
+        let compared = |(left, right): (Value, Value),
+                        test: fn(&str, &str) -> bool,
+                        open: fn(Value, Value) -> Self| match (&left, &right) {
+            (Value::Literal(left), Value::Literal(right)) => Self::Const(test(left, right)),
+            _ => open(left, right),
+        };
+        Ok(match self {
+            Self::Const(value) => Self::Const(*value),
+            Self::Fork => fact(&|of| of.facts.is_from_fork()),
+            Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
+            Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
+            Self::ChangedSince(reference, globs) => Self::changed_since(reference, globs, source)?,
+            Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
             Self::Equal(left, right) => compared(texts(left, right)?, |a, b| a == b, Self::Equal),
             Self::In(value, list) => value.reduce_in(list, source)?,
             Self::Defined(name) => match (name.reduce(source)?, known) {
@@ -297,6 +304,9 @@ impl Predicate {
                 // The parser takes no pattern from an output.
                 value => Self::MatchesValue(text.clone(), value),
             },
+            Self::Not(_) | Self::And(..) | Self::Or(..) | Self::If(..) | Self::BoolEqual(..) => {
+                self.reduce(source)?
+            }
         })
     }
 
