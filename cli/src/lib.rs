@@ -173,7 +173,7 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             Command::Restore(args) => maintenance::backup::restore(settings, args).await,
             Command::Doctor(args) => maintenance::doctor::doctor(settings, args).await,
             Command::Server(args) => server::server(settings, args, logging).await,
-            Command::Worker(args) => worker::worker(settings, args, logging).await,
+            Command::Worker(args) => Box::pin(worker::worker(settings, args, logging)).await,
             Command::Login(args) => login::login(settings, args).await,
             Command::Logout(args) => login::logout(settings, args).await,
             Command::Roles(args) => roles::roles(settings, args).await,

@@ -6,22 +6,22 @@ use indexmap::IndexMap;
 
 use crate::gitlab::{TranslateOptions, translate};
 use crate::pipeline::{
-    ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
-    SERVER_VARIABLES, assemble_from,
+    ChildIncludeSource, ChildPipeline, FileError, IncludeSources, PipelineErrors, PipelineWithSources,
+    RepositoryFiles, SERVER_VARIABLES, assemble_from,
 };
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
 
 /// Why the files of a child pipeline cannot be used.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum ChildError {
     /// A file cannot be read.
     Unreadable {
         /// Its path.
         path: String,
         /// The reason.
-        why: String,
+        error: FileError,
     },
     /// A file is not a valid pipeline.
     Invalid(Box<PipelineErrors>),
@@ -49,7 +49,7 @@ pub fn read_child(
     if child.is_gitlab && child.files.len() > 1 {
         return translate(JOINED_FILE, &joined(child), &files, &untyped()).map_err(invalid);
     }
-    let text = files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
+    let text = files.read(first).map_err(|error| ChildError::Unreadable { path: first.to_owned(), error })?;
     if child.is_gitlab {
         // The header of the file says which types the values have.
         let options = TranslateOptions { inputs: child.inputs.clone(), ..options.clone() };
@@ -135,14 +135,14 @@ struct WithArtifact<'a> {
 }
 
 impl RepositoryFiles for WithArtifact<'_> {
-    fn read(&self, path: &str) -> Result<String, String> {
+    fn read(&self, path: &str) -> Result<String, FileError> {
         match self.text {
             Some(text) if plain(path) == self.path => Ok(text.to_owned()),
             _ => self.files.read(path),
         }
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         self.files.list(directory)
     }
 

@@ -27,6 +27,7 @@
 
 mod compared;
 mod error;
+mod evaluation_error;
 mod nesting;
 mod open;
 mod outputs;
@@ -35,6 +36,7 @@ mod paths;
 mod predicate;
 
 pub use error::ConditionError;
+pub use evaluation_error::{EvaluationError, PatternError};
 pub use open::{Decision, OpenCondition};
 pub use outputs::OutputReference;
 pub use parser::{Condition, MAX_LEN, check};

@@ -29,7 +29,7 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble, assemble_from}
 pub use compose::elsewhere::{
     GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, NoSources, RepositoryRefs,
 };
-pub use compose::files::{ReadFile, RepositoryFiles};
+pub use compose::files::{FileError, ReadFile, RepositoryFiles};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, SourceFile};
 pub use inputs::{InputError, set_inputs};
 pub use model::{

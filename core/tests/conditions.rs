@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    condition::{ConditionError, Context, Decision, Outputs, Paths, check},
+    condition::{ConditionError, Context, Decision, EvaluationError, Outputs, Paths, check},
 };
 
 fn facts() -> Facts {
@@ -24,7 +24,7 @@ fn facts() -> Facts {
     }
 }
 
-fn holds_of(text: &str, facts: &Facts) -> Result<bool, String> {
+fn holds_of(text: &str, facts: &Facts) -> Result<bool, EvaluationError> {
     let condition = check(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
     let variables = IndexMap::from([
         ("LEVEL".to_owned(), "Two".to_owned()),

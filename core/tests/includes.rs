@@ -4,14 +4,12 @@
 use proptest::prelude::*;
 use std::collections::HashMap;
 use tidemill_core::pipeline::{
-    MAX_FILE_BYTES, MAX_FILES, PipelineErrors, PipelineWithSources, assemble, parse,
+    FileError, MAX_FILE_BYTES, MAX_FILES, PipelineErrors, PipelineWithSources, assemble, parse,
 };
 
 fn of(files: &[(&str, &str)]) -> Result<PipelineWithSources, PipelineErrors> {
     let known: HashMap<&str, &str> = files.iter().copied().collect();
-    let read = |path: &str| {
-        known.get(path).map(|text| (*text).to_owned()).ok_or_else(|| "there is no such file".to_owned())
-    };
+    let read = |path: &str| known.get(path).map(|text| (*text).to_owned()).ok_or(FileError::Missing);
     assemble(files[0].0, files[0].1, &read)
 }
 
@@ -130,7 +128,7 @@ fn unreadable_includes_count_toward_limit() {
         let reads = std::cell::Cell::new(0);
         let read = |_: &str| {
             reads.set(reads.get() + 1);
-            Err("there is no such file".to_owned())
+            Err(FileError::NotListed)
         };
         let errors = assemble("top.yml", &top, &read).unwrap_err();
         assert!(
@@ -145,7 +143,9 @@ fn unreadable_includes_count_toward_limit() {
 #[test]
 fn oversized_includes_are_rejected() {
     let value = "x".repeat(30_000);
-    let read = |path: &str| Ok((0..15).map(|n| format!("x{path}{n}: {value}\n")).collect::<String>());
+    let read = |path: &str| {
+        Ok::<_, FileError>((0..15).map(|n| format!("x{path}{n}: {value}\n")).collect::<String>())
+    };
     let read_good = |path: &str| {
         let path = path.replace('.', "_");
         read(&path).map(|text| {

@@ -1,7 +1,7 @@
 //! Random and hostile files: the reader neither panics nor accepts an invalid file silently.
 
 use proptest::prelude::*;
-use tidemill_core::pipeline::{assemble, parse_with_warnings};
+use tidemill_core::pipeline::{FileError, assemble, parse_with_warnings};
 use tidemill_core::text::diagnostics::{Severity, render_human};
 
 const SEEDS: [&str; 8] = [
@@ -98,7 +98,7 @@ fn values_and_findings_of_inputs_are_bounded() {
         let script = text.repeat(50_000);
         let included =
             format!("inputs: {{ v: {{}} }}\njobs: {{ j: {{ image: i, script: 'x {script}' }} }}\n");
-        let read = |_: &str| -> Result<String, String> { Ok(included.clone()) };
+        let read = |_: &str| -> Result<String, FileError> { Ok(included.clone()) };
         let errors = assemble("top.yml", &top, &read).unwrap_err();
         assert!(errors.diagnostics.len() <= 402, "{text}");
     }

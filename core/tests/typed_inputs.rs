@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{assemble, parse};
+use tidemill_core::pipeline::{FileError, assemble, parse};
 
 const NAME: &str = "ci/included.yml";
 
@@ -19,9 +19,7 @@ fn pipeline_takes(declaration: &str, value: &str) -> bool {
 fn include_takes(declaration: &str, value: &str) -> bool {
     let included =
         format!("inputs: {{ v: {{ {declaration} }} }}\njobs: {{ j: {{ image: x, script: x }} }}\n");
-    let read = |path: &str| {
-        (path == NAME).then(|| included.clone()).ok_or_else(|| "there is no such file".to_owned())
-    };
+    let read = |path: &str| (path == NAME).then(|| included.clone()).ok_or(FileError::NotListed);
     assemble("a.yml", &format!("name: a\ninclude: {{ local: {NAME}, with: {{ v: {value} }} }}\n"), &read)
         .is_ok()
 }
@@ -30,9 +28,7 @@ fn include_takes(declaration: &str, value: &str) -> bool {
 fn gitlab_takes(declaration: &str, value: &str) -> bool {
     let included =
         format!("spec:\n  inputs:\n    v: {{ {declaration} }}\n---\nj: {{ image: x, script: x }}\n");
-    let read = |path: &str| {
-        (path == NAME).then(|| included.clone()).ok_or_else(|| "there is no such file".to_owned())
-    };
+    let read = |path: &str| (path == NAME).then(|| included.clone()).ok_or(FileError::NotListed);
     let text = format!("include: {{ local: {NAME}, inputs: {{ v: {value} }} }}\n");
     translate(".gitlab-ci.yml", &text, &read, &TranslateOptions::for_pipeline("a")).is_ok()
 }
@@ -44,7 +40,7 @@ fn gitlab_run(declaration: &str, value: &str) -> Option<String> {
     );
     let inputs = IndexMap::from([("v".to_owned(), value.to_owned())]);
     let options = TranslateOptions { inputs, ..TranslateOptions::for_pipeline("a") };
-    let read = |_: &str| -> Result<String, String> { Err("there is no such file".to_owned()) };
+    let read = |_: &str| Err(FileError::NotListed);
     let translated = translate(".gitlab-ci.yml", &text, &read, &options).ok()?;
     Some(translated.parsed.pipeline.jobs[0].script.concat())
 }

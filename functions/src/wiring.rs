@@ -69,8 +69,8 @@ fn mail_sender() -> Option<Arc<dyn MailSender>> {
     let (url, from) = (variable(SMTP_URL)?, variable(MAIL_FROM).unwrap_or_default());
     match SmtpSender::new(&MailSettings { url, password: variable(SMTP_PASSWORD), from }) {
         Ok(sender) => Some(Arc::new(sender)),
-        Err(why) => {
-            tracing::error!(why, "the settings of e-mails are not valid; none are sent");
+        Err(error) => {
+            tracing::error!(%error, "the settings of e-mails are not valid; none are sent");
             None
         }
     }

@@ -20,7 +20,7 @@ mod workspace_mount;
 
 pub use container::Container;
 pub use creation::{ContainerCreation, container_key};
-pub use exits::{Exit, ExitWaiter};
+pub use exits::{Exit, ExitError, ExitWaiter};
 pub use failures::engine_failure;
 pub(crate) use failures::{is_bad_request, is_not_found};
 pub use images::{
@@ -28,7 +28,7 @@ pub use images::{
 };
 pub use machine::local_machine;
 pub use manager::{DockerManager, EngineFailure, Output, local_images};
-pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
+pub use network::{BridgeNetwork, GuardError, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};
 pub use services::{ServiceContainer, ServiceState};
 pub use shell::Shell;

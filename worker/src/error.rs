@@ -1,6 +1,6 @@
 //! Errors of a worker.
 
-use crate::engine::EngineFailure;
+use crate::engine::{EngineFailure, GuardError};
 use std::path::PathBuf;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
@@ -9,7 +9,7 @@ use tidemill_core::execution::failure::{FailureKind, FailureReason};
 pub enum WorkerError {
     /// Jobs must be isolated, but cannot be.
     #[error("jobs cannot be isolated: {0}")]
-    Isolation(String),
+    Isolation(GuardError),
     /// Jobs cannot run as plain processes here.
     #[error("jobs cannot run as plain processes: {0}")]
     Processes(String),

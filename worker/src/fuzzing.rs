@@ -21,7 +21,7 @@ use std::{
 };
 use tidemill_core::{
     gitlab,
-    pipeline::{MAX_FILES, assemble},
+    pipeline::{FileError, MAX_FILES, assemble},
 };
 use tokio::sync::mpsc;
 
@@ -110,7 +110,7 @@ pub fn discovery(bytes: &[u8]) {
         reads.set(reads.get() + 1);
         let index = path.trim_end_matches(".yml").parse::<usize>().ok();
         let file = index.and_then(|index| files.get(index));
-        file.map(|file| (*file).to_owned()).ok_or_else(|| format!("there is no file {path}"))
+        file.map(|file| (*file).to_owned()).ok_or(FileError::Missing)
     };
     let _ = assemble("0.yml", first, &read);
     assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());

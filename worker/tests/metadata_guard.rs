@@ -149,6 +149,6 @@ async fn containers_cannot_reach_metadata_that_the_machine_reaches() {
         assert!(reaches(address), "{address} is not blocked for the machine");
     }
     let long = BridgeNetwork { interface: "a-name-that-no-interface-can-have".into() };
-    let error = block(&long, &addresses).await.unwrap_err();
+    let error = block(&long, &addresses).await.unwrap_err().to_string();
     assert!(error.contains("iptables") && error.contains(ROUTED_ADDRESS), "{error}");
 }

@@ -4,7 +4,7 @@ use crate::support::metadata::Metadata;
 use axum::http::StatusCode;
 use std::time::Duration;
 use tidemill_core::time::Timestamp;
-use tidemill_worker::notices::{TerminationNotice, TerminationNotices};
+use tidemill_worker::notices::{MetadataError, TerminationNotice, TerminationNotices};
 
 async fn notices(metadata: &Metadata) -> TerminationNotices {
     TerminationNotices::connect(&metadata.url).await.unwrap().with_interval(Duration::from_millis(10))
@@ -60,12 +60,12 @@ async fn expired_session_is_renewed_and_errors_are_retried() {
 #[tokio::test]
 async fn missing_metadata_service_is_an_error_within_seconds() {
     let started = std::time::Instant::now();
-    let error = TerminationNotices::connect("http://127.0.0.1:1").await.unwrap_err();
+    let error = TerminationNotices::connect("http://127.0.0.1:1").await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1/latest/api/token"), "{error}");
     // A server that accepts the connection and sends nothing, as on some networks.
     let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let error =
         TerminationNotices::connect(&format!("http://{}", silent.local_addr().unwrap())).await.unwrap_err();
-    assert!(error.contains("within a second"), "{error}");
+    assert!(matches!(error, MetadataError::Timeout(_)), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }

@@ -9,7 +9,7 @@ use lettre::{
 };
 use std::{fmt, time::Duration};
 use tidemill_core::notification::message::OutgoingMail;
-use tidemill_services::ports::MailSender;
+use tidemill_services::ports::{MailError, MailSender};
 
 /// Maximum time for a command of the conversation.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +32,29 @@ impl fmt::Debug for MailSettings {
     }
 }
 
+/// What is wrong in the settings of the mail server. No text has the address, which may have a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MailSettingsError {
+    /// The address that mails come from is not that of a mailbox.
+    #[error("the address that mails come from is not one")]
+    From,
+    /// The address of the mail server has another scheme.
+    #[error("the address of the mail server must start with smtps:// or smtp://")]
+    Scheme,
+    /// The address of the mail server is not valid.
+    #[error("the address of the mail server is not valid")]
+    Address,
+    /// The address of the mail server has a password, which would be seen in the list of processes.
+    #[error("the password of the mail server belongs into a file (--smtp-password-file)")]
+    PasswordInAddress,
+    /// There is a password and no user.
+    #[error("a password needs a user in the address of the mail server: smtps://user@host")]
+    NoUser,
+    /// There is a password, and the connection may be without TLS.
+    #[error("a password is sent by TLS only: smtps://, or smtp:// with ?tls=required")]
+    NoTls,
+}
+
 /// Sends e-mails through one mail server. It keeps connections open for the next mails.
 #[derive(Debug)]
 pub struct SmtpSender {
@@ -43,46 +66,44 @@ impl SmtpSender {
     /// Creates the sender. It connects with the first mail.
     ///
     /// # Errors
-    /// Returns what is wrong in the settings, for a user.
-    pub fn new(settings: &MailSettings) -> Result<Self, String> {
+    /// Returns what is wrong in the settings.
+    pub fn new(settings: &MailSettings) -> Result<Self, MailSettingsError> {
         let MailSettings { url, password, from } = settings;
-        let from = from.parse().map_err(|_| "the address that mails come from is not one".to_owned())?;
+        let from = from.parse().map_err(|_| MailSettingsError::From)?;
         let user = user_of(url)?;
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
-            // The error may repeat the address, which may have a password.
-            .map_err(|_| "the address of the mail server is not valid".to_owned())?
+            .map_err(|_| MailSettingsError::Address)?
             .timeout(Some(TIMEOUT));
         if let (Some(user), Some(password)) = (user, password) {
             builder = builder.credentials(Credentials::new(user, password.clone()));
         } else if password.is_some() {
-            return Err("a password needs a user in the address of the mail server: smtps://user@host".into());
+            return Err(MailSettingsError::NoUser);
         }
         if password.is_some() && url.starts_with("smtp:") && !url.contains("tls=required") {
-            return Err("a password is sent by TLS only: smtps://, or smtp:// with ?tls=required".into());
+            return Err(MailSettingsError::NoTls);
         }
         Ok(Self { transport: builder.build(), from })
     }
 }
 
-/// Returns the user in a URL. A password there would be seen in the list of processes.
-fn user_of(url: &str) -> Result<Option<String>, String> {
+/// Returns the user in a URL.
+fn user_of(url: &str) -> Result<Option<String>, MailSettingsError> {
     let rest = url.strip_prefix("smtps://").or_else(|| url.strip_prefix("smtp://"));
-    let rest = rest.ok_or("the address of the mail server must start with smtps:// or smtp://")?;
+    let rest = rest.ok_or(MailSettingsError::Scheme)?;
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     let Some((user, _)) = authority.rsplit_once('@') else { return Ok(None) };
     if user.contains(':') {
-        return Err("the password of the mail server belongs into a file (--smtp-password-file)".into());
+        return Err(MailSettingsError::PasswordInAddress);
     }
     Ok(Some(user.replace("%40", "@")))
 }
 
 #[async_trait]
 impl MailSender for SmtpSender {
-    async fn send(&self, mail: &OutgoingMail) -> Result<(), String> {
+    async fn send(&self, mail: &OutgoingMail) -> Result<(), MailError> {
         let mut to = Vec::with_capacity(mail.to.len());
         for address in &mail.to {
-            let address: Address =
-                address.parse().map_err(|_| format!("`{}` is not a mailbox", address.escape_debug()))?;
+            let address: Address = address.parse().map_err(|_| MailError::Mailbox(address.clone()))?;
             to.push(address);
         }
         let mut message = Message::builder()
@@ -94,10 +115,10 @@ impl MailSender for SmtpSender {
             message = message.to(Mailbox::new(None, address.clone()));
         }
         let message =
-            message.body(mail.text.clone()).map_err(|error| format!("cannot write the e-mail: {error}"))?;
+            message.body(mail.text.clone()).map_err(|error| MailError::Message(error.to_string()))?;
         let envelope = Envelope::new(Some(self.from.clone()), to)
-            .map_err(|error| format!("cannot address the e-mail: {error}"))?;
+            .map_err(|error| MailError::Message(error.to_string()))?;
         let sent = self.transport.send_raw(&envelope, &message.formatted()).await;
-        sent.map(drop).map_err(|error| format!("the mail server did not accept it: {error}"))
+        sent.map(drop).map_err(|error| MailError::Server(error.to_string()))
     }
 }

@@ -12,7 +12,7 @@ mod worker_group;
 pub use compute::{Compute, Work};
 pub use documents::{Document, DocumentKey, Documents, MAX_DOCUMENT_SIZE, NewDocument};
 pub use keys::{Key, KeyStore, Keys};
-pub use messenger::{MailSender, Messenger};
+pub use messenger::{MailError, MailSender, Messenger, RequestError};
 pub use provider_client::{ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
 pub use records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, Commit, CommitResult, Continuation,

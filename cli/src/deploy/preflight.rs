@@ -4,7 +4,7 @@
 use super::{
     account::Account,
     parameters::{ParameterValues, max_workers},
-    signed::Call,
+    signed::{Call, CallError},
 };
 use crate::{
     deployment::query_encoded,
@@ -91,8 +91,8 @@ async fn denied_actions(
     name: &str,
     values: &ParameterValues,
     has_workers: bool,
-) -> Result<Vec<String>, String> {
-    let principal = principal_of(&account.arn).ok_or("they are not those of a user or role")?;
+) -> Result<Vec<String>, CallError> {
+    let principal = principal_of(&account.arn).ok_or(CallError::NoPrincipal)?;
     let mut actions = ACTIONS.to_vec();
     if has_workers {
         actions.extend(WORKER_ACTIONS);
@@ -110,7 +110,7 @@ async fn simulate(
     actions: &[&str],
     resource: Option<&str>,
     boundary: Option<&str>,
-) -> Result<String, String> {
+) -> Result<String, CallError> {
     let mut body = "Action=SimulatePrincipalPolicy&Version=2010-05-08".to_owned();
     let mut add = |name: &str, value: &str| {
         let _ = write!(body, "&{name}={}", query_encoded(value));
@@ -156,7 +156,7 @@ fn principal_of(arn: &str) -> Option<String> {
 }
 
 /// Returns the actions that a simulation denies.
-fn denied_in(reply: &str) -> Result<Vec<String>, String> {
+fn denied_in(reply: &str) -> Result<Vec<String>, CallError> {
     let mut denied = Vec::new();
     let mut number = 0;
     for result in reply.split("<EvalActionName>").skip(1) {
@@ -167,11 +167,11 @@ fn denied_in(reply: &str) -> Result<Vec<String>, String> {
             denied.push(action.to_owned());
         }
     }
-    if number == 0 { Err("the reply has no decisions".to_owned()) } else { Ok(denied) }
+    if number == 0 { Err(CallError::Incomplete("decisions")) } else { Ok(denied) }
 }
 
 /// Returns how many functions may run at the same time.
-async fn concurrency(account: &Account) -> Result<f64, String> {
+async fn concurrency(account: &Account) -> Result<f64, CallError> {
     let call = Call {
         service: "lambda",
         elsewhere: None,
@@ -181,7 +181,7 @@ async fn concurrency(account: &Account) -> Result<f64, String> {
         body: String::new(),
     };
     let reply: Value = parsed(&call.send(account).await?)?;
-    reply["AccountLimit"]["ConcurrentExecutions"].as_f64().ok_or_else(|| "the reply has no number".to_owned())
+    reply["AccountLimit"]["ConcurrentExecutions"].as_f64().ok_or(CallError::Incomplete("number"))
 }
 
 fn scarce_concurrency(number: f64) -> Option<String> {
@@ -194,7 +194,7 @@ fn scarce_concurrency(number: f64) -> Option<String> {
 }
 
 /// Returns the quota of processors with this code.
-async fn cpus(account: &Account, code: &str) -> Result<f64, String> {
+async fn cpus(account: &Account, code: &str) -> Result<f64, CallError> {
     let call = Call {
         service: "servicequotas",
         elsewhere: None,
@@ -207,7 +207,7 @@ async fn cpus(account: &Account, code: &str) -> Result<f64, String> {
         body: json!({ "ServiceCode": "ec2", "QuotaCode": code }).to_string(),
     };
     let reply: Value = parsed(&call.send(account).await?)?;
-    reply["Quota"]["Value"].as_f64().ok_or_else(|| "the reply has no number".to_owned())
+    reply["Quota"]["Value"].as_f64().ok_or(CallError::Incomplete("number"))
 }
 
 fn scarce_cpus(number: f64, kind: &str, workers: f64) -> Option<String> {
@@ -220,8 +220,8 @@ fn scarce_cpus(number: f64, kind: &str, workers: f64) -> Option<String> {
     })
 }
 
-fn parsed(reply: &str) -> Result<Value, String> {
-    serde_json::from_str(reply).map_err(|_| "the reply is not JSON".to_owned())
+fn parsed(reply: &str) -> Result<Value, CallError> {
+    serde_json::from_str(reply).map_err(|_| CallError::NotJson)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::execution::facts::{Facts, Trigger};
 use tidemill_core::gitlab::TranslateOptions;
-use tidemill_core::pipeline::{ChildPipeline, MAX_CHILD_DEPTH, Pipeline, SourceFile};
+use tidemill_core::pipeline::{ChildPipeline, FileError, MAX_CHILD_DEPTH, Pipeline, SourceFile};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 
 /// Maximum number of child pipelines that are checked for one file.
@@ -68,8 +68,8 @@ pub fn check(
                     (read.files, read.parsed.warnings)
                 }
                 Err(ChildError::Invalid(errors)) => (errors.files, errors.diagnostics),
-                Err(ChildError::Unreadable { path, why }) => {
-                    (Vec::new(), vec![unreadable(&job.name, &path, &why)])
+                Err(ChildError::Unreadable { path, error }) => {
+                    (Vec::new(), vec![unreadable(&job.name, &path, &error)])
                 }
             };
             checked.push(CheckedChild { name, sources, diagnostics });
@@ -78,7 +78,7 @@ pub fn check(
     checked
 }
 
-fn unreadable(job: &str, path: &str, why: &str) -> Diagnostic {
+fn unreadable(job: &str, path: &str, why: &FileError) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
         code: "unreadable-child".to_owned(),

@@ -16,8 +16,8 @@ use tidemill_core::api::ExternalVariables;
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
-    self, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors, PipelineWithSources,
-    RepositoryFiles, is_variable_name,
+    self, FileError, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors,
+    PipelineWithSources, RepositoryFiles, is_variable_name,
 };
 use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::text::{nearest, without_byte_order_mark};
@@ -247,30 +247,28 @@ impl Checkout {
 }
 
 impl RepositoryFiles for Checkout {
-    fn read(&self, path: &str) -> Result<String, String> {
+    fn read(&self, path: &str) -> Result<String, FileError> {
         let path = self.root.join(path);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err("not a file".to_owned()),
-            Err(error) => return Err(error.to_string()),
+        if !fs::metadata(&path)?.is_file() {
+            return Err(FileError::NotAFile);
         }
         // The checkout is untrusted: a symbolic link must not give access to files outside of the repository.
-        let resolved = path.canonicalize().map_err(|error| error.to_string())?;
+        let resolved = path.canonicalize()?;
         if !self.root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
-            return Err("outside of the repository".to_owned());
+            return Err(FileError::Outside);
         }
-        read(&resolved).map_err(|failure| failure.message)
+        read(&resolved).map_err(|failure| FileError::Repository(failure.message))
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         let mut pending = vec![directory.to_owned()];
         let (mut files, mut visited) = (Vec::new(), 0);
         while let Some(directory) = pending.pop() {
-            let entries = fs::read_dir(self.root.join(&directory)).map_err(|error| error.to_string())?;
+            let entries = fs::read_dir(self.root.join(&directory))?;
             for entry in entries.flatten() {
                 visited += 1;
                 if visited > MAX_LISTED_ENTRIES {
-                    return Err(format!("there are more than {MAX_LISTED_ENTRIES} files"));
+                    return Err(FileError::TooMany(MAX_LISTED_ENTRIES));
                 }
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };

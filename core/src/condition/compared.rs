@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::evaluation_error::EvaluationError;
 use super::parser::Condition;
 use super::predicate::{Context, Predicate, Source, Value};
 
@@ -9,15 +10,19 @@ impl Condition {
     /// Adds the refs that changes are compared with, as `context` has their names.
     ///
     /// # Errors
-    /// Returns a message like [`Self::decide`].
-    pub fn add_compared(&self, context: &Context<'_>, refs: &mut BTreeSet<String>) -> Result<(), String> {
+    /// Fails like [`Self::decide`].
+    pub fn add_compared(
+        &self,
+        context: &Context<'_>,
+        refs: &mut BTreeSet<String>,
+    ) -> Result<(), EvaluationError> {
         let mut result = Ok(());
         self.predicate.each_compared(&mut |reference| match reference.reduce(Source::Planned(*context)) {
             Ok(Value::Literal(reference)) => {
                 refs.insert(reference);
             }
             Ok(_) => {}
-            Err(why) => result = Err(why),
+            Err(error) => result = Err(error),
         });
         result
     }

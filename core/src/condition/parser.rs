@@ -5,6 +5,7 @@ use cel::parser::Parser;
 use std::cell::RefCell;
 
 use super::error::{ConditionError, quoted, syntax_fault};
+use super::evaluation_error::EvaluationError;
 use super::nesting::{check_nesting, comparison_depth};
 use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
@@ -45,8 +46,8 @@ impl Condition {
     /// Evaluates the condition in `context`, before any job runs. What depends on outputs stays open.
     ///
     /// # Errors
-    /// Returns a message if a variable that is used as a pattern is not a valid pattern.
-    pub fn decide(&self, context: &Context<'_>) -> Result<Decision, String> {
+    /// A variable that is used as a pattern is none, a text is too long, or there is no ref to compare with.
+    pub fn decide(&self, context: &Context<'_>) -> Result<Decision, EvaluationError> {
         Ok(match self.predicate.reduce(Source::Planned(*context))? {
             Predicate::Const(holds) => Decision::Known(holds),
             open => Decision::Open(OpenCondition(open)),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use super::evaluation_error::EvaluationError;
 use crate::execution::facts::{ComparedPaths, Facts};
 
 /// Which paths globs apply to.
@@ -43,14 +44,13 @@ impl<'a> Paths<'a> {
     /// Whether one of `globs` matches a file that changed since the histories of the commit and of a ref parted, or that is unknown.
     ///
     /// # Errors
-    /// Returns a message if the repository has no such ref.
-    pub fn changed_since(&self, reference: &str, globs: &[String]) -> Result<bool, String> {
+    /// The repository has no such ref.
+    pub fn changed_since(&self, reference: &str, globs: &[String]) -> Result<bool, EvaluationError> {
         match self.facts.compared.get(reference) {
             None => Ok(true),
-            Some(None) => Err(format!(
-                "the repository has no branch, tag or commit `{}` that shares history with this commit, to compare with",
-                reference.chars().take(200).collect::<String>()
-            )),
+            Some(None) => {
+                Err(EvaluationError::UnknownReference(reference.chars().take(MAX_SHOWN_CHARS).collect()))
+            }
             Some(Some(paths)) => Ok(self.any(PathList::Since(reference.to_owned()), Some(paths), globs)),
         }
     }
@@ -109,6 +109,9 @@ pub struct DecisivePaths {
     /// Of the paths of all files.
     pub files: Option<Vec<String>>,
 }
+
+/// Maximum length of the name of a ref in an error, in characters.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// Maximum length of a glob, in bytes.
 const MAX_GLOB_BYTES: usize = 1024;

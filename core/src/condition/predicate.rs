@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 
+use super::evaluation_error::{EvaluationError, PatternError};
 use super::paths::Paths;
 use crate::execution::facts::Facts;
 use crate::execution::facts::Trigger;
@@ -52,19 +53,10 @@ impl<'a> Source<'a> {
 }
 
 /// Compiles a pattern of bounded size.
-pub(crate) fn compile_pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).dfa_size_limit(MAX_PATTERN_SIZE).build().map_err(
-        |error| {
-            match error {
-                regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-                // The parser prints the pattern first; its last line is the error.
-                other => {
-                    let message = other.to_string();
-                    message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-                }
-            }
-        },
-    )
+pub(crate) fn compile_pattern(text: &str) -> Result<Regex, PatternError> {
+    let compiled =
+        RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).dfa_size_limit(MAX_PATTERN_SIZE).build();
+    compiled.map_err(PatternError::from)
 }
 
 /// An expression of type boolean.
@@ -97,7 +89,7 @@ pub(super) struct Pattern(Regex);
 
 impl Pattern {
     /// Compiles a pattern of bounded size.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub(super) fn new(text: &str) -> Result<Self, PatternError> {
         compile_pattern(text).map(Self)
     }
 }
@@ -206,7 +198,11 @@ const fn upstream_status(status: ExecutionStatus) -> &'static str {
 
 impl Predicate {
     /// Evaluates `changed_since`. A function of its own, as its values need not be on the stack at every level of a condition.
-    fn changed_since(reference: &Value, globs: &[String], source: Source<'_>) -> Result<Self, String> {
+    fn changed_since(
+        reference: &Value,
+        globs: &[String],
+        source: Source<'_>,
+    ) -> Result<Self, EvaluationError> {
         Ok(match (reference.reduce(source)?, source.planned()) {
             (Value::Literal(reference), Some(of)) => Self::Const(of.paths.changed_since(&reference, globs)?),
             (reference, _) => Self::ChangedSince(reference, globs.to_vec()),
@@ -215,7 +211,7 @@ impl Predicate {
 
     /// Evaluates what `source` decides: returns a constant, or a predicate of outputs that are not known yet, with literals
     /// for everything else. Both sides of such a predicate are evaluated, so that all its globs are matched.
-    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
+    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, EvaluationError> {
         Ok(match self {
             Self::Not(test) => match test.reduce(source)? {
                 Self::Const(value) => Self::Const(!value),
@@ -256,13 +252,14 @@ impl Predicate {
     }
 
     /// Evaluates a predicate without others in it. A function of its own, as its values need not be on the stack at every level.
-    fn reduce_simple(&self, source: Source<'_>) -> Result<Self, String> {
+    fn reduce_simple(&self, source: Source<'_>) -> Result<Self, EvaluationError> {
         let known = source.planned();
         let unchanged = || self.clone();
         let fact =
             |value: &dyn Fn(Context<'_>) -> bool| known.map_or_else(unchanged, |of| Self::Const(value(of)));
-        let texts =
-            |left: &Value, right: &Value| Ok::<_, String>((left.reduce(source)?, right.reduce(source)?));
+        let texts = |left: &Value, right: &Value| {
+            Ok::<_, EvaluationError>((left.reduce(source)?, right.reduce(source)?))
+        };
         let compared = |(left, right): (Value, Value),
                         test: fn(&str, &str) -> bool,
                         open: fn(Value, Value) -> Self| match (&left, &right) {
@@ -298,7 +295,7 @@ impl Predicate {
             Self::MatchesValue(text, value) => match value.reduce(source)? {
                 Value::Literal(written) => {
                     let pattern = Pattern::new(&written)
-                        .map_err(|why| format!("`{}` is not a pattern: {why}", truncate(&written)))?;
+                        .map_err(|error| EvaluationError::Pattern { pattern: truncate(&written), error })?;
                     Self::Matches(text.clone(), pattern).reduce(source)?
                 }
                 // The parser takes no pattern from an output.
@@ -347,7 +344,7 @@ impl Predicate {
 
 impl Value {
     /// Like [`Predicate::reduce`].
-    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
+    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, EvaluationError> {
         Ok(match self {
             Self::Literal(text) => Self::Literal(text.clone()),
             Self::Fact(fact) => source.planned().map_or_else(
@@ -387,14 +384,14 @@ impl Value {
         })
     }
 
-    fn join(parts: &[Self], source: Source<'_>) -> Result<Self, String> {
+    fn join(parts: &[Self], source: Source<'_>) -> Result<Self, EvaluationError> {
         let mut joined: Vec<Self> = Vec::with_capacity(parts.len());
         for part in parts {
             match (joined.last_mut(), part.reduce(source)?) {
                 (Some(Self::Literal(text)), Self::Literal(more)) => {
                     *text += &more;
                     if text.len() > MAX_TEXT_LEN {
-                        return Err(format!("`+` builds a string of more than {MAX_TEXT_LEN} bytes"));
+                        return Err(EvaluationError::TextTooLong(MAX_TEXT_LEN));
                     }
                 }
                 (_, part) => joined.push(part),
@@ -407,7 +404,7 @@ impl Value {
     }
 
     /// Returns whether the value is one of `list`, as far as `source` decides it.
-    fn reduce_in(&self, list: &[Self], source: Source<'_>) -> Result<Predicate, String> {
+    fn reduce_in(&self, list: &[Self], source: Source<'_>) -> Result<Predicate, EvaluationError> {
         let value = self.reduce(source)?;
         let mut open = Vec::new();
         for item in list {

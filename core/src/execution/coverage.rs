@@ -3,7 +3,7 @@
 //! As in GitLab: the last line in which the pattern finds a number; of that line, the last match; of the match, or of
 //! its first group if the pattern has groups, the first number.
 
-use crate::condition;
+use crate::condition::{self, PatternError};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -16,20 +16,37 @@ const MAX_PERCENT: f64 = 100.0;
 
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[0-9]+(\.[0-9]+)?").ok());
 
+/// Why a text is not a coverage pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CoveragePatternError {
+    /// There is no text.
+    #[error("it is empty")]
+    Empty,
+    /// It has more bytes than the limit.
+    #[error("it has more than {MAX_PATTERN_LEN} bytes")]
+    TooLong,
+    /// It is not a regular expression.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
 /// The coverage pattern of a job.
 #[derive(Debug, Clone)]
 pub struct CoveragePattern(Regex);
 
 impl CoveragePattern {
-    /// Parses a pattern. Returns an error message if it is invalid.
-    pub fn new(text: &str) -> Result<Self, String> {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    /// It is empty, too long, or not a regular expression.
+    pub fn new(text: &str) -> Result<Self, CoveragePatternError> {
         if text.is_empty() {
-            return Err("it is empty".to_owned());
+            return Err(CoveragePatternError::Empty);
         }
         if text.len() > MAX_PATTERN_LEN {
-            return Err(format!("it has more than {MAX_PATTERN_LEN} bytes"));
+            return Err(CoveragePatternError::TooLong);
         }
-        condition::compile_pattern(text).map(Self)
+        Ok(Self(condition::compile_pattern(text)?))
     }
 
     /// Returns the coverage in percent that a line reports, if any.
@@ -208,7 +225,7 @@ mod tests {
             (r"(\w{1000}){1000}", "too large"),
             (&"x".repeat(1_001), "1000 bytes"),
         ] {
-            let message = CoveragePattern::new(text).unwrap_err();
+            let message = CoveragePattern::new(text).unwrap_err().to_string();
             assert!(message.contains(why) && !message.contains('\n'), "{text}: {message}");
         }
     }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::condition::compile_pattern;
+use crate::condition::{PatternError, compile_pattern};
 use crate::text::choices::listed;
 
 /// Maximum number of options of an input.
@@ -134,12 +134,12 @@ pub(crate) struct Pattern<'a> {
 }
 
 /// Compiles a pattern. `Err`: why it is not valid.
-pub(crate) fn pattern(written: &str) -> Result<Pattern<'_>, String> {
+pub(crate) fn pattern(written: &str) -> Result<Pattern<'_>, PatternError> {
     Ok(Pattern { written, compiled: compile_pattern(written)? })
 }
 
 /// Compiles a pattern that may be written between slashes.
-pub(crate) fn pattern_in_slashes(written: &str) -> Result<Pattern<'_>, String> {
+pub(crate) fn pattern_in_slashes(written: &str) -> Result<Pattern<'_>, PatternError> {
     let body = written.strip_prefix('/').and_then(|body| body.strip_suffix('/')).unwrap_or(written);
     Ok(Pattern { written, compiled: compile_pattern(body)? })
 }

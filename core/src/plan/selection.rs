@@ -381,7 +381,10 @@ impl<'a> JobSelector<'a> {
                 self.conditions.insert(text, condition);
             }
             let context = Context { facts: self.facts, variables, paths: &self.paths };
-            match self.conditions[text.as_str()].decide(&context).map_err(failed)? {
+            match self.conditions[text.as_str()]
+                .decide(&context)
+                .map_err(|error| failed(error.to_string()))?
+            {
                 condition::Decision::Known(true) => {}
                 condition::Decision::Known(false) => return Ok(Match::No),
                 condition::Decision::Open(open) => result = Match::Open(open),

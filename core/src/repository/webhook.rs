@@ -2,6 +2,7 @@
 
 mod action;
 mod bitbucket;
+mod body_error;
 mod delivery;
 mod event;
 mod gitea;
@@ -12,9 +13,10 @@ mod signature;
 mod tests;
 
 pub use action::PullRequestAction;
+pub use body_error::{BodyError, RefNameError};
 pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, check_ref_name, json_body};
 pub use event::{
     Change, Event, Headers, MAX_COMMENT_LEN, MergeGroup, ParsedDelivery, Provider, PullRequestComment,
-    PullRequestUpdate, Release, RerunRequest, WebhookError,
+    PullRequestUpdate, Release, RerunRequest, UnknownProvider, WebhookError,
 };
 pub use signature::sign;

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tidemill_core::pipeline::{
-    GitSource, IncludeError, IncludeSources, PipelineErrors, RepositoryFiles, RepositoryRefs,
+    FileError, GitSource, IncludeError, IncludeSources, PipelineErrors, RepositoryFiles, RepositoryRefs,
 };
 use tidemill_core::repository::RepositoryAddress;
 
@@ -80,11 +80,11 @@ impl Elsewhere {
 }
 
 impl RepositoryFiles for Elsewhere {
-    fn read(&self, path: &str) -> Result<String, String> {
-        self.local.get(path).cloned().ok_or_else(|| "there is no such file".to_owned())
+    fn read(&self, path: &str) -> Result<String, FileError> {
+        self.local.get(path).cloned().ok_or(FileError::Missing)
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         Ok(self.local.keys().filter(|path| path.starts_with(directory)).cloned().collect())
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use tidemill_core::execution::facts::{ExternalVariables, Facts};
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{Pipeline, PipelineErrors, PipelineWithSources, When, parse};
+use tidemill_core::pipeline::{FileError, Pipeline, PipelineErrors, PipelineWithSources, When, parse};
 use tidemill_core::plan::{Plan, PlanError};
 
 use super::matrix::events::{EVENTS, facts};
@@ -17,7 +17,7 @@ fn translate_for_run(
     text: &str,
     external: &ExternalVariables,
 ) -> Result<PipelineWithSources, PipelineErrors> {
-    let read = |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| error.to_string());
+    let read = |path: &str| Ok(fs::read_to_string(fixtures().join(path))?);
     let options = TranslateOptions {
         external: external.clone(),
         reports_unset_variables: true,
@@ -107,7 +107,8 @@ fn unset_variables_are_comments_of_their_jobs_and_errors_where_they_must_be_know
         rejects_unset_variables: true,
         ..TranslateOptions::for_pipeline("app")
     };
-    let import = |text: &str| translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options);
+    let import =
+        |text: &str| translate(".gitlab-ci.yml", text, &|_: &str| Err(FileError::NotListed), &options);
     let imported = import("j: { image: x, script: ['echo $PROD_TOKEN'] }\n").unwrap();
     assert!(
         imported.text.contains("\n  # line 1: nothing in this file sets `$PROD_TOKEN`"),
@@ -185,7 +186,7 @@ jobs:
 fn comments_of_included_files_stay_with_their_jobs() {
     let read = |path: &str| match path {
         "a.yml" => Ok("# About a.\na:\n  image: i\n  # Runs.\n  script: x\n".to_owned()),
-        _ => Err("it is not there".to_owned()),
+        _ => Err(FileError::NotListed),
     };
     let text = "# yaml-language-server: $schema=https://example.com\ninclude: a.yml\n# About b.\nb: {image: i, script: y}\n";
     let imported =

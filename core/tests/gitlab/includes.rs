@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{ChildPipeline, PipelineErrors, PipelineWithSources, RepositoryFiles};
+use tidemill_core::pipeline::{
+    ChildPipeline, FileError, PipelineErrors, PipelineWithSources, RepositoryFiles,
+};
 use tidemill_core::plan::Plan;
 
 use super::{on_push, on_tag};
@@ -13,11 +15,11 @@ use super::{on_push, on_tag};
 struct Files(BTreeMap<String, String>);
 
 impl RepositoryFiles for Files {
-    fn read(&self, path: &str) -> Result<String, String> {
-        self.0.get(path).cloned().ok_or_else(|| "it is not there".to_owned())
+    fn read(&self, path: &str) -> Result<String, FileError> {
+        self.0.get(path).cloned().ok_or(FileError::Missing)
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
         Ok(self.0.keys().filter(|path| path.starts_with(&prefix)).cloned().collect())
     }

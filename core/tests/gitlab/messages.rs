@@ -2,6 +2,7 @@
 
 use tidemill_core::execution::facts::{ExternalVariables, Facts};
 use tidemill_core::gitlab::{TranslateOptions, translate};
+use tidemill_core::pipeline::FileError;
 use tidemill_core::plan::Plan;
 use tidemill_core::text::diagnostics::Severity;
 
@@ -110,7 +111,7 @@ fn variables_of_a_registry_are_a_warning_without_a_login() {
     let found = |external: ExternalVariables, reports_unset_variables| {
         let options =
             TranslateOptions { external, reports_unset_variables, ..TranslateOptions::for_pipeline("app") };
-        let none = |_: &str| Err("no such file".to_owned());
+        let none = |_: &str| Err(FileError::NotListed);
         let translated = translate(".gitlab-ci.yml", text, &none, &options).unwrap();
         let warnings = translated.parsed.warnings.into_iter().filter(|one| one.code == "registry-variable");
         warnings.map(|one| (one.location.unwrap().line, one.message)).collect::<Vec<_>>()

@@ -19,7 +19,7 @@ use std::{fs, path::Path};
 use tidemill_core::api::Trigger;
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{Pipeline, PipelineErrors, PipelineWithSources, When, parse};
+use tidemill_core::pipeline::{FileError, Pipeline, PipelineErrors, PipelineWithSources, When, parse};
 use tidemill_core::plan::Plan;
 
 fn fixtures() -> std::path::PathBuf {
@@ -28,7 +28,7 @@ fn fixtures() -> std::path::PathBuf {
 
 fn translate_fixture(name: &str, text: &str) -> Result<PipelineWithSources, PipelineErrors> {
     let read =
-        |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| error.kind().to_string());
+        |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| FileError::Repository(error.kind().to_string()));
     translate(name, text, &read, &TranslateOptions::for_pipeline("app"))
 }
 
@@ -335,7 +335,7 @@ fn includes_are_read_once_without_cycles() {
             "a.yml" => Ok("include: b.yml\n.a: { image: a, script: [of a] }\n".to_owned()),
             "b.yml" => Ok(".a: { image: b, script: [of b], stage: deploy }\n".to_owned()),
             "ring.yml" => Ok("include: [ring.yml]\n".to_owned()),
-            _ => Err("it is not there".to_owned()),
+            _ => Err(FileError::NotListed),
         }
     };
     let translated = translate(

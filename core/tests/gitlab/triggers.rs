@@ -7,7 +7,7 @@ use tidemill_core::api::Trigger;
 use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::gitlab::TranslateOptions;
-use tidemill_core::pipeline::{ChildInclude, ChildIncludeSource, ChildPipeline, Pipeline};
+use tidemill_core::pipeline::{ChildInclude, ChildIncludeSource, ChildPipeline, FileError, Pipeline};
 use tidemill_core::plan::Plan;
 
 fn child_of(text: &str) -> ChildPipeline {
@@ -208,7 +208,7 @@ fn read(child: &ChildPipeline, artifact: Option<&str>) -> Result<Pipeline, Child
             .to_owned()),
         "native.yml" => Ok("name: n\ninclude: more.yml\n".to_owned()),
         "more.yml" => Ok("jobs: { more: { image: i, script: x } }\n".to_owned()),
-        _ => Err("there is no such file".to_owned()),
+        _ => Err(FileError::Missing),
     };
     read_child(child, artifact, &files, &TranslateOptions::for_pipeline("app: j"))
         .map(|read| read.parsed.pipeline)

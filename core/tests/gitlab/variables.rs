@@ -4,7 +4,7 @@ use super::{diagnostics, jobs, on_push, on_request, pipeline};
 use tidemill_core::api::ExternalVariables;
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources};
+use tidemill_core::pipeline::{FileError, PipelineErrors, PipelineWithSources};
 use tidemill_core::plan::{Plan, PlanError, PlannedJob};
 
 fn external(values: &[(&str, &str)], hidden: &[&str]) -> ExternalVariables {
@@ -17,7 +17,7 @@ fn external(values: &[(&str, &str)], hidden: &[&str]) -> ExternalVariables {
 
 fn translate_with(text: &str, external: &ExternalVariables) -> Result<PipelineWithSources, PipelineErrors> {
     let options = TranslateOptions { external: external.clone(), ..TranslateOptions::for_pipeline("app") };
-    translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options)
+    translate(".gitlab-ci.yml", text, &|_: &str| Err(FileError::NotListed), &options)
 }
 
 /// The jobs of a file with variables that are set outside of it.
@@ -170,7 +170,8 @@ k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
         external: external(&[], &["KNOWN"]),
         ..TranslateOptions::for_pipeline("app")
     };
-    let translated = translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options).unwrap();
+    let translated =
+        translate(".gitlab-ci.yml", text, &|_: &str| Err(FileError::NotListed), &options).unwrap();
     let unset = translated.parsed.warnings.iter().filter(|one| one.code == "unset-variable");
     let unset: Vec<_> =
         unset.map(|one| (one.message.as_str(), one.location.map(|at| (at.line, at.column)))).collect();
@@ -192,7 +193,7 @@ fn variables_of_dotenv_reports_are_not_reported_as_unset() {
         );
         let options =
             TranslateOptions { reports_unset_variables: true, ..TranslateOptions::for_pipeline("app") };
-        let none = |_: &str| Err("none".to_owned());
+        let none = |_: &str| Err(FileError::NotListed);
         let warnings = translate(".gitlab-ci.yml", &text, &none, &options).unwrap().parsed.warnings;
         warnings.into_iter().map(|one| one.message).collect::<Vec<_>>()
     };
@@ -208,7 +209,7 @@ fn include_paths_may_have_variables_that_are_set_outside_of_the_file() {
             TranslateOptions { external: external.clone(), ..TranslateOptions::for_pipeline("app") };
         let files = |path: &str| match path {
             "ci/base.yml" => Ok("j: { image: a, script: x }\n".to_owned()),
-            _ => Err("no such file".to_owned()),
+            _ => Err(FileError::Missing),
         };
         translate(".gitlab-ci.yml", "include: ci/$KIND.yml\n", &files, &options)
     };
@@ -287,7 +288,8 @@ fn value_matches_a_text_that_is_no_pattern_if_it_is_a_part_of_it() {
 fn names_of_id_tokens_are_set() {
     let text = "j: {image: x, id_tokens: {OWN_TOKEN: {aud: a}}, script: 'echo $OWN_TOKEN $OTHER_TOKEN'}\n";
     let options = TranslateOptions { reports_unset_variables: true, ..TranslateOptions::for_pipeline("app") };
-    let translated = translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options).unwrap();
+    let translated =
+        translate(".gitlab-ci.yml", text, &|_: &str| Err(FileError::NotListed), &options).unwrap();
     let found: Vec<String> = translated.parsed.warnings.into_iter().map(|one| one.message).collect();
     assert_eq!(found, ["nothing in this file sets `$OTHER_TOKEN`"]);
 }

@@ -2,7 +2,7 @@
 
 use super::{
     causes::format_causes,
-    trust::{self, CertificateAuthorities, TlsFailure},
+    trust::{self, CertificateAuthorities, TlsFailure, TrustError},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -31,8 +31,8 @@ pub enum HttpError {
     #[error("not an HTTP address")]
     Address,
     /// The client cannot be set up, as its certificate authorities or its proxy are invalid.
-    #[error("{0}")]
-    Settings(String),
+    #[error(transparent)]
+    Settings(#[from] ClientError),
     /// The TLS connection failed.
     #[error("{0}")]
     Tls(TlsFailure),
@@ -42,6 +42,17 @@ pub enum HttpError {
     /// The reply exceeds this number of bytes.
     #[error("the reply has more than {0} bytes")]
     TooLarge(u64),
+}
+
+/// The reason why the client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Certificates.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The proxy, or the library; the text names the causes.
+    #[error("{0}")]
+    Library(String),
 }
 
 /// Sends requests; cheap to clone. Trusted certificates are read when the first request goes to https.
@@ -87,8 +98,7 @@ impl HttpClient {
             Some("http") => self.client(&self.plain, trust::without_trust),
             Some("https") => self.client(&self.secure, || trust::with_trust(self.authorities.as_deref())),
             _ => return Err(HttpError::Address),
-        }
-        .map_err(HttpError::Settings)?;
+        }?;
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Address)?;
         client.execute(request).await.map_err(connection_error)
     }
@@ -96,13 +106,13 @@ impl HttpClient {
     fn client<'a>(
         &self,
         cell: &'a OnceLock<Client>,
-        tls: impl FnOnce() -> Result<ClientConfig, String>,
-    ) -> Result<&'a Client, String> {
+        tls: impl FnOnce() -> Result<ClientConfig, TrustError>,
+    ) -> Result<&'a Client, ClientError> {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
         let proxy = self.proxy.as_deref().map(reqwest::Proxy::all).transpose();
-        let proxy = proxy.map_err(|error| format_causes(&error))?;
+        let proxy = proxy.map_err(|error| ClientError::Library(format_causes(&error)))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls()?)
             .http1_only()
@@ -114,7 +124,7 @@ impl HttpClient {
             (Some(proxy), None) => client.proxy(proxy),
             (None, None) => client,
         };
-        let client = client.build().map_err(|error| format_causes(&error))?;
+        let client = client.build().map_err(|error| ClientError::Library(format_causes(&error)))?;
         Ok(cell.get_or_init(|| client))
     }
 }
@@ -124,11 +134,10 @@ impl HttpClient {
 /// # Errors
 ///
 /// Returns why there is no reply.
-pub async fn send_elsewhere(request: Request<String>, max: u64) -> Result<(u16, Bytes), String> {
-    let failed = |error: HttpError| format_causes(&error);
-    let reply = HttpClient::new(None).send(request.map(Body::from)).await.map_err(failed)?;
+pub async fn send_elsewhere(request: Request<String>, max: u64) -> Result<(u16, Bytes), HttpError> {
+    let reply = HttpClient::new(None).send(request.map(Body::from)).await?;
     let status = reply.status().as_u16();
-    Ok((status, read_body(reply, max).await.map_err(failed)?))
+    Ok((status, read_body(reply, max).await?))
 }
 
 /// Reads the body of `reply`, of at most `max` bytes.

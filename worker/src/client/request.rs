@@ -315,7 +315,7 @@ impl ApiClient {
         }
         let reply = self.http.send(request).await.map_err(|error| match error {
             HttpError::Address => ApiError::Address(self.display_url(&address)),
-            HttpError::Settings(message) => ApiError::Settings(message),
+            HttpError::Settings(error) => ApiError::Settings(error.to_string()),
             HttpError::Tls(failure) => ApiError::Tls { url: self.display_url(&address), failure },
             error => ApiError::unreachable(&self.display_url(&address), error.to_string()),
         })?;

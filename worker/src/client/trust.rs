@@ -116,25 +116,57 @@ impl From<&TlsError> for TlsFailure {
     }
 }
 
+/// Why no TLS connection can be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The certificate authorities of `--ca-cert`, or of the profile, cannot be read.
+    #[error("cannot read certificate authorities from {origin}: {cause}; pass a PEM file with --ca-cert")]
+    Authorities {
+        /// Where they are.
+        origin: String,
+        /// The reason.
+        cause: AuthoritiesError,
+    },
+    /// One of them cannot be used.
+    #[error("a certificate of --ca-cert is invalid: {0}")]
+    Certificate(rustls::Error),
+    /// The system has no trusted certificates; the text names the causes.
+    #[error("cannot read the system's trusted certificates: {0}")]
+    System(String),
+    /// The TLS library cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The verifier of certificates cannot be set up.
+    #[error(transparent)]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+}
+
+/// Why certificate authorities cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// The file cannot be read, or is too large.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The text is not PEM.
+    #[error(transparent)]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// There is none in it.
+    #[error("it contains no certificate")]
+    Empty,
+}
+
 impl CertificateAuthorities {
     /// Reads the certificates.
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TrustError> {
         let (origin, pem) = match self {
             Self::File(path) => (path.display().to_string(), read_bounded(path)),
             Self::Pem(text) => ("the profile".to_owned(), Ok(text.clone().into_bytes())),
         };
-        let unreadable = |error: String| {
-            format!(
-                "cannot read certificate authorities from {origin}: {error}; pass a PEM file with --ca-cert"
-            )
-        };
-        let pem = pem.map_err(|error| unreadable(error.to_string()))?;
-        let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-        let certificates = certificates.map_err(|error| unreadable(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(unreadable("it contains no certificate".into()));
-        }
-        Ok(certificates)
+        let read = pem.map_err(AuthoritiesError::from).and_then(|pem| {
+            let all = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>()?;
+            if all.is_empty() { Err(AuthoritiesError::Empty) } else { Ok(all) }
+        });
+        read.map_err(|cause| TrustError::Authorities { origin, cause })
     }
 
     /// Returns the PEM text, to store it.
@@ -156,36 +188,28 @@ fn read_bounded(path: &PathBuf) -> std::io::Result<Vec<u8>> {
 }
 
 /// Returns a configuration that trusts no server.
-pub(super) fn without_trust() -> Result<ClientConfig, String> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+pub(super) fn without_trust() -> Result<ClientConfig, TrustError> {
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 /// Returns a configuration that trusts the certificate authorities of the system, or of SSL_CERT_FILE and SSL_CERT_DIR, and
 /// `additional` ones.
-pub(super) fn with_trust(additional: Option<&CertificateAuthorities>) -> Result<ClientConfig, String> {
+pub(super) fn with_trust(additional: Option<&CertificateAuthorities>) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(system.certs);
     let additional = additional.map(CertificateAuthorities::certificates).transpose()?.unwrap_or_default();
     for certificate in &additional {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| format!("a certificate of --ca-cert is invalid: {error}"))?;
+        roots.add(certificate.clone()).map_err(TrustError::Certificate)?;
     }
     if roots.is_empty() {
         let causes = system.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(format!("cannot read the system's trusted certificates: {causes}"));
+        return Err(TrustError::System(causes));
     }
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
-        .build()
-        .map_err(|error| error.to_string())?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build()?;
     let verifier = Arc::new(ServerVerifier { verifier, pinned: additional });
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 

@@ -14,6 +14,8 @@ use bollard::{
 use futures_util::StreamExt;
 use std::{
     collections::HashMap,
+    io,
+    process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +41,23 @@ pub struct Exit {
     pub code: i64,
     /// Whether the kernel killed one of its processes for using too much memory.
     pub out_of_memory: bool,
+}
+
+/// Why the exit of a job's first process is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ExitError {
+    /// The engine does not tell; the text names the causes.
+    #[error("{0}")]
+    Engine(String),
+    /// Its output ended, and it has not.
+    #[error("its output ended")]
+    OutputEnded,
+    /// The process that runs the job was killed.
+    #[error("its supervisor was killed: {0}")]
+    SupervisorKilled(ExitStatus),
+    /// This machine does not tell.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 #[derive(Debug)]
@@ -71,11 +90,11 @@ impl Drop for ExitWaiter {
 }
 
 impl ExitWaiter {
-    /// Waits for the container's exit. `output_ended` is cancelled once its output ended. Returns a description if the exit
-    /// cannot be determined.
+    /// Waits for the container's exit. `output_ended` is cancelled once its output ended. Fails if the exit cannot be
+    /// determined.
     ///
     /// All processes of the container are gone by then, since they end with its first process.
-    pub async fn wait(&mut self, output_ended: &CancellationToken) -> Result<Exit, String> {
+    pub async fn wait(&mut self, output_ended: &CancellationToken) -> Result<Exit, ExitError> {
         let (docker, id) = (self.docker.clone(), self.id.clone());
         let exit = async {
             tokio::select! {
@@ -128,19 +147,19 @@ impl ExitRegistry {
 }
 
 /// Polls for the exit of a container whose output ended without an exit event.
-async fn poll_exit(docker: &Docker, id: &str) -> Result<Exit, String> {
+async fn poll_exit(docker: &Docker, id: &str) -> Result<Exit, ExitError> {
     tokio::time::sleep(EXIT_EVENT_TIMEOUT).await;
     let polling = async {
         loop {
             match exit_of(docker, id).await {
                 Ok(Some(exit)) => return Ok(exit),
                 Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
-                Err(error) => return Err(format_causes(&error)),
+                Err(error) => return Err(ExitError::Engine(format_causes(&error))),
             }
         }
     };
     let polled = tokio::time::timeout(MAX_EXIT_DELAY, polling).await;
-    polled.unwrap_or_else(|_| Err("its output ended".to_owned()))
+    polled.unwrap_or(Err(ExitError::OutputEnded))
 }
 
 /// Whether the kernel killed a process of an exited container for using too much memory. The engine may record it a little

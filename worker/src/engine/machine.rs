@@ -1,6 +1,9 @@
 //! The machine that an engine runs on.
 
-use super::{manager::DockerManager, network::BridgeNetwork};
+use super::{
+    manager::DockerManager,
+    network::{BridgeNetwork, GuardError},
+};
 use crate::queue::capacity::ResourceAmount;
 use bollard::query_parameters::InspectNetworkOptions;
 
@@ -21,9 +24,9 @@ impl DockerManager {
     }
 
     /// Returns the bridge of the engine's default network, on which containers of this worker are.
-    pub async fn bridge(&self) -> Result<BridgeNetwork, String> {
+    pub async fn bridge(&self) -> Result<BridgeNetwork, GuardError> {
         if !self.is_local {
-            return Err("the engine is on another machine, whose rules cannot be set from here".into());
+            return Err(GuardError::RemoteEngine);
         }
         // Docker's default network, and Podman's.
         for name in ["bridge", "podman"] {
@@ -36,7 +39,7 @@ impl DockerManager {
             let default = if name == "podman" { "podman0" } else { "docker0" };
             return Ok(BridgeNetwork { interface: reported.cloned().unwrap_or_else(|| default.to_owned()) });
         }
-        Err("the engine lists no default network".into())
+        Err(GuardError::NoDefaultNetwork)
     }
 }
 

@@ -7,7 +7,7 @@ pub use sandbox::{JobDirectories, Sandbox, ScriptSignal, Streams};
 
 use super::{debug::Holder, dispatcher::Event, script::ScriptText};
 use crate::{
-    engine::Exit,
+    engine::{Exit, ExitError},
     log::output_pipe::{OutputPipe, PipeEvents, ScriptProgress},
 };
 use futures_util::future::BoxFuture;
@@ -30,7 +30,7 @@ const MAX_PENDING_FLUSHES: usize = 64;
 
 /// A script that is running in its sandbox.
 pub struct RunningScript {
-    exit: Option<BoxFuture<'static, Result<Exit, String>>>,
+    exit: Option<BoxFuture<'static, Result<Exit, ExitError>>>,
     report_outage: Box<dyn FnOnce() + Send>,
     output_ended: CancellationToken,
     /// Receives the output pipe once the reporter has all output.
@@ -120,7 +120,7 @@ impl RunningScript {
                         Event::ContainerDied { cause, out_of_memory: exit.out_of_memory }
                     }
                 }
-                Err(cause) => Event::ContainerDied { cause, out_of_memory: false },
+                Err(error) => Event::ContainerDied { cause: error.to_string(), out_of_memory: false },
             };
             if matches!(event, Event::ContainerDied { .. }) {
                 report_outage();

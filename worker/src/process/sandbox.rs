@@ -7,7 +7,7 @@ use super::{
     processes::{signal_all, with_variable},
 };
 use crate::{
-    engine::{Exit, Output, WorkspaceMount},
+    engine::{Exit, ExitError, Output, WorkspaceMount},
     job::{DiskWatch, Event, JobDirectories, JobDisk, Sandbox, ScriptSignal, Streams, directory_bytes},
     policy::Limits,
     source::Tree,
@@ -114,21 +114,21 @@ impl Sandbox for JobProcess {
         Streams { input, output }
     }
 
-    fn take_exit(&mut self, _: CancellationToken) -> Option<BoxFuture<'static, Result<Exit, String>>> {
+    fn take_exit(&mut self, _: CancellationToken) -> Option<BoxFuture<'static, Result<Exit, ExitError>>> {
         let mut child = self.child.take()?;
         // The files stay until nothing uses them.
         let (tree, directory) = (self.tree.clone(), self.directory.clone());
         Some(Box::pin(async move {
             let ended = child.wait().await;
             *tree.supervisor() = None;
-            let status = ended.map_err(|error| error.to_string())?;
+            let status = ended?;
             let out_of_memory = tree.cgroup.as_ref().is_some_and(|cgroup| cgroup.was_out_of_memory());
             let exit = if let Some(code) = status.code() {
                 Ok(Exit { code: code.into(), out_of_memory: out_of_memory && code != 0 })
             } else {
                 let leftovers = tree.clone();
                 drop(tokio::task::spawn_blocking(move || leftovers.kill_leftovers()).await);
-                Err(format!("its supervisor was killed: {status}"))
+                Err(ExitError::SupervisorKilled(status))
             };
             drop(directory);
             exit

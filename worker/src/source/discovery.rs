@@ -26,7 +26,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     gitlab,
-    pipeline::{IncludeSources, PipelineWithSources, RepositoryFiles, assemble_from},
+    pipeline::{FileError, IncludeSources, PipelineWithSources, RepositoryFiles, assemble_from},
     plan::compared_refs,
 };
 
@@ -174,7 +174,7 @@ fn collect(
     let reader = RefCell::new(FileReader::new(repo, commit, READ_LIMITS));
     let read = |path: &str| {
         // A canceled discovery reads no further includes either.
-        bounds.check().map_err(|canceled| canceled.to_string())?;
+        bounds.check().map_err(|canceled| FileError::Repository(canceled.to_string()))?;
         reader.borrow_mut().read(path)
     };
     let sources = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read, elsewhere };

@@ -189,7 +189,7 @@ impl IncludeSources for IncludeFetcher {
             if !open.reader.is_file(path) {
                 return Err(IncludeError::NoFile);
             }
-            open.reader.read(path).map_err(IncludeError::Unavailable)
+            open.reader.read(path).map_err(|error| IncludeError::Unavailable(error.to_string()))
         })
     }
 

@@ -4,7 +4,7 @@ use super::cleanup::clean_up_once;
 use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
     client::ApiClient,
-    engine::{ContainerPool, DockerManager},
+    engine::{ContainerPool, DockerManager, GuardError},
     job::{
         AdmittedJob, Executor, JobExecutor, ReportOutcome,
         debug::{Debugger, RemoteShells},
@@ -37,10 +37,10 @@ pub enum Backend {
 
 impl Backend {
     /// Returns the engine, if there is one.
-    pub fn engine(&self) -> Result<&Arc<DockerManager>, String> {
+    pub fn engine(&self) -> Result<&Arc<DockerManager>, GuardError> {
         match self {
             Self::Containers { engine, .. } => Ok(engine),
-            Self::Processes(_) => Err("jobs run as plain processes, without a container engine".to_owned()),
+            Self::Processes(_) => Err(GuardError::NoEngine),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Notices of EC2 that this machine will be terminated, read from instance metadata (version 2, with a session token).
 
 use crate::{
-    client::{HttpClient, read_body},
+    client::{HttpClient, HttpError, read_body},
     log::marks,
 };
 use bytes::Bytes;
@@ -57,6 +57,41 @@ impl fmt::Display for TerminationNotice {
     }
 }
 
+/// Why instance metadata cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// There was no answer in time.
+    #[error("{0}: no answer within a second")]
+    Timeout(String),
+    /// There was no answer.
+    #[error("{url}: {error}")]
+    Request {
+        /// The address.
+        url: String,
+        /// The reason.
+        error: HttpError,
+    },
+    /// The answer is an error.
+    #[error("{path} answered {status}")]
+    Status {
+        /// The path.
+        path: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// The service gives no session token, which version 2 needs.
+    #[error("{base} returned no session token: {status}")]
+    NoToken {
+        /// The address of the service.
+        base: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// A notice has another format.
+    #[error(transparent)]
+    Notice(#[from] serde_json::Error),
+}
+
 /// A notice in the format of EC2.
 #[derive(Debug, Deserialize)]
 struct InstanceAction {
@@ -74,9 +109,8 @@ pub struct TerminationNotices {
 }
 
 impl TerminationNotices {
-    /// Connects to the metadata service at `base`. Returns a description of the failure, within a second, if there is no such
-    /// service.
-    pub async fn connect(base: &str) -> Result<Self, String> {
+    /// Connects to the metadata service at `base`. Fails within a second if there is no such service.
+    pub async fn connect(base: &str) -> Result<Self, MetadataError> {
         let http = HttpClient::new(None).with_connect_time(MAX_REPLY_TIME);
         let base = base.trim_end_matches('/').to_owned();
         let mut notices = Self { http, base, token: String::new(), interval: POLL_INTERVAL };
@@ -103,9 +137,9 @@ impl TerminationNotices {
         }
     }
 
-    async fn poll(&mut self) -> Result<Option<TerminationNotice>, String> {
+    async fn poll(&mut self) -> Result<Option<TerminationNotice>, MetadataError> {
         if let Some(text) = self.get("spot/instance-action").await? {
-            let notice: InstanceAction = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            let notice: InstanceAction = serde_json::from_slice(&text)?;
             return Ok(Some(TerminationNotice::Spot {
                 time_left: notice.time.map(time_until),
                 action: notice.action,
@@ -116,7 +150,7 @@ impl TerminationNotices {
     }
 
     /// Returns the metadata at `path`, or `None` if there is none.
-    async fn get(&mut self, path: &str) -> Result<Option<Bytes>, String> {
+    async fn get(&mut self, path: &str) -> Result<Option<Bytes>, MetadataError> {
         let path = format!("/latest/meta-data/{path}");
         let (mut status, mut text) =
             self.call(Method::GET, &path, ("x-aws-ec2-metadata-token", &self.token)).await?;
@@ -128,16 +162,16 @@ impl TerminationNotices {
         match status {
             StatusCode::OK => Ok(Some(text)),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(format!("{path} answered {status}")),
+            status => Err(MetadataError::Status { path, status }),
         }
     }
 
-    async fn renew(&mut self) -> Result<(), String> {
+    async fn renew(&mut self) -> Result<(), MetadataError> {
         let ttl = ("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL_S);
         let (status, text) = self.call(Method::PUT, "/latest/api/token", ttl).await?;
         let token =
             String::from_utf8(text.to_vec()).ok().filter(|token| status.is_success() && !token.is_empty());
-        self.token = token.ok_or_else(|| format!("{} returned no session token: {status}", self.base))?;
+        self.token = token.ok_or_else(|| MetadataError::NoToken { base: self.base.clone(), status })?;
         Ok(())
     }
 
@@ -146,21 +180,19 @@ impl TerminationNotices {
         method: Method,
         path: &str,
         (name, value): (&str, &str),
-    ) -> Result<(StatusCode, Bytes), String> {
+    ) -> Result<(StatusCode, Bytes), MetadataError> {
         let url = format!("{}{path}", self.base);
         let request =
             Request::builder().method(method).uri(&url).header(name, value).body(reqwest::Body::default());
-        let request = request.map_err(|error| error.to_string())?;
         let calling = async {
-            let reply = self.http.send(request).await.map_err(|error| error.to_string())?;
+            let reply = self.http.send(request.map_err(|_| HttpError::Address)?).await?;
             let status = reply.status();
-            let body = read_body(reply, MAX_REPLY_SIZE).await.map_err(|error| error.to_string())?;
-            Ok((status, body))
+            Ok((status, read_body(reply, MAX_REPLY_SIZE).await?))
         };
-        let called: Result<Result<_, String>, _> = tokio::time::timeout(MAX_REPLY_TIME, calling).await;
-        called
-            .unwrap_or_else(|_| Err("no answer within a second".into()))
-            .map_err(|error| format!("{url}: {error}"))
+        match tokio::time::timeout(MAX_REPLY_TIME, calling).await {
+            Ok(called) => called.map_err(|error| MetadataError::Request { url, error }),
+            Err(_) => Err(MetadataError::Timeout(url)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use crate::{
     engine::{
-        ContainerPool, DockerManager, RegistrySettings, local_machine,
+        ContainerPool, DockerManager, GuardError, RegistrySettings, local_machine,
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
@@ -174,8 +174,8 @@ impl Worker {
         self.backend.engine().is_ok()
     }
 
-    /// Blocks instance metadata for job containers. Returns a description of the failure if that is impossible.
-    pub async fn block_metadata(&self) -> Result<(), String> {
+    /// Blocks instance metadata for job containers. Fails if that is impossible.
+    pub async fn block_metadata(&self) -> Result<(), GuardError> {
         let engine = self.backend.engine()?;
         let isolated = engine.isolated_bridges().into_iter();
         for bridge in isolated.chain([engine.bridge().await?]) {
@@ -184,9 +184,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Isolates jobs from each other and from this machine, except for DNS and the TCP ports `allowed_ports`. Returns a
-    /// description of the failure if that is impossible. Must be called before [`Self::block_metadata`] and before any job.
-    pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), String> {
+    /// Isolates jobs from each other and from this machine, except for DNS and the TCP ports `allowed_ports`. Fails if
+    /// that is impossible. Must be called before [`Self::block_metadata`] and before any job.
+    pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), GuardError> {
         self.backend.engine()?.isolate(allowed_ports).await
     }
 

@@ -258,7 +258,7 @@ impl OtlpExporter {
                 may_succeed_later: matches!(status, 429 | 502 | 503 | 504),
                 message: format!("the receiver answered with status {status}"),
             }),
-            Err(message) => Err(ExportFailure { may_succeed_later: true, message }),
+            Err(error) => Err(ExportFailure { may_succeed_later: true, message: error.to_string() }),
         }
     }
 }

@@ -126,7 +126,7 @@ impl Sender {
         let reply = match self.notifiers.messenger.send(request).await {
             Ok(reply) if reply.is_success() => return Ok(reply),
             Ok(reply) => reply,
-            Err(why) => return Err(SendFailure::of_reply(why)),
+            Err(error) => return Err(SendFailure::of_reply(error.to_string())),
         };
         let pause = reply.pause_ms(now);
         let retry_at = pause.map(|ms| now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)));
@@ -155,7 +155,9 @@ impl Sender {
         let outcome = match message {
             Message::Request(request) => self.request(request).await.map(drop),
             Message::Mail(mail) => match &self.notifiers.mail {
-                Some(sender) => sender.send(mail).await.map_err(SendFailure::of_reply),
+                Some(sender) => {
+                    sender.send(mail).await.map_err(|error| SendFailure::of_reply(error.to_string()))
+                }
                 None => Err(SendFailure::of_reply("the server has no mail server (--smtp-url)")),
             },
         };

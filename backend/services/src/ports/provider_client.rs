@@ -1,5 +1,6 @@
 //! The provider client port: requests to the providers with which people sign in.
 
+use super::messenger::RequestError;
 use async_trait::async_trait;
 use std::fmt;
 use url::{Host, Url};
@@ -36,7 +37,7 @@ pub struct ProviderReply {
 pub trait ProviderClient: Send + Sync {
     /// Sends a request that accepts JSON, with a timeout of some seconds, without following redirects, and with a limit of the reply's
     /// size. Returns the reply, or why there is none. No request is sent to an address that [`is_provider_address`] rejects.
-    async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, String>;
+    async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, RequestError>;
 }
 
 /// Whether codes and tokens may be sent to this address: over TLS, or within this machine.

@@ -1,6 +1,8 @@
 //! HTTP and HTTPS client for outgoing messages.
 
-use crate::ports::{Messenger, ProviderClient, ProviderReply, ProviderRequest, is_provider_address};
+use crate::ports::{
+    Messenger, ProviderClient, ProviderReply, ProviderRequest, RequestError, is_provider_address,
+};
 use async_trait::async_trait;
 use reqwest::{
     Client, Response,
@@ -32,7 +34,7 @@ pub struct HttpMessenger {
 
 impl HttpMessenger {
     /// Returns the client. The first call creates it, since reading the certificate authorities is slow.
-    fn client(&self) -> Result<&Client, String> {
+    fn client(&self) -> Result<&Client, RequestError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -40,7 +42,7 @@ impl HttpMessenger {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
+            .map_err(|error| RequestError::Client(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let client = Client::builder()
@@ -50,7 +52,7 @@ impl HttpMessenger {
             .no_proxy()
             .timeout(REQUEST_TIMEOUT)
             .build()
-            .map_err(|error| with_causes(&error))?;
+            .map_err(|error| RequestError::Client(with_causes(&error)))?;
         Ok(self.client.get_or_init(|| client))
     }
 }
@@ -80,7 +82,7 @@ impl HttpMessenger {
         url: &str,
         headers: &[(String, String)],
         body: Vec<u8>,
-    ) -> Result<u16, String> {
+    ) -> Result<u16, RequestError> {
         let mut request = self.client()?.post(url);
         for (name, value) in headers {
             request = request.header(name.as_str(), value.as_str());
@@ -93,7 +95,7 @@ impl HttpMessenger {
 
 #[async_trait]
 impl Messenger for HttpMessenger {
-    async fn send(&self, sent: &OutgoingRequest) -> Result<OutgoingReply, String> {
+    async fn send(&self, sent: &OutgoingRequest) -> Result<OutgoingReply, RequestError> {
         let client = self.client()?;
         let request = match sent.method {
             Method::Get => client.get(sent.url.as_str()),
@@ -126,9 +128,9 @@ impl Messenger for HttpMessenger {
 
 #[async_trait]
 impl ProviderClient for HttpMessenger {
-    async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, String> {
+    async fn send(&self, request: &ProviderRequest) -> Result<ProviderReply, RequestError> {
         if !is_provider_address(&request.url) {
-            return Err("the address does not use TLS".to_owned());
+            return Err(RequestError::NoTls);
         }
         let client = self.client()?;
         let mut sent = match &request.form {
@@ -152,11 +154,11 @@ impl ProviderClient for HttpMessenger {
 }
 
 /// Reads the body of a reply, within the limit of its size.
-async fn read_body(mut reply: Response) -> Result<Vec<u8>, String> {
+async fn read_body(mut reply: Response) -> Result<Vec<u8>, RequestError> {
     let mut body = Vec::new();
     while let Some(chunk) = reply.chunk().await.map_err(failure)? {
         if body.len() + chunk.len() > MAX_REPLY_LEN {
-            return Err(format!("the reply has more than {MAX_REPLY_LEN} bytes"));
+            return Err(RequestError::TooLarge(MAX_REPLY_LEN));
         }
         body.extend_from_slice(&chunk);
     }
@@ -164,12 +166,12 @@ async fn read_body(mut reply: Response) -> Result<Vec<u8>, String> {
 }
 
 /// Describes why there is no reply.
-fn failure(error: reqwest::Error) -> String {
+fn failure(error: reqwest::Error) -> RequestError {
     if error.is_timeout() {
-        return format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs());
+        return RequestError::Timeout(REQUEST_TIMEOUT);
     }
     // The address may hold a secret.
-    with_causes(&error.without_url())
+    RequestError::Connection(with_causes(&error.without_url()))
 }
 
 /// Formats an error with its causes.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tidemill_core::{api::path, execution::test_report::TestReport, notification::message::OutgoingMail};
 use tidemill_services::{
     Notifiers,
-    ports::{Clock, MailSender},
+    ports::{Clock, MailError, MailSender},
 };
 
 const HOOK: &str = "https://notified.example.org/hook";
@@ -22,7 +22,7 @@ struct RecordingMail(Mutex<Vec<OutgoingMail>>);
 
 #[async_trait]
 impl MailSender for RecordingMail {
-    async fn send(&self, mail: &OutgoingMail) -> Result<(), String> {
+    async fn send(&self, mail: &OutgoingMail) -> Result<(), MailError> {
         self.0.lock().unwrap().push(mail.clone());
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 use tidemill_core::api::path;
 use tidemill_core::notification::message::{OutgoingReply, OutgoingRequest};
 use tidemill_core::repository::webhook::sign;
-use tidemill_services::ports::Messenger;
+use tidemill_services::ports::{Messenger, RequestError};
 use tidemill_services::{Notifiers, Services};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
@@ -23,12 +23,12 @@ const KEY: &str = "the signing key of notifications";
 pub struct RecordingMessenger {
     sent: Mutex<Vec<OutgoingRequest>>,
     /// Replies to the next requests, the last one first; then 201.
-    replies: Mutex<Vec<Result<u16, String>>>,
+    replies: Mutex<Vec<Result<u16, RequestError>>>,
 }
 
 #[async_trait]
 impl Messenger for RecordingMessenger {
-    async fn send(&self, post: &OutgoingRequest) -> Result<OutgoingReply, String> {
+    async fn send(&self, post: &OutgoingRequest) -> Result<OutgoingReply, RequestError> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(201));
         // A receiver that replies with an error may still have processed the request.
@@ -124,7 +124,8 @@ async fn failed_status_is_retried_and_final_status_is_last() {
         let messenger = Arc::new(RecordingMessenger::default());
         let server = with_messenger(server, &messenger);
         server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
-        *messenger.replies.lock().unwrap() = vec![Ok(503), Err("connection refused".into()), Ok(500)];
+        *messenger.replies.lock().unwrap() =
+            vec![Ok(503), Err(RequestError::Connection("connection refused".into())), Ok(500)];
         start(&server, "1").await;
         server.services.outbox.run().await.unwrap();
         server.services.outbox.run().await.unwrap();

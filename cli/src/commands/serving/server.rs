@@ -76,7 +76,8 @@ fn mail_sender(args: &MailArgs) -> Outcome<Option<Arc<dyn MailSender>>> {
     let (Some(url), Some(from)) = (&args.smtp_url, &args.mail_from) else { return Ok(None) };
     let password = args.smtp_password_file.as_deref().map(input::read_value).transpose()?;
     let settings = tidemill_mail::MailSettings { url: url.clone(), password, from: from.clone() };
-    let sender = tidemill_mail::SmtpSender::new(&settings).map_err(Failure::usage)?;
+    let sender =
+        tidemill_mail::SmtpSender::new(&settings).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Some(Arc::new(sender)))
 }
 

@@ -47,11 +47,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let metadata = async {
-        if needs_metadata {
-            ec2::TerminationNotices::connect(&args.metadata).await
-        } else {
-            Err(String::new())
-        }
+        if needs_metadata { Some(ec2::TerminationNotices::connect(&args.metadata).await) } else { None }
     };
     let (worker, metadata) = tokio::join!(Worker::open(config), metadata);
     let worker = worker?;
@@ -60,10 +56,10 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
         return Err(error.into());
     }
     let ready = match &metadata {
-        Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
+        Some(Err(error)) if args.notices == Notices::On => Err(Failure::system(format!(
             "EC2 interruption notices are not available: {error}; start the worker on EC2, or use --notices off"
         ))),
-        _ => block_metadata(args.block_metadata, &worker, metadata.is_ok()).await,
+        _ => block_metadata(args.block_metadata, &worker, matches!(metadata, Some(Ok(_)))).await,
     };
     if let Err(failure) = ready {
         worker.close().await;
@@ -74,7 +70,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs, logging: Logging) ->
     observability.metrics().add(Arc::new(handle.metrics()));
     crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
     observability.print_address();
-    let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
+    let mut notices = metadata.and_then(Result::ok).filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
     // Set when jobs start being returned to the queue.
     let mut deadline: Option<Instant> = None;

@@ -2,7 +2,7 @@
 
 use super::inputs::InputValue;
 use crate::execution::discovery::MAX_PATH_LEN;
-use crate::repository::webhook::check_ref_name;
+use crate::repository::webhook::{RefNameError, check_ref_name};
 use crate::text::is_control;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -37,8 +37,8 @@ pub enum RunPipelineError {
     )]
     Path,
     /// The branch is no valid name.
-    #[error("{0}")]
-    Branch(String),
+    #[error(transparent)]
+    Branch(RefNameError),
     /// Too many inputs, or too large ones.
     #[error("there are at most {MAX_INPUTS} inputs, with at most {MAX_INPUT_BYTES} bytes together")]
     Inputs,

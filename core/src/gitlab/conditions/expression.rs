@@ -4,7 +4,7 @@
 //! Operands are `$NAME`, `"text"`, `'text'`, `null` and patterns `/regex/flags`; `==`, `!=`, `=~` and `!~` bind
 //! strongest, then `&&`, then `||`; conditions may be in parentheses.
 
-use crate::condition;
+use crate::condition::{self, PatternError};
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::variables::{Piece, Scope};
 
@@ -386,7 +386,7 @@ fn operand(placed: &PlacedToken) -> Result<Operand, Fault> {
 }
 
 /// Returns the native pattern of `/regex/flags`, as in `only` and `except`; `None` if the text is not a pattern.
-pub(crate) fn native_pattern(text: &str) -> Option<Result<String, String>> {
+pub(crate) fn native_pattern(text: &str) -> Option<Result<String, PatternError>> {
     let (body, flags) = whole_pattern(text)?;
     let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };
     Some(condition::compile_pattern(&pattern).map(|_| pattern))

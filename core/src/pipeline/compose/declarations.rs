@@ -1,5 +1,6 @@
 //! The declarations of the inputs of an included file: of Tidemill's files, and of GitLab's.
 
+use crate::condition::PatternError;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::typed_inputs::{Constraints, InputType, InputValue, MAX_OPTIONS, Mismatch, Pattern};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
@@ -14,7 +15,7 @@ pub(crate) struct InputDialect {
     /// The key of the pattern.
     pub(crate) pattern_key: &'static str,
     /// Reads a pattern.
-    pub(crate) pattern: for<'a> fn(&'a str) -> Result<Pattern<'a>, String>,
+    pub(crate) pattern: for<'a> fn(&'a str) -> Result<Pattern<'a>, PatternError>,
     /// Returns a value with its type.
     pub(crate) typed: for<'a> fn(&'a Node) -> InputValue<'a>,
 }

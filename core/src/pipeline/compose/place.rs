@@ -7,7 +7,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
 use super::elsewhere::{GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, RepositoryRefs};
-use super::files::RepositoryFiles;
+use super::files::{FileError, RepositoryFiles};
 use super::versions;
 use crate::pipeline::finding::{Finding, FindingLocation, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
@@ -104,8 +104,8 @@ impl Place {
 /// Why a file cannot be included.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
-    /// A file of the repository: the text follows "cannot be read: ".
-    Local(String),
+    /// A file of the repository.
+    Local(FileError),
     Elsewhere(IncludeError),
 }
 
@@ -119,8 +119,8 @@ impl Unreadable {
     /// Returns the only finding about an include that failed.
     pub(crate) fn finding(&self, label: &str, location: FindingLocation) -> Finding {
         let (why, help) = match self {
-            Self::Local(why) => {
-                (why.clone(), Some("paths are relative to the root of the repository".to_owned()))
+            Self::Local(error) => {
+                (error.to_string(), Some("paths are relative to the root of the repository".to_owned()))
             }
             Self::Elsewhere(error) => (error.to_string(), error.help()),
         };
@@ -214,7 +214,7 @@ impl<'a> IncludeReader<'a> {
         };
         if text.len() > MAX_FILE_BYTES {
             return Err(match place {
-                Place::Repository => Unreadable::Local(format!("it has more than {MAX_FILE_BYTES} bytes")),
+                Place::Repository => Unreadable::Local(FileError::TooLarge(MAX_FILE_BYTES)),
                 _ => IncludeError::TooLarge.into(),
             });
         }

@@ -2,9 +2,10 @@
 
 use super::{
     action::PullRequestAction,
+    body_error::BodyError,
     event::{
         Change, Event, Headers, ParsedDelivery, PullRequestComment, PullRequestUpdate, change, comment_text,
-        parse_body, sanitize,
+        long_comment, parse_body, sanitize,
     },
     github::ignored,
 };
@@ -115,8 +116,8 @@ struct FullName {
     full_name: Option<String>,
 }
 
-pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
-    match headers("x-event-key").ok_or("there is no header X-Event-Key")? {
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, BodyError> {
+    match headers("x-event-key").ok_or(BodyError::NoEvent("X-Event-Key"))? {
         "diagnostics:ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "repo:push" => Ok(push_delivery(parse_body(body)?)),
         "pullrequest:created" => pull_request_delivery(parse_body(body)?, PullRequestAction::Opened),
@@ -152,7 +153,10 @@ fn push_delivery(body: PushBody) -> ParsedDelivery {
     ParsedDelivery { default_branch: body.repository.mainbranch.map(|branch| branch.name), events }
 }
 
-fn pull_request_delivery(body: PullRequestBody, action: PullRequestAction) -> Result<ParsedDelivery, String> {
+fn pull_request_delivery(
+    body: PullRequestBody,
+    action: PullRequestAction,
+) -> Result<ParsedDelivery, BodyError> {
     let PullRequestBody { pullrequest, actor, repository } = body;
     let default_branch = repository.mainbranch.map(|branch| branch.name);
     Ok(match update(pullrequest, action, actor)? {
@@ -173,13 +177,13 @@ fn update(
     request: Request,
     action: PullRequestAction,
     by: Option<User>,
-) -> Result<Option<PullRequestUpdate>, String> {
+) -> Result<Option<PullRequestUpdate>, BodyError> {
     let name = |end: &BranchEnd| end.repository.as_ref().and_then(|repo| repo.full_name.clone());
     let from_fork = name(&request.source).is_none() || name(&request.source) != name(&request.destination);
     if from_fork {
         return Ok(None);
     }
-    let commit = request.source.commit.ok_or("the pull request has no commit")?.hash;
+    let commit = request.source.commit.ok_or(BodyError::Incomplete("commit"))?.hash;
     Ok(Some(PullRequestUpdate {
         number: request.id,
         title: sanitize(&request.title),
@@ -214,12 +218,11 @@ struct Content {
     raw: String,
 }
 
-fn comment_delivery(body: CommentBody) -> Result<ParsedDelivery, String> {
+fn comment_delivery(body: CommentBody) -> Result<ParsedDelivery, BodyError> {
     let CommentBody { pullrequest, comment, actor, repository } = body;
     let default_branch = repository.mainbranch.map(|branch| branch.name);
-    let text = match comment_text(&comment.content.raw) {
-        Ok(text) => text,
-        Err(why) => return Ok(ParsedDelivery { default_branch, ..ignored(why) }),
+    let Some(text) = comment_text(&comment.content.raw) else {
+        return Ok(ParsedDelivery { default_branch, ..ignored(long_comment()) });
     };
     let Some(request) = update(pullrequest, PullRequestAction::default(), None)? else {
         return Ok(ParsedDelivery { default_branch, ..of_fork() });

@@ -2,6 +2,7 @@
 
 use super::{
     bitbucket,
+    body_error::{BodyError, RefNameError},
     event::{Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, WebhookError, sanitize},
     gitea, github, gitlab, signature,
 };
@@ -105,18 +106,20 @@ impl Provider {
             Self::Gitea => gitea::parse(headers, body),
             Self::Bitbucket => bitbucket::parse(headers, body),
         };
-        let malformed = |why| WebhookError::Malformed { provider: self, why };
+        let malformed = |error| WebhookError::Malformed { provider: self, error };
         let mut delivery = delivery.map_err(malformed)?;
         if delivery.events.len() > MAX_EVENTS {
-            let count = delivery.events.len();
-            return Err(malformed(format!("it has {count} changes; the limit is {MAX_EVENTS}")));
+            return Err(malformed(BodyError::TooManyChanges {
+                count: delivery.events.len(),
+                limit: MAX_EVENTS,
+            }));
         }
         for event in &mut delivery.events {
             validate(event).map_err(malformed)?;
             sanitize_event(event);
         }
         if let Some(branch) = &delivery.default_branch {
-            check_ref_name(branch).map_err(malformed)?;
+            check_ref_name(branch).map_err(|error| malformed(error.into()))?;
         }
         Ok(delivery)
     }
@@ -150,7 +153,7 @@ pub fn json_body<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]
 }
 
 /// Checks that values that are passed to git have the expected form.
-fn validate(event: &Event) -> Result<(), String> {
+fn validate(event: &Event) -> Result<(), BodyError> {
     match event {
         Event::Push(change) | Event::Tag(change) => {
             check_ref_name(&change.name)?;
@@ -174,7 +177,7 @@ fn validate(event: &Event) -> Result<(), String> {
     }
 }
 
-fn validate_request(request: &PullRequestUpdate) -> Result<(), String> {
+fn validate_request(request: &PullRequestUpdate) -> Result<(), BodyError> {
     check_ref_name(&request.target_branch)?;
     check_ref_name(&request.branch)?;
     validate_commit(&request.commit)
@@ -201,17 +204,17 @@ fn sanitize_event(event: &mut Event) {
     }
 }
 
-/// Checks the name of a branch or tag; the error says what is wrong.
-pub fn check_ref_name(text: &str) -> Result<(), String> {
+/// Checks the name of a branch or tag.
+pub fn check_ref_name(text: &str) -> Result<(), RefNameError> {
     let is_invalid = text.is_empty()
         || text.len() > MAX_NAME_LEN
         || text.starts_with('-')
         || text.contains("..")
         || text.chars().any(|one| crate::text::is_control(one) || " ~^?*[\\".contains(one));
-    if is_invalid { Err(format!("`{}` is not a valid branch or tag name", sanitize(text))) } else { Ok(()) }
+    if is_invalid { Err(RefNameError(sanitize(text))) } else { Ok(()) }
 }
 
-fn validate_commit(text: &str) -> Result<(), String> {
+fn validate_commit(text: &str) -> Result<(), BodyError> {
     let is_valid = (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_valid { Ok(()) } else { Err(format!("`{}` is not a commit hash", sanitize(text))) }
+    if is_valid { Ok(()) } else { Err(BodyError::Commit(sanitize(text))) }
 }

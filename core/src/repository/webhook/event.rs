@@ -1,6 +1,6 @@
 //! The events of a delivery, independent of the provider.
 
-use super::action::PullRequestAction;
+use super::{action::PullRequestAction, body_error::BodyError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, str::FromStr};
@@ -48,15 +48,20 @@ impl fmt::Display for Provider {
     }
 }
 
+/// A name that is not that of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown provider `{0}`: use github, gitlab, gitea or bitbucket")]
+pub struct UnknownProvider(String);
+
 impl FromStr for Provider {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = UnknownProvider;
+    fn from_str(text: &str) -> Result<Self, UnknownProvider> {
         // Forgejo uses the format of Gitea.
         let text = if text == "forgejo" { "gitea" } else { text };
         Self::ALL
             .into_iter()
             .find(|provider| provider.as_str() == text)
-            .ok_or_else(|| format!("unknown provider `{text}`: use github, gitlab, gitea or bitbucket"))
+            .ok_or_else(|| UnknownProvider(text.to_owned()))
     }
 }
 
@@ -75,12 +80,12 @@ pub enum WebhookError {
     )]
     WrongSignature(&'static str),
     /// The body is not in the provider's format.
-    #[error("the body is not a valid {provider} webhook: {why}")]
+    #[error("the body is not a valid {provider} webhook: {error}")]
     Malformed {
         /// The provider.
         provider: Provider,
         /// The reason.
-        why: String,
+        error: BodyError,
     },
 }
 
@@ -216,8 +221,8 @@ pub struct ParsedDelivery {
 }
 
 /// Parses the required fields of a body; others are ignored.
-pub(super) fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| error.to_string())
+pub(super) fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    Ok(serde_json::from_slice(body)?)
 }
 
 /// Creates the event of a changed ref, given its full name.
@@ -255,11 +260,13 @@ pub(super) fn sanitize(text: &str) -> String {
     text.chars().filter(|one| !one.is_control()).take(MAX_TITLE_LEN).collect()
 }
 
-/// Returns the text of a comment, without control characters except line breaks and tabs. Returns the reason if it is too long.
-pub(super) fn comment_text(text: &str) -> Result<String, String> {
-    if text.len() > MAX_COMMENT_LEN {
-        return Err(format!("a comment that starts something has at most {MAX_COMMENT_LEN} bytes"));
-    }
+/// Returns the text of a comment, without control characters except line breaks and tabs. `None`: it is too long.
+pub(super) fn comment_text(text: &str) -> Option<String> {
     let is_kept = |one: &char| matches!(one, '\n' | '\t') || !crate::text::is_control(*one);
-    Ok(text.trim().chars().filter(is_kept).collect())
+    (text.len() <= MAX_COMMENT_LEN).then(|| text.trim().chars().filter(is_kept).collect())
+}
+
+/// Returns the event of a comment that is too long.
+pub(super) fn long_comment() -> String {
+    format!("a comment that starts something has at most {MAX_COMMENT_LEN} bytes")
 }

@@ -1,9 +1,10 @@
 //! Webhooks of GitHub.
 
 use super::action::PullRequestAction;
+use super::body_error::BodyError;
 use super::event::{
     Change, Event, Headers, MergeGroup, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release,
-    RerunRequest, change, comment_text, labels, parse_body, sanitize,
+    RerunRequest, change, comment_text, labels, long_comment, parse_body, sanitize,
 };
 use serde::Deserialize;
 
@@ -96,8 +97,8 @@ pub(super) struct EndRepository {
     pub owner: Option<User>,
 }
 
-pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
-    let event = headers("x-github-event").ok_or("there is no header X-GitHub-Event")?;
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, BodyError> {
+    let event = headers("x-github-event").ok_or(BodyError::NoEvent("X-GitHub-Event"))?;
     match event {
         "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "push" => Ok(push_delivery(parse_body(body)?)),
@@ -237,7 +238,7 @@ struct App {
     id: u64,
 }
 
-fn rerun_delivery(event: &str, body: CheckBody) -> Result<ParsedDelivery, String> {
+fn rerun_delivery(event: &str, body: CheckBody) -> Result<ParsedDelivery, BodyError> {
     let CheckBody { action, check_run, check_suite, sender, repository } = body;
     let default_branch = repository.default_branch;
     if action != "rerequested" {
@@ -246,7 +247,7 @@ fn rerun_delivery(event: &str, body: CheckBody) -> Result<ParsedDelivery, String
     }
     let is_run = event == "check_run";
     let check = if is_run { check_run } else { check_suite };
-    let check = check.ok_or_else(|| format!("it has no `{event}`"))?;
+    let check = check.ok_or(BodyError::Incomplete(if is_run { "check_run" } else { "check_suite" }))?;
     let event = Event::Rerun(RerunRequest {
         app_id: check.app.map_or(0, |app| app.id),
         commit: check.head_sha,
@@ -319,10 +320,7 @@ pub(super) fn comment_delivery(body: CommentBody) -> ParsedDelivery {
     if issue.pull_request.is_none() && is_pull != Some(true) {
         return ignored("only comments on pull requests start something".to_owned());
     }
-    let text = match comment_text(&comment.body) {
-        Ok(text) => text,
-        Err(why) => return ignored(why),
-    };
+    let Some(text) = comment_text(&comment.body) else { return ignored(long_comment()) };
     let may_write = comment.author_association.map(|of| matches!(&*of, "OWNER" | "MEMBER" | "COLLABORATOR"));
     let event = Event::Comment(Box::new(PullRequestComment {
         number: issue.number,

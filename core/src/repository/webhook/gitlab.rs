@@ -2,9 +2,10 @@
 
 use super::{
     action::PullRequestAction,
+    body_error::BodyError,
     event::{
         Change, Event, Headers, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release, change,
-        comment_text, labels, parse_body, sanitize,
+        comment_text, labels, long_comment, parse_body, sanitize,
     },
     github::ignored,
 };
@@ -106,8 +107,8 @@ struct Commit {
     id: String,
 }
 
-pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
-    match headers("x-gitlab-event").ok_or("there is no header X-Gitlab-Event")? {
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, BodyError> {
+    match headers("x-gitlab-event").ok_or(BodyError::NoEvent("X-Gitlab-Event"))? {
         "Push Hook" | "Tag Push Hook" => Ok(push_delivery(parse_body(body)?)),
         "Merge Request Hook" => Ok(pull_request_delivery(parse_body(body)?)),
         "Release Hook" => Ok(release_delivery(parse_body(body)?)),
@@ -224,10 +225,7 @@ fn comment_delivery(body: CommentBody) -> ParsedDelivery {
     if note.action.as_deref().is_some_and(|action| action != "create") || note.system == Some(true) {
         return ignored("only new comments of people start something".to_owned());
     }
-    let text = match comment_text(&note.text) {
-        Ok(text) => text,
-        Err(why) => return ignored(why),
-    };
+    let Some(text) = comment_text(&note.text) else { return ignored(long_comment()) };
     let by = user.and_then(|user| user.username);
     let event = Event::Comment(Box::new(PullRequestComment {
         number: request.iid,

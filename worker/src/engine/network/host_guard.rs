@@ -6,14 +6,16 @@
 //! that no other traffic is affected. They are the same for all workers that allow the same ports, and stay when a worker ends,
 //! since containers of another may still run.
 
-use super::iptables::{has_ipv6, run};
+use super::{
+    guard_error::GuardError,
+    iptables::{has_ipv6, run},
+};
 use crate::store::short_hash;
 
 const TABLE: &str = "mangle";
 
-/// Closes this machine to containers on bridges with the returned name prefix. Returns a description of the failure if that
-/// is impossible.
-pub async fn close(allowed_ports: &[u16]) -> Result<String, String> {
+/// Closes this machine to containers on bridges with the returned name prefix. Fails if that is impossible.
+pub async fn close(allowed_ports: &[u16]) -> Result<String, GuardError> {
     let mut allowed_ports = allowed_ports.to_vec();
     allowed_ports.sort_unstable();
     allowed_ports.dedup();
@@ -42,7 +44,12 @@ pub async fn close(allowed_ports: &[u16]) -> Result<String, String> {
 }
 
 /// Ensures that packets from `interface` pass through `chain`, and that it has all `rules`.
-async fn ensure_chain(tool: &str, chain: &str, interface: &str, rules: &[Vec<&str>]) -> Result<(), String> {
+async fn ensure_chain(
+    tool: &str,
+    chain: &str,
+    interface: &str,
+    rules: &[Vec<&str>],
+) -> Result<(), GuardError> {
     // The chain may exist already; missing rules are added below.
     let _ = run(tool, TABLE, "-N", &[chain]).await;
     for rule in rules {

@@ -1,5 +1,6 @@
 //! Runs `iptables` and `ip6tables`.
 
+use super::guard_error::GuardError;
 use std::process::Stdio;
 use tokio::process::Command;
 
@@ -12,18 +13,16 @@ pub fn has_ipv6() -> bool {
 }
 
 /// Runs `tool`, which is `iptables` or `ip6tables`.
-pub async fn run(tool: &str, table: &str, action: &str, rule: &[&str]) -> Result<(), String> {
+pub async fn run(tool: &str, table: &str, action: &str, rule: &[&str]) -> Result<(), GuardError> {
     let mut command = Command::new(tool);
     command.args(["-w", IPTABLES_WAIT_S, "-t", table, action]).args(rule).stdin(Stdio::null());
     let output = match command.output().await {
         Ok(output) => output,
-        Err(error) => {
-            return Err(format!("`{tool}` cannot be run: {error}; install it, and run the worker as root"));
-        }
+        Err(error) => return Err(GuardError::NoTool { tool: tool.to_owned(), error }),
     };
     if output.status.success() {
         return Ok(());
     }
     let message = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
-    Err(format!("`{tool} -t {table} {action} {}` failed: {message}", rule.join(" ")))
+    Err(GuardError::Rule { command: format!("{tool} -t {table} {action} {}", rule.join(" ")), message })
 }

@@ -2,6 +2,7 @@
 
 use super::{
     bridge::{BridgeNetwork, Isolation},
+    guard_error::GuardError,
     host_guard,
 };
 use crate::engine::{
@@ -39,32 +40,30 @@ impl Drop for JobNetwork {
 
 impl DockerManager {
     /// Isolates all containers of jobs created from now on: they reach no other job, and of this machine only DNS and the TCP
-    /// ports `allowed_ports`. Returns a description of the failure if that is impossible.
-    pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), String> {
+    /// ports `allowed_ports`. Fails if that is impossible.
+    pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), GuardError> {
         if !self.is_local {
-            return Err("the engine is on another machine, whose rules cannot be set from here".into());
+            return Err(GuardError::RemoteEngine);
         }
         if let Some(name) = &self.settings.network {
-            return Err(format!("they are in the network `{name}`, which worker.toml chooses for all jobs"));
+            return Err(GuardError::ChosenNetwork(name.clone()));
         }
-        let version = self.docker.version().await.map_err(|error| error.to_string())?;
+        let version = self.docker.version().await?;
         let components = version.components.unwrap_or_default();
         if let Some(podman) = components.iter().find(|component| component.name.contains("Podman")) {
-            return Err(format!("{} has no networks that isolate their containers; use Docker", podman.name));
+            return Err(GuardError::Unsuitable(podman.name.clone()));
         }
         let bridge_prefix = host_guard::close(allowed_ports).await?;
-        let name = self.create_network(Some(&bridge_prefix), false).await.map_err(|reason| reason.message)?;
+        let created = self.create_network(Some(&bridge_prefix), false).await;
+        let name = created.map_err(|reason| GuardError::NoNetwork(reason.message))?;
         // The engine loads the kernel module with the first such network.
         let is_filtered = std::fs::read_to_string(BRIDGE_FILTER).is_ok_and(|value| value.trim() == "1");
         if !is_filtered {
             self.remove_network(&name).await;
-            return Err(format!(
-                "containers on one bridge are not isolated: `{BRIDGE_FILTER}` is not 1; load the kernel module br_netfilter, \
-                 and let the engine set its iptables rules"
-            ));
+            return Err(GuardError::NotFiltered(BRIDGE_FILTER));
         }
         let isolation = Isolation { jobs_network: name, bridge_prefix };
-        self.isolation.set(isolation).map_err(|_| "the worker's jobs are isolated already".to_owned())
+        self.isolation.set(isolation).map_err(|_| GuardError::Repeated)
     }
 
     /// Returns the network of containers that do not join the network of another; `None`: the engine's default network.

@@ -9,6 +9,7 @@
 
 use super::{
     bridge::BridgeNetwork,
+    guard_error::GuardError,
     iptables::{has_ipv6, run},
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,8 +21,8 @@ pub const METADATA_ADDRESSES: [IpAddr; 2] = [
 ];
 const TABLE: &str = "raw";
 
-/// Blocks `addresses` for containers on `bridge`. Returns a description of the failure if that is impossible.
-pub async fn block(bridge: &BridgeNetwork, addresses: &[IpAddr]) -> Result<(), String> {
+/// Blocks `addresses` for containers on `bridge`. Fails if that is impossible.
+pub async fn block(bridge: &BridgeNetwork, addresses: &[IpAddr]) -> Result<(), GuardError> {
     for address in addresses {
         let tool = match address {
             IpAddr::V4(_) => "iptables",

@@ -2,7 +2,7 @@
 
 use super::sandbox::{JobDirectories, Sandbox, ScriptSignal, Streams};
 use crate::{
-    engine::{Container, Exit, WORKSPACE_DIR, WorkspaceMount},
+    engine::{Container, Exit, ExitError, WORKSPACE_DIR, WorkspaceMount},
     job::{
         disk_watch::{ContainerDisk, DiskWatch},
         dispatcher::{Event, container_death},
@@ -23,7 +23,7 @@ impl Sandbox for Container {
     fn take_exit(
         &mut self,
         output_ended: CancellationToken,
-    ) -> Option<BoxFuture<'static, Result<Exit, String>>> {
+    ) -> Option<BoxFuture<'static, Result<Exit, ExitError>>> {
         let mut exit = self.exit.take()?;
         Some(Box::pin(async move { exit.wait(&output_ended).await }))
     }

@@ -1,7 +1,7 @@
 //! What a job's script runs in: the port with an adapter for containers and one for plain processes.
 
 use crate::{
-    engine::{Exit, Output, WorkspaceMount},
+    engine::{Exit, ExitError, Output, WorkspaceMount},
     job::{disk_watch::DiskWatch, dispatcher::Event},
 };
 use futures_util::future::BoxFuture;
@@ -23,7 +23,7 @@ pub trait Sandbox: Debug + Send + 'static {
     fn take_exit(
         &mut self,
         output_ended: CancellationToken,
-    ) -> Option<BoxFuture<'static, Result<Exit, String>>>;
+    ) -> Option<BoxFuture<'static, Result<Exit, ExitError>>>;
 
     /// Sends a signal to its first process, in the background: one that does not answer must not block the job.
     fn signal(&self, signal: ScriptSignal);

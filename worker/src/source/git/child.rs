@@ -12,7 +12,7 @@ use tidemill_core::execution::{
     facts::{ComparedPaths, Facts},
 };
 use tidemill_core::gitlab::TranslateOptions;
-use tidemill_core::pipeline::{IncludeSources, RepositoryFiles};
+use tidemill_core::pipeline::{FileError, IncludeSources, RepositoryFiles};
 use tidemill_core::plan::compared_refs;
 use tidemill_core::repository::includes::PinnedInclude;
 
@@ -56,7 +56,7 @@ pub fn read_child_files(
         Some((repo, commit)) => {
             let reader = RefCell::new(FileReader::new(repo, commit, READ_LIMITS));
             let read = |path: &str| {
-                bounds.check().map_err(|canceled| canceled.to_string())?;
+                bounds.check().map_err(|canceled| FileError::Repository(canceled.to_string()))?;
                 reader.borrow_mut().read(path)
             };
             let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read, elsewhere };
@@ -74,8 +74,8 @@ pub fn read_child_files(
             refs = compared_refs(&assembled.parsed.pipeline, &facts);
             (Ok(assembled.text), warnings, assembled.includes)
         }
-        Err(ChildError::Unreadable { path, why }) => {
-            (Err(format!("{path} cannot be read: {why}\n")), String::new(), Vec::new())
+        Err(ChildError::Unreadable { path, error }) => {
+            (Err(format!("{path} cannot be read: {error}\n")), String::new(), Vec::new())
         }
         Err(ChildError::Invalid(errors)) => (Err(errors.render(false)), String::new(), Vec::new()),
     };
@@ -86,11 +86,11 @@ pub fn read_child_files(
 struct NoSources<'a>(&'a dyn IncludeSources);
 
 impl RepositoryFiles for NoSources<'_> {
-    fn read(&self, _: &str) -> Result<String, String> {
-        Err("the execution has no sources".to_owned())
+    fn read(&self, _: &str) -> Result<String, FileError> {
+        Err(FileError::NoSources)
     }
 
-    fn list(&self, _: &str) -> Result<Vec<String>, String> {
+    fn list(&self, _: &str) -> Result<Vec<String>, FileError> {
         Ok(Vec::new())
     }
 

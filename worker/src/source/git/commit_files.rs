@@ -4,7 +4,7 @@ use super::{listing::Paths, process::ProcessLimits};
 use crate::source::git::{self, SourceError};
 use std::{path::Path, process::Command, time::Duration};
 use tidemill_core::execution::discovery::{MAX_CHANGED_PATHS, MAX_PATHS_BYTES};
-use tidemill_core::pipeline::{IncludeSources, ReadFile, RepositoryFiles};
+use tidemill_core::pipeline::{FileError, IncludeSources, ReadFile, RepositoryFiles};
 
 /// Limits of reading a commit that is already fetched.
 pub const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
@@ -29,12 +29,13 @@ pub struct CommitFiles<'a> {
 }
 
 impl RepositoryFiles for CommitFiles<'_> {
-    fn read(&self, path: &str) -> Result<String, String> {
+    fn read(&self, path: &str) -> Result<String, FileError> {
         (self.read)(path)
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
-        list_files(self.repo, self.commit, directory, self.limits).map_err(|error| error.to_string())
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
+        let listed = list_files(self.repo, self.commit, directory, self.limits);
+        listed.map_err(|error| FileError::Repository(error.to_string()))
     }
 
     fn elsewhere(&self) -> &dyn IncludeSources {

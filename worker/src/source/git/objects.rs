@@ -5,10 +5,13 @@ use super::{
     process::{ProcessLimits, QueryProcess},
 };
 use crate::source::git::{self, SourceError};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 use tidemill_core::execution::discovery::MAX_FILES_BYTES;
 use tidemill_core::execution::facts::CommitDetails;
-use tidemill_core::pipeline::MAX_FILE_BYTES;
+use tidemill_core::pipeline::{FileError, MAX_FILE_BYTES};
 
 /// Maximum length of a line that describes an object; it repeats the requested path.
 const MAX_LINE_LEN: usize = MAX_PATH_LEN + 256;
@@ -45,39 +48,34 @@ impl FileReader {
     }
 
     /// Returns git's description of the object at `path`.
-    fn describe(&mut self, path: &str) -> Result<String, String> {
+    fn describe(&mut self, path: &str) -> Result<String, FileError> {
         if path.chars().any(char::is_control) || path.len() > MAX_PATH_LEN {
-            return Err("the path is too long or has control characters".to_owned());
+            return Err(FileError::Path);
         }
-        let failed = |error: SourceError| error.to_string();
         let request = format!("{}:{path}", self.commit);
         let check = &mut self.processes().map_err(failed)?.check;
         check.send_request(&request).map_err(failed)?;
         check.read_line(MAX_LINE_LEN).map_err(failed)
     }
 
-    /// Returns the text of the file at `path`, or an error message to be shown after "cannot be read: ".
-    pub fn read(&mut self, path: &str) -> Result<String, String> {
-        let failed = |error: SourceError| error.to_string();
+    /// Returns the text of the file at `path`.
+    pub fn read(&mut self, path: &str) -> Result<String, FileError> {
         let line = self.describe(path)?;
-        let object = listing::parse_object_header(&line).ok_or_else(|| format!("there is no file {path}"))?;
+        let object = listing::parse_object_header(&line).ok_or(FileError::Missing)?;
         if !object.is_blob {
-            return Err(format!("{path} is not a file"));
+            return Err(FileError::NotAFile);
         }
         let size = usize::try_from(object.size).unwrap_or(usize::MAX);
         if size > MAX_FILE_BYTES {
-            return Err(format!("{path} has {size} bytes; the limit is {MAX_FILE_BYTES}"));
+            return Err(FileError::TooLarge(MAX_FILE_BYTES));
         }
-        self.remaining = self.remaining.checked_sub(size).ok_or_else(|| {
-            format!(
-                "the pipeline files of this commit and their includes have more than {MAX_FILES_BYTES} bytes in total"
-            )
-        })?;
+        let remaining = self.remaining.checked_sub(size);
+        self.remaining = remaining.ok_or(FileError::TooLargeTogether(MAX_FILES_BYTES))?;
         let content = &mut self.processes().map_err(failed)?.content;
         content.send_request(object.hash).map_err(failed)?;
         let line = content.read_line(MAX_LINE_LEN).map_err(failed)?;
         if listing::parse_object_header(&line).is_none_or(|described| described.size != object.size) {
-            return Err("git cannot read an object that it has just described".to_owned());
+            return Err(failed("git cannot read an object that it has just described"));
         }
         let mut bytes = content.read_bytes(size + 1).map_err(failed)?;
         bytes.truncate(size);
@@ -93,6 +91,11 @@ impl FileReader {
         };
         Ok(self.processes.insert(processes))
     }
+}
+
+/// Converts an error of git.
+fn failed(error: impl Display) -> FileError {
+    FileError::Repository(error.to_string())
 }
 
 /// Reads the message and the author of a commit.

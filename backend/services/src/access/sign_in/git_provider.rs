@@ -149,8 +149,8 @@ async fn read<T: DeserializeOwned>(
     url: &str,
     authorization: &str,
 ) -> Result<T, SignInError> {
-    let body = get(client, url, Some(authorization.to_owned())).await.map_err(SignInError::provider)?;
-    json(&body).map_err(SignInError::provider)
+    let body = get(client, url, Some(authorization.to_owned())).await?;
+    Ok(json(&body)?)
 }
 
 async fn read_pages<T: DeserializeOwned>(

@@ -1,7 +1,7 @@
 //! An OpenID provider: its configuration and keys, and what it states about a person (OpenID Connect Core and Discovery).
 
 use super::{
-    failure::SignInError,
+    failure::{ProviderError, SignInError},
     settings::ProviderSettings,
     signature::{PublishedKey, SignatureError, read_keys, verified_claims},
 };
@@ -50,14 +50,14 @@ struct Known {
 #[derive(Debug, Default)]
 struct LastRead {
     known: Option<Known>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, ProviderError)>,
 }
 
 /// What to do when configuration and keys are needed.
 #[derive(Debug)]
 enum NextStep {
     Use(Known),
-    Fail(String),
+    Fail(ProviderError),
     Read,
 }
 
@@ -72,15 +72,15 @@ impl LastRead {
             return NextStep::Use(known.clone());
         }
         match &self.failed {
-            Some((at, detail)) if is_within(*at, READ_INTERVAL) => NextStep::Fail(detail.clone()),
+            Some((at, error)) if is_within(*at, READ_INTERVAL) => NextStep::Fail(error.clone()),
             _ => NextStep::Read,
         }
     }
 
-    fn record(&mut self, now: Instant, read: &Result<Known, String>) {
+    fn record(&mut self, now: Instant, read: &Result<Known, ProviderError>) {
         match read {
             Ok(known) => *self = Self { known: Some(known.clone()), failed: None },
-            Err(detail) => self.failed = Some((now, detail.clone())),
+            Err(error) => self.failed = Some((now, error.clone())),
         }
     }
 }
@@ -119,24 +119,21 @@ impl OpenIdProvider {
         let mut last = self.last.lock().await;
         match last.next_step(Instant::now(), max_age) {
             NextStep::Use(known) => Ok(known),
-            NextStep::Fail(detail) => Err(SignInError::provider(detail)),
+            NextStep::Fail(error) => Err(error.into()),
             NextStep::Read => {
                 let read = self.read(client).await;
                 last.record(Instant::now(), &read);
-                read.map_err(SignInError::provider)
+                Ok(read?)
             }
         }
     }
 
-    async fn read(&self, client: &dyn ProviderClient) -> Result<Known, String> {
+    async fn read(&self, client: &dyn ProviderClient) -> Result<Known, ProviderError> {
         let issuer = &self.settings.url;
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let configuration: Configuration = json(&get(client, &url, None).await?)?;
         if configuration.issuer != *issuer {
-            return Err(format!(
-                "{url} is of the issuer `{}`; write --oidc-issuer like that",
-                configuration.issuer
-            ));
+            return Err(ProviderError::Issuer { url, issuer: configuration.issuer });
         }
         let endpoints = [
             Some(&configuration.authorization_endpoint),
@@ -145,11 +142,10 @@ impl OpenIdProvider {
             configuration.userinfo_endpoint.as_ref(),
         ];
         if let Some(insecure) = endpoints.into_iter().flatten().find(|url| !is_provider_address(url)) {
-            return Err(format!("the provider names the address `{insecure}`, which does not use TLS"));
+            return Err(ProviderError::NoTls(insecure.clone()));
         }
         let keys = get(client, &configuration.jwks_uri, None).await?;
-        let keys = read_keys(&keys)
-            .map_err(|error| format!("the keys of the provider are not readable: {error}"))?;
+        let keys = read_keys(&keys).map_err(|error| ProviderError::Keys(error.to_string()))?;
         let (configuration, keys) = (Arc::new(configuration), Arc::new(keys));
         Ok(Known { read_at: Instant::now(), configuration, keys })
     }
@@ -184,9 +180,8 @@ impl OpenIdProvider {
             check_claims(&claims, &expected).map_err(|error| SignInError::rejected(error.to_string()))?;
         let subject = subject.to_owned();
         if let (Some(url), Some(token)) = (&known.configuration.userinfo_endpoint, &tokens.access_token) {
-            let info =
-                get(client, url, Some(format!("Bearer {token}"))).await.map_err(SignInError::provider)?;
-            let info: Value = json(&info).map_err(SignInError::provider)?;
+            let info = get(client, url, Some(format!("Bearer {token}"))).await?;
+            let info: Value = json(&info)?;
             if info.get("sub").and_then(Value::as_str) != Some(&subject) {
                 return Err(SignInError::rejected("the details of the person are of another subject"));
             }
@@ -246,10 +241,18 @@ pub async fn get(
     client: &dyn ProviderClient,
     url: &str,
     authorization: Option<String>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, ProviderError> {
     let request = ProviderRequest { url: url.to_owned(), form: None, authorization };
-    let reply = client.send(&request).await.map_err(|error| format!("{url}: {error}"))?;
-    if reply.status == 200 { Ok(reply.body) } else { Err(format!("{url} replied with {}", reply.status)) }
+    let url = request.url.clone();
+    let reply = match client.send(&request).await {
+        Ok(reply) => reply,
+        Err(error) => return Err(ProviderError::Request { url, error }),
+    };
+    if reply.status == 200 {
+        Ok(reply.body)
+    } else {
+        Err(ProviderError::Status { url, status: reply.status })
+    }
 }
 
 /// Exchanges a code. The provider says which code is valid, and that it is the first use of it.
@@ -259,14 +262,15 @@ pub async fn post<T: DeserializeOwned>(
 ) -> Result<T, SignInError> {
     let url = &request.url;
     let reply =
-        client.send(request).await.map_err(|error| SignInError::provider(format!("{url}: {error}")))?;
+        client.send(request).await.map_err(|error| ProviderError::Request { url: url.clone(), error })?;
     match reply.status {
-        200 => json(&reply.body).map_err(|error| SignInError::rejected(refusal(&reply).unwrap_or(error))),
+        200 => json(&reply.body)
+            .map_err(|error| SignInError::rejected(refusal(&reply).unwrap_or_else(|| error.to_string()))),
         400..500 => {
             let why = refusal(&reply).unwrap_or_else(|| "no reason given".to_owned());
             Err(SignInError::rejected(format!("{url} replied with {}: {why}", reply.status)))
         }
-        status => Err(SignInError::provider(format!("{url} replied with {status}"))),
+        status => Err(ProviderError::Status { url: url.clone(), status }.into()),
     }
 }
 
@@ -278,23 +282,22 @@ fn refusal(reply: &ProviderReply) -> Option<String> {
 }
 
 /// Parses a reply. The reply itself may have tokens, and is in no error.
-pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| {
-        format!(
-            "the provider's reply is not what it should be (line {}, column {})",
-            error.line(),
-            error.column()
-        )
-    })
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProviderError> {
+    let read = serde_json::from_slice(body);
+    read.map_err(|error| ProviderError::Reply { line: error.line(), column: error.column() })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{CACHE_TTL, Known, LastRead, NextStep, READ_INTERVAL};
+    use super::{CACHE_TTL, Known, LastRead, NextStep, ProviderError, READ_INTERVAL};
     use serde_json::json;
     use std::{sync::Arc, time::Duration};
     use tokio::time::Instant;
+
+    fn away() -> ProviderError {
+        ProviderError::Status { url: "u".to_owned(), status: 503 }
+    }
 
     fn known(read_at: Instant) -> Known {
         let configuration = serde_json::from_value(json!({
@@ -314,14 +317,14 @@ mod tests {
         assert!(matches!(last.next_step(start + READ_INTERVAL, Duration::ZERO), NextStep::Use(_)));
         let later = start + READ_INTERVAL + second;
         assert!(matches!(last.next_step(later, Duration::ZERO), NextStep::Read));
-        last.record(later, &Err("away".into()));
+        last.record(later, &Err(away()));
         assert!(
-            matches!(last.next_step(later + second, Duration::ZERO), NextStep::Fail(detail) if detail == "away")
+            matches!(last.next_step(later + second, Duration::ZERO), NextStep::Fail(error) if error == away())
         );
         assert!(matches!(last.next_step(later + second, CACHE_TTL), NextStep::Use(_)), "it is still known");
         let late = start + CACHE_TTL + second;
         assert!(matches!(last.next_step(late, CACHE_TTL), NextStep::Read));
-        last.record(late, &Err("away".into()));
+        last.record(late, &Err(away()));
         assert!(matches!(last.next_step(late + READ_INTERVAL, CACHE_TTL), NextStep::Fail(_)));
         let again = late + READ_INTERVAL + second;
         assert!(matches!(last.next_step(again, CACHE_TTL), NextStep::Read));

@@ -1,7 +1,10 @@
 //! The two steps of a sign-in: the browser goes to the provider, and comes back with a code.
 
 use super::{
-    failure::SignInError, git_provider::GitProvider, openid::OpenIdProvider, settings::ProviderSettings,
+    failure::{ProviderError, SignInError},
+    git_provider::GitProvider,
+    openid::OpenIdProvider,
+    settings::ProviderSettings,
 };
 use crate::{
     context::service_context::Context,
@@ -162,8 +165,7 @@ impl SignInService {
             began_at: self.context.now(),
         };
         let redirect_uri = self.redirect_uri().map_err(SignInError::Service)?;
-        let mut address = Url::parse(&endpoint)
-            .map_err(|error| SignInError::provider(format!("`{endpoint}` is no address: {error}")))?;
+        let mut address = Url::parse(&endpoint).map_err(|_| ProviderError::Address(endpoint.clone()))?;
         address
             .query_pairs_mut()
             .append_pair("response_type", "code")

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use tidemill_core::execution::discovery::DiscoveryReport;
 use tidemill_core::repository::{
     registration::{RemoveRepositoryReply, RepositoryQuery, RepositoryRequest},
-    webhook::Provider,
+    webhook::{Provider, UnknownProvider},
 };
 
 #[derive(Deserialize)]
@@ -41,7 +41,8 @@ pub async fn webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
-    let provider: Provider = provider.parse().map_err(Error::NotFound)?;
+    let provider: Provider =
+        provider.parse().map_err(|error: UnknownProvider| Error::NotFound(error.to_string()))?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let from = client_address(client);
     let hint = hint.repo.as_deref();
