@@ -49,11 +49,16 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A name that is not that of a scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scope `{0}`: use read, run, worker or admin")]
+pub struct UnknownScope(String);
+
 impl FromStr for Scope {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = UnknownScope;
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
         let scope = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
-        scope.ok_or_else(|| format!("unknown scope `{text}`: use read, run, worker or admin"))
+        scope.ok_or_else(|| UnknownScope(text.to_owned()))
     }
 }
 

@@ -92,7 +92,7 @@ pub fn pools() -> Result<Vec<PoolSettings>, SettingsError> {
 impl PoolSettings {
     /// Returns the labels.
     pub fn labels(&self) -> Result<Labels, SettingsError> {
-        labels::parse(&self.labels).map_err(|what| SettingsError { name: POOLS, what })
+        labels::parse(&self.labels).map_err(|error| SettingsError { name: POOLS, what: error.to_string() })
     }
 }
 
@@ -168,7 +168,10 @@ fn queues(name: &'static str) -> Result<BTreeMap<Labels, String>, SettingsError>
     let invalid = |what: String| SettingsError { name, what };
     let by_labels: BTreeMap<String, String> = serde_json::from_str(&value)
         .map_err(|error| invalid(format!("not a JSON object of URLs: {error}")))?;
-    by_labels.into_iter().map(|(labels, url)| Ok((labels::parse(&labels).map_err(&invalid)?, url))).collect()
+    by_labels
+        .into_iter()
+        .map(|(labels, url)| Ok((labels::parse(&labels).map_err(|error| invalid(error.to_string()))?, url)))
+        .collect()
 }
 
 /// Returns the value of a variable that is set and not empty.

@@ -77,11 +77,16 @@ impl fmt::Display for Role {
     }
 }
 
+/// A name that is not that of a role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown role `{0}`: use viewer, developer, maintainer or admin")]
+pub struct UnknownRole(String);
+
 impl FromStr for Role {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
         let role = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        role.ok_or_else(|| format!("unknown role `{text}`: use viewer, developer, maintainer or admin"))
+        role.ok_or_else(|| UnknownRole(text.to_owned()))
     }
 }
 

@@ -59,18 +59,28 @@ pub fn queue_name(demands: &Labels) -> String {
     name
 }
 
+/// Why a text is not the name of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelsError {
+    /// A part has no `=`.
+    #[error("`{0}` is not a label; write `name=value`")]
+    NoValue(String),
+    /// A name or value has other characters, or too many.
+    #[error("`{0}` is not a valid name or value of a label; {LABEL_RULE}")]
+    Text(String),
+}
+
 /// Parses the labels of a queue's name.
 ///
 /// # Errors
-/// Returns a message if the text is not such a name.
-pub fn parse(text: &str) -> Result<Labels, String> {
+/// The text is not such a name.
+pub fn parse(text: &str) -> Result<Labels, LabelsError> {
     let mut labels = Labels::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (name, value) =
-            part.split_once('=').ok_or_else(|| format!("`{part}` is not a label; write `name=value`"))?;
+        let (name, value) = part.split_once('=').ok_or_else(|| LabelsError::NoValue(part.to_owned()))?;
         for one in [name, value] {
             if !is_label(one) {
-                return Err(format!("`{one}` is not a valid name or value of a label; {LABEL_RULE}"));
+                return Err(LabelsError::Text(one.to_owned()));
             }
         }
         labels.insert(name.to_owned(), value.to_owned());

@@ -10,18 +10,40 @@ pub fn is_time_zone(name: &str) -> bool {
     TimeZone::get(name).is_ok()
 }
 
+/// Why there is no time of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CronError {
+    /// There is no such time zone.
+    #[error("unknown time zone `{0}`")]
+    TimeZone(String),
+    /// The expression is not valid; `message` says why.
+    #[error("`{expression}` is not a cron expression: {message}")]
+    Expression {
+        /// The expression.
+        expression: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The time is beyond those that a calendar has.
+    #[error("{0} is not a valid time")]
+    Time(i64),
+}
+
 /// Returns the first time after `after` that matches a cron expression of five fields in a time zone. A time skipped by
 /// a daylight saving change is moved to just after the change, and a repeated time occurs once. `None`: there is no
 /// such time.
 ///
 /// # Errors
-/// Returns a message if the expression or the time zone is not valid.
-pub fn next_after(expression: &str, time_zone: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
-    let zone = TimeZone::get(time_zone).map_err(|_| format!("unknown time zone `{time_zone}`"))?;
+/// The expression or the time zone is not valid.
+pub fn next_after(
+    expression: &str,
+    time_zone: &str,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, CronError> {
+    let zone = TimeZone::get(time_zone).map_err(|_| CronError::TimeZone(time_zone.to_owned()))?;
     let cron = parse(expression)?;
-    let from = jiff::Timestamp::from_millisecond(after.0)
-        .map_err(|error| format!("{} is not a valid time: {error}", after.0))?
-        .to_zoned(zone);
+    let from =
+        jiff::Timestamp::from_millisecond(after.0).map_err(|_| CronError::Time(after.0))?.to_zoned(zone);
     Ok(cron
         .find_next_occurrence(&from, false)
         .ok()
@@ -29,7 +51,7 @@ pub fn next_after(expression: &str, time_zone: &str, after: Timestamp) -> Result
 }
 
 /// Parses an expression.
-pub(crate) fn parse(expression: &str) -> Result<Cron, String> {
+pub(crate) fn parse(expression: &str) -> Result<Cron, CronError> {
     // Aliases of other implementations that the parser does not support.
     let normalized = match expression {
         "@midnight" => "@daily",
@@ -37,7 +59,10 @@ pub(crate) fn parse(expression: &str) -> Result<Cron, String> {
         other => other,
     };
     let parser = CronParser::builder().build();
-    parser.parse(normalized).map_err(|error| format!("`{expression}` is not a cron expression: {error}"))
+    parser.parse(normalized).map_err(|error| CronError::Expression {
+        expression: expression.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ fn fixtures() -> std::path::PathBuf {
 }
 
 fn translate_fixture(name: &str, text: &str) -> Result<PipelineWithSources, PipelineErrors> {
-    let read =
-        |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| FileError::Repository(error.kind().to_string()));
+    let read = |path: &str| {
+        fs::read_to_string(fixtures().join(path))
+            .map_err(|error| FileError::Repository(error.kind().to_string()))
+    };
     translate(name, text, &read, &TranslateOptions::for_pipeline("app"))
 }
 

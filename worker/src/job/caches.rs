@@ -3,7 +3,10 @@
 use crate::{artifact::ArtifactTransfer, engine::WorkspaceMount, job::reporter::Reporter};
 use std::time::Instant;
 use tidemill_core::api::CacheLookupRequest;
-use tidemill_core::execution::assignment::{ArtifactsWhen, Assignment, Cache};
+use tidemill_core::execution::{
+    assignment::{ArtifactsWhen, Assignment, Cache},
+    failure::FailureReason,
+};
 
 /// Hex digits of the hash of files in a key.
 const HASH_LEN: usize = 32;
@@ -30,8 +33,9 @@ pub async fn restore(
         reporter.phase("restoring caches");
         let key = match key(transfer, workspace, cache).await {
             Ok(key) => key,
-            Err(message) => {
-                reporter.log(format!("cache: its key could not be computed: {message}\n").as_bytes()).await;
+            Err(reason) => {
+                let text = format!("cache: its key could not be computed: {}\n", reason.message);
+                reporter.log(text.as_bytes()).await;
                 continue;
             }
         };
@@ -131,11 +135,11 @@ async fn key(
     transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
     cache: &Cache,
-) -> Result<String, String> {
+) -> Result<String, FailureReason> {
     if cache.key_files.is_empty() {
         return Ok(cache.key.clone());
     }
-    let hash = transfer.hash_of_files(workspace, &cache.key_files).await.map_err(|reason| reason.message)?;
+    let hash = transfer.hash_of_files(workspace, &cache.key_files).await?;
     let hash = &hash[..HASH_LEN.min(hash.len())];
     Ok(if cache.key.is_empty() { hash.to_owned() } else { format!("{}-{hash}", cache.key) })
 }

@@ -11,17 +11,24 @@ pub enum SeccompProfile {
     Profile(String),
 }
 
+/// Why a text is not a profile. The text follows the name of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SeccompError {
+    /// It is not JSON.
+    #[error("is not valid JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It has no default for system calls.
+    #[error("is not a seccomp profile of Docker: it has no `defaultAction`, such as \"SCMP_ACT_ERRNO\"")]
+    NoDefaultAction,
+}
+
 impl SeccompProfile {
-    /// Reads a profile, or returns what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let profile: Value =
-            serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
+    /// Reads a profile.
+    pub fn parse(text: &str) -> Result<Self, SeccompError> {
+        let profile: Value = serde_json::from_str(text)?;
         let action = profile.get("defaultAction").and_then(Value::as_str);
         if !action.is_some_and(|action| action.starts_with("SCMP_ACT_")) {
-            return Err(
-                "is not a seccomp profile of Docker: it has no `defaultAction`, such as \"SCMP_ACT_ERRNO\""
-                    .to_owned(),
-            );
+            return Err(SeccompError::NoDefaultAction);
         }
         Ok(Self::Profile(profile.to_string()))
     }
@@ -48,7 +55,7 @@ mod tests {
         for (text, problem) in
             [("unconfined", "JSON"), ("[]", "defaultAction"), (r#"{"defaultAction": 1}"#, "defaultAction")]
         {
-            assert!(SeccompProfile::parse(text).unwrap_err().contains(problem), "{problem}");
+            assert!(SeccompProfile::parse(text).unwrap_err().to_string().contains(problem), "{problem}");
         }
     }
 }

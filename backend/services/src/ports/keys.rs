@@ -32,6 +32,25 @@ impl Key {
     }
 }
 
+/// Why a text has no keys. None of them is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeysError {
+    /// A line, counted from 1, is not base64.
+    #[error("line {0} is not base64")]
+    NotBase64(usize),
+    /// A line is not a key of 32 bytes.
+    #[error("line {line} has {bytes} bytes, not 32")]
+    Length {
+        /// The line, from 1.
+        line: usize,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// There are only empty lines and comments.
+    #[error("it contains no key")]
+    Empty,
+}
+
 /// Keys of a deployment, at least one: the first seals, and all open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -46,17 +65,16 @@ impl From<Key> for Keys {
 }
 
 impl Keys {
-    /// Parses keys: base64 of one key on each line. Empty lines and lines that start with `#` are skipped. The error describes the
-    /// mistake without the text.
-    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+    /// Parses keys: base64 of one key on each line. Empty lines and lines that start with `#` are skipped.
+    pub fn parse(text: &str) -> std::result::Result<Self, KeysError> {
         let lines = text.lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let mut keys = lines.map(|(at, line)| {
-            let bytes = STANDARD.decode(line).map_err(|_| format!("line {} is not base64", at + 1))?;
+            let bytes = STANDARD.decode(line).map_err(|_| KeysError::NotBase64(at + 1))?;
             let key = <[u8; 32]>::try_from(bytes);
-            key.map(Key).map_err(|bytes| format!("line {} has {} bytes, not 32", at + 1, bytes.len()))
+            key.map(Key).map_err(|bytes| KeysError::Length { line: at + 1, bytes: bytes.len() })
         });
-        let first = keys.next().ok_or("it contains no key")??;
+        let first = keys.next().ok_or(KeysError::Empty)??;
         Ok(Self { first, older: keys.collect::<std::result::Result<_, _>>()? })
     }
 
@@ -110,7 +128,7 @@ mod tests {
             ("AAAA", "line 1 has 3 bytes, not 32"),
             ("\n?secret?", "line 2 is not base64"),
         ] {
-            assert_eq!(Keys::parse(text).unwrap_err(), wrong);
+            assert_eq!(Keys::parse(text).unwrap_err().to_string(), wrong);
         }
     }
 }

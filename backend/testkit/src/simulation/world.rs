@@ -32,8 +32,8 @@ struct Task {
 struct Inner {
     now: i64,
     rng: fastrand::Rng,
-    /// The requested wait of the task that is being polled.
-    pause_ms: i64,
+    /// The shortest wait that the task that is being polled requested; `None`: it did not.
+    pause_ms: Option<i64>,
     current: u64,
     next_id: u64,
     spawned: Vec<Task>,
@@ -44,6 +44,14 @@ struct Inner {
     last_events: VecDeque<String>,
     violation: Option<String>,
     stopped: bool,
+}
+
+impl Inner {
+    /// Polls the current task again at this time, or earlier if it also waits for something else.
+    fn pause_until(&mut self, time: i64) {
+        let ms = time.saturating_sub(self.now);
+        self.pause_ms = Some(self.pause_ms.map_or(ms, |shortest| shortest.min(ms)));
+    }
 }
 
 /// The simulated world.
@@ -63,7 +71,7 @@ impl World {
         let inner = Inner {
             now: 1_780_000_000_000,
             rng: fastrand::Rng::with_seed(seed),
-            pause_ms: 0,
+            pause_ms: None,
             current: 0,
             next_id: 0,
             spawned: Vec::new(),
@@ -135,7 +143,7 @@ impl World {
 
     /// Waits, while other tasks run.
     pub fn sleep(self: &Arc<Self>, ms: u64) -> Sleep {
-        Sleep { world: self.clone(), ms, waited: false }
+        Sleep { world: self.clone(), ms, due: None }
     }
 
     pub fn spawn(&self, owner: TaskOwner, work: impl Future<Output = ()> + Send + 'static) {
@@ -213,14 +221,14 @@ impl World {
             {
                 let mut inner = self.lock();
                 inner.current = tasks[at].id;
-                inner.pause_ms = 0;
+                inner.pause_ms = None;
             }
             let done = tasks[at].work.as_mut().poll(&mut context).is_ready();
             if done {
                 drop(tasks.swap_remove(at));
             } else {
                 let inner = self.lock();
-                tasks[at].wake_at = inner.now.saturating_add(inner.pause_ms);
+                tasks[at].wake_at = inner.now.saturating_add(inner.pause_ms.unwrap_or(0));
             }
         }
     }
@@ -230,16 +238,24 @@ impl World {
 pub struct Sleep {
     world: Arc<World>,
     ms: u64,
-    waited: bool,
+    /// The time at which it is over; `None`: it was not polled yet.
+    due: Option<i64>,
 }
 
 impl Future for Sleep {
     type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.waited, true) {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let (due, ms) = (self.due, i64::try_from(self.ms).unwrap_or(NEVER));
+        let mut inner = self.world.lock();
+        if due.is_some_and(|due| inner.now >= due) {
             return Poll::Ready(());
         }
-        self.world.lock().pause_ms = i64::try_from(self.ms).unwrap_or(NEVER);
+        let due = due.unwrap_or_else(|| inner.now.saturating_add(ms));
+        inner.pause_until(due);
+        drop(inner);
+        self.due = Some(due);
+        // A collection of many futures polls only those that were woken.
+        context.waker().wake_by_ref();
         Poll::Pending
     }
 }
@@ -287,7 +303,7 @@ impl<T> Receiver<T> {
 
 impl<T> Future for Receiver<T> {
     type Output = Option<T>;
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = slot.value.take() {
             return Poll::Ready(Some(value));
@@ -296,8 +312,9 @@ impl<T> Future for Receiver<T> {
         if slot.sender_dropped || inner.now >= self.deadline {
             return Poll::Ready(None);
         }
-        inner.pause_ms = self.deadline.saturating_sub(inner.now);
+        inner.pause_until(self.deadline);
         slot.waiting_task = Some(inner.current);
+        context.waker().wake_by_ref();
         Poll::Pending
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn check(expression: &str) -> Result<(), Fault> {
         return Err(bad("that day never occurs".to_owned()));
     }
     // The crate that computes the times may be stricter.
-    crate::time::cron::parse(expression).map(drop).map_err(bad)
+    crate::time::cron::parse(expression).map(drop).map_err(|error| bad(error.to_string()))
 }
 
 /// The values that a field matches.

@@ -14,6 +14,7 @@ use aws_sdk_sqs::{
     },
     error::BoxError,
     error::{ProvideErrorMetadata, SdkError},
+    operation::change_message_visibility::ChangeMessageVisibilityError,
     types::{Message, MessageSystemAttributeName},
 };
 use serde::Deserialize;
@@ -235,7 +236,11 @@ impl SqsJobSource {
     }
 
     /// Makes the message visible to other workers after `after`.
-    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<(), String> {
+    async fn change_visibility(
+        &self,
+        receipt: &str,
+        after: Duration,
+    ) -> Result<(), SdkError<ChangeMessageVisibilityError>> {
         let changed = self
             .sqs
             .change_message_visibility()
@@ -244,12 +249,12 @@ impl SqsJobSource {
             .visibility_timeout(whole_seconds(after))
             .send()
             .await;
-        changed.map(drop).map_err(|error| format_causes(&error))
+        changed.map(drop)
     }
 
     async fn release(&self, message: &ReceivedMessage, after: Duration) {
         if let Err(error) = self.change_visibility(&message.receipt, after).await {
-            tracing::info!(%error, "the message stays invisible until its visibility timeout");
+            tracing::info!(error = %format_causes(&error), "the message stays invisible until its visibility timeout");
         }
     }
 
@@ -386,7 +391,7 @@ impl JobSource for SqsJobSource {
             pause = match self.change_visibility(receipt, self.settings.visibility).await {
                 Ok(()) => period,
                 Err(error) => {
-                    tracing::info!(%error, "the visibility timeout of the message could not be extended; retrying");
+                    tracing::info!(error = %format_causes(&error), "the visibility timeout of the message could not be extended; retrying");
                     HOLD_RETRY_DELAY.min(period)
                 }
             };
