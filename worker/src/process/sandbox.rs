@@ -4,7 +4,7 @@ use super::{
     cgroup::JobCgroup,
     directory::JobDirectory,
     environment::MARKER,
-    processes::{signal_all, with_variable},
+    processes::{kill_all_of, with_variable},
 };
 use crate::{
     engine::{Exit, Output, WorkspaceMount},
@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::{
@@ -72,13 +72,19 @@ impl ProcessTree {
         }
     }
 
-    /// Ends what a supervisor left that was killed.
+    /// Ends what a supervisor left that was killed, until none is left or some time has passed.
     fn kill_leftovers(&self) {
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.kill();
+        let start = Instant::now();
+        loop {
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.kill();
+            }
+            let is_own = |value: &str| value == &*self.marker;
+            if !kill_all_of(|| with_variable(MARKER, is_own)) || start.elapsed() > MAX_LEFTOVER_TIME {
+                return;
+            }
+            std::thread::sleep(LEFTOVER_INTERVAL);
         }
-        let is_own = |value: &str| value == &*self.marker;
-        signal_all(&with_variable(MARKER, is_own), Signal::KILL);
     }
 }
 
