@@ -35,6 +35,11 @@ use tokio_util::{io::ReaderStream, sync::CancellationToken};
 /// How long the supervisor may take to end the processes of its job, before it is killed itself.
 const MAX_END_TIME: Duration = Duration::from_millis(2_500);
 
+/// How long the worker itself tries to end the processes of a job whose supervisor is gone.
+const MAX_LEFTOVER_TIME: Duration = Duration::from_secs(2);
+/// Time between two attempts.
+const LEFTOVER_INTERVAL: Duration = Duration::from_millis(20);
+
 /// The processes of a job, below their supervisor. They end when this is dropped, and their files are removed then.
 #[derive(Debug)]
 pub struct JobProcess {
