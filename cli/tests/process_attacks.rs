@@ -98,16 +98,25 @@ fn job_has_no_capability_of_its_worker() {
         "exec 8<\"$1\"; exec setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=+net_raw,+net_admin \
          --ambient-caps=+net_raw,+net_admin -- /proc/self/fd/8 supervise"
     );
-    let mut worker = Command::new("sh");
-    worker.args(["-c", &become_worker, "sh", env!("CARGO_BIN_EXE_tidemill")]);
     let script = [SHOW_RIGHTS, "ls -l /proc/$$/fd"];
-    let (output, code) = Supervised::start(worker, Some(user), serde_json::json!({}), &script).finish();
-    assert_eq!(code, Some(0), "{output}");
-    let sets: Vec<&str> = output.lines().filter(|line| line.starts_with("Cap")).collect();
-    assert_eq!(sets.len(), 4, "{output}");
-    assert!(sets.iter().all(|line| line.ends_with("\t0000000000000000")), "{output}");
-    assert!(output.contains("NoNewPrivs:\t1"), "{output}");
-    assert!(!output.contains("/tidemill\n"), "files that the worker was started with are closed: {output}");
+    for no_new_privileges in [true, false] {
+        let mut worker = Command::new("sh");
+        worker.args(["-c", &become_worker, "sh", env!("CARGO_BIN_EXE_tidemill")]);
+        let changes = serde_json::json!({ "no_new_privileges": no_new_privileges });
+        let (output, code) = Supervised::start(worker, Some(user), changes, &script).finish();
+        assert_eq!(code, Some(0), "{output}");
+        let sets: Vec<&str> = output.lines().filter(|line| line.starts_with("Cap")).collect();
+        assert_eq!(sets.len(), 4, "{output}");
+        let is_empty = |line: &str| line.ends_with("\t0000000000000000");
+        // What is inheritable has no effect if no program gives rights.
+        let is_none = |line: &&str| is_empty(line) || no_new_privileges && line.starts_with("CapInh");
+        assert!(sets.iter().all(is_none), "{output}");
+        assert!(output.contains(&format!("NoNewPrivs:\t{}", u8::from(no_new_privileges))), "{output}");
+        assert!(
+            !output.contains("/tidemill\n"),
+            "files that the worker was started with are closed: {output}"
+        );
+    }
 }
 
 #[test]
@@ -327,12 +336,9 @@ fn directory_of_another_user_ends_no_jobs() {
     let (cleaner, shared) = of_user("name: cleaner\njobs:\n  j: { image: none, script: [pwd] }\n");
     let first = run(&cleaner, &shared, &AS_NOBODY);
     assert_eq!(first.status.code(), Some(0), "{first:?}");
-    let (prefix, _) = name(&cleaner)
-        .split_at("tidemill-".len())
-        .1
-        .split_once('-')
-        .map(|(hash, _)| (format!("tidemill-{hash}-"), ()))
-        .unwrap();
+    let of_cleaner = name(&cleaner);
+    // `tidemill-`, the data directory's hash, and the worker's id.
+    let (hash, _) = of_cleaner["tidemill-".len()..].split_once('-').unwrap();
     let gate = shared.join("gate");
     let script = format!(
         "name: victim\njobs:\n  j: {{ image: none, script: [pwd, 'until test -e {}; do sleep 0.05; done'] }}\n",
@@ -341,9 +347,9 @@ fn directory_of_another_user_ends_no_jobs() {
     let (mut victim, _) = of_user(&script);
     let running = spawn(&victim, &shared, &AS_NOBODY);
     victim.wait_for("the job prints", |_| victim.log("j").contains("/tidemill-"));
-    let base = name(&victim);
-    let worker = &base["tidemill-".len()..].split_once('-').unwrap().1;
-    let forged = shared.join(format!("{prefix}{worker}"));
+    let of_victim = name(&victim);
+    let (_, worker) = of_victim["tidemill-".len()..].split_once('-').unwrap();
+    let forged = shared.join(format!("tidemill-{hash}-{worker}"));
     fs::create_dir(&forged).unwrap();
     chown(&forged, Some(65534), None).unwrap();
     let second = run(&cleaner, &shared, &[&AS_NOBODY[..], &["--force"]].concat());

@@ -44,9 +44,10 @@ async fn run() -> i32 {
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         return failed(&format!("cannot adopt processes: {error}"));
     }
-    // Threads that start later have the same rights, as the processes of the job do.
-    if let Err(error) = drop_rights() {
-        return failed(&format!("cannot give up the worker's rights: {error}"));
+    // The rights of a worker that is not root, such as that to change packet filter rules, would be the job's as well. Those of root
+    // end when a process changes its user.
+    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
+        return failed(&format!("cannot give up the worker's capabilities: {error}"));
     }
     let Ok(commands) = Commands::listen() else { return failed("cannot receive signals") };
     let ended = match Supervisor::start(commands).await {
@@ -63,23 +64,17 @@ async fn run() -> i32 {
     })
 }
 
-/// Gives up the rights of a worker that is not root, such as that to change packet filter rules, and what a job could get back through
-/// programs with capabilities. The rights of root end when a process changes its user.
-fn drop_rights() -> rustix::io::Result<()> {
-    use rustix::thread::{CapabilitySet, capabilities, clear_ambient_capability_set, set_capabilities};
-    clear_ambient_capability_set()?;
-    let mut sets = capabilities(None)?;
-    sets.inheritable = CapabilitySet::empty();
-    if !rustix::process::geteuid().is_root() {
-        (sets.effective, sets.permitted) = (CapabilitySet::empty(), CapabilitySet::empty());
-    }
-    set_capabilities(None, sets)
-}
-
-/// Applies what the processes of the job inherit.
+/// Limits the rights and the number of the processes of the job, which inherit them from this thread.
 fn limit_rights(order: &SupervisorOrder) -> rustix::io::Result<()> {
     if order.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
+    }
+    // Programs with capabilities of their own could give a job those that are inheritable. Otherwise nothing can, and the filter of
+    // system calls of a service may end a process that changes them.
+    if rustix::process::geteuid().is_root() || !rustix::thread::no_new_privs()? {
+        let mut sets = rustix::thread::capabilities(None)?;
+        sets.inheritable = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, sets)?;
     }
     if let Some(max) = order.max_processes {
         let limit = getrlimit(Resource::Nproc);
