@@ -380,7 +380,9 @@ fn group_that_cannot_be_used_is_refused_and_a_limit_that_does_not_apply_is_named
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert!(text(&refused.stderr).contains("/nonexistent"), "{refused:?}");
     let settings = ["--worker-config", "process.cgroup=none", "--worker-config", "limits.memory=1GiB"];
-    let warned = run(&env, &shared, &[&settings[..], &["--worker-config", "limits.pids=99"]].concat());
+    let all = arguments(&shared, &[&settings[..], &["--worker-config", "limits.pids=99"]].concat());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let warned = env.command(&all).env("TIDEMILL_LOG", "warn").output().unwrap();
     assert_eq!(warned.status.code(), Some(0), "{warned:?}");
     let shown = text(&warned.stderr);
     assert_eq!(shown.matches("limits of jobs do not apply").count(), 1, "{shown}");

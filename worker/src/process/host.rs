@@ -91,10 +91,11 @@ impl ProcessHost {
         (registries, settings, limits): (RegistrySettings, JobSettings, Limits),
     ) -> Result<Self, WorkerError> {
         let failed = WorkerError::Processes;
-        if !can_list() {
-            return Err(failed("/proc cannot be read, which shows which processes are a job's".to_owned()));
-        }
         let user = job_user(process.user.as_deref()).map_err(failed)?;
+        if !can_list(user.ids.is_some()) {
+            let hidden = "/proc does not show which processes are a job's (with `user`, also `hidepid` or `ProtectProc` prevents it)";
+            return Err(failed(hidden.to_owned()));
+        }
         let parent = shared_directory(&process, &user);
         if let Some(reason) = parent.as_deref().filter(|_| user.ids.is_some()).and_then(unsafe_part) {
             return Err(failed(format!("the directory of jobs is not safe: {reason}")));

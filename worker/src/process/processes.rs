@@ -104,9 +104,11 @@ pub(super) fn kill_all_of(list: impl Fn() -> Vec<Process>) -> bool {
     !stopped.is_empty()
 }
 
-/// Whether `/proc` can be read.
-pub(super) fn can_list() -> bool {
-    i32::try_from(std::process::id()).ok().and_then(stat).is_some()
+/// Whether `/proc` can be read, and shows processes `of_others`.
+pub(super) fn can_list(of_others: bool) -> bool {
+    let own = i32::try_from(std::process::id()).ok().and_then(stat);
+    // The first process has all rights, so that one that hides others (`hidepid`) hides this.
+    own.is_some() && (!of_others || stat(1).is_some())
 }
 
 fn all() -> impl Iterator<Item = i32> {

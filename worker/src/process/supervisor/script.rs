@@ -73,7 +73,7 @@ exec "$@"
 
 /// The first lines of a file: longer ones cannot name a shell.
 const MAX_SHELL_BYTES: u64 = 4096;
-/// Time between two checks whether they have.
+/// Time between two checks whether the killed processes have ended, at first and at most.
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_KILL_INTERVAL: Duration = Duration::from_millis(100);
 
