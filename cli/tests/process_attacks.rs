@@ -303,6 +303,12 @@ fn other_process_of_the_user_cannot_replace_what_the_worker_writes() {
     for number in 0..3000 {
         fs::write(env.repo().join(format!("many/{number}")), "of the repository").unwrap();
     }
+    for args in [&["add", "-A"][..], &["commit", "-q", "-m", "many"]] {
+        let identity =
+            ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
+        let git = Command::new("git").current_dir(env.repo()).args(identity).args(args).status().unwrap();
+        assert!(git.success());
+    }
     let victim = env.dir.path().join("victim");
     fs::create_dir(&victim).unwrap();
     let running = spawn(&env, &shared, &AS_NOBODY);
