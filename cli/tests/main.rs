@@ -25,6 +25,7 @@ mod maintenance;
 mod messages;
 mod observability;
 mod odd_input;
+mod process_attacks;
 mod processes;
 mod reference;
 #[path = "../../core/tests/reference/mod.rs"]

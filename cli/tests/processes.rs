@@ -49,7 +49,7 @@ fn run(env: &TestEnv, args: &[&str]) -> std::process::Output {
 }
 
 /// Settings of a worker that gets no control groups.
-const WITHOUT_CGROUP: [&str; 2] = ["--worker-config", "process.cgroup=/nonexistent"];
+const WITHOUT_CGROUP: [&str; 2] = ["--worker-config", "process.cgroup=none"];
 
 #[test]
 fn every_process_ends_with_the_job_whatever_it_left() {

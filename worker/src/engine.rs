@@ -30,6 +30,7 @@ pub use machine::local_machine;
 pub use manager::{DockerManager, EngineFailure, Output, local_images};
 pub use network::{BridgeNetwork, GuardError, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};
+pub(crate) use resources::OOM_SCORE;
 pub use services::{ServiceContainer, ServiceState};
 pub use shell::Shell;
 pub use tidemill_core::execution::predefined::WORKSPACE_DIR;

@@ -25,7 +25,7 @@ pub use engine::{EngineFailure, RegistrySettings, Shell};
 pub use error::WorkerError;
 pub use job::{debug, dispatcher, reporter, script};
 pub use log::{markers, mask};
-pub use process::{ProcessSettings, supervise};
+pub use process::{CgroupSettings, ProcessSettings, supervise};
 pub use queue::{capacity, job_source};
 pub use worker::{
     EndCondition, ExecutorKind, ServerConnection, Worker, WorkerConfig, WorkerHandle, WorkerStop, clean_up,

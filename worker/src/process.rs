@@ -14,6 +14,7 @@ mod sandbox;
 mod sources;
 mod supervisor;
 
+pub use cgroup::CgroupSettings;
 pub use executor::ProcessExecutor;
 pub use host::{ProcessHost, ProcessSettings};
 pub use supervisor::supervise;

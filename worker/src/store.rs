@@ -1,6 +1,6 @@
 //! The directories of a worker, and the locks with which several processes share them.
 
-use crate::error::WorkerError;
+use crate::{error::WorkerError, workspace::remove_tree};
 use data_encoding::HEXLOWER;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
@@ -155,14 +155,14 @@ impl WorkerDirs {
     pub fn remove_ended_workers(&self) {
         for worker in self.ended_workers() {
             // Files that a container wrote as root may stay until a worker with enough rights removes them.
-            let _ = fs::remove_dir_all(self.work_of(&worker));
+            let _ = remove_tree(&self.work_of(&worker));
             let _ = fs::remove_file(self.lock_of(&worker));
         }
     }
 
     /// Removes this worker's own directories. Its lock is released when the process ends.
     pub fn remove_own(&self) {
-        let _ = fs::remove_dir_all(self.work());
+        let _ = remove_tree(&self.work());
         let _ = fs::remove_file(self.lock_of(&self.worker));
     }
 

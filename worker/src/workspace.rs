@@ -5,9 +5,11 @@
 
 mod entry;
 mod owner;
+mod removal;
 
 pub use entry::{MODE_MASK, PermissionPolicy};
 pub use owner::{FileOwner, copy_with_owner};
+pub use removal::remove_tree;
 
 use entry::{TarExtensions, invalid, normalize_path};
 use rustix::{
@@ -90,6 +92,27 @@ impl HostWorkspace {
     /// Opens the directory at `path` as a workspace.
     pub fn subdirectory(&self, path: &Path) -> io::Result<Self> {
         Ok(Self { root: self.open_no_follow(path, OFlags::RDONLY | OFlags::DIRECTORY)? })
+    }
+
+    /// Opens the directory at `path`, which this user owns and whose mode keeps it out, and lets it in. Returns the former mode.
+    pub fn open_closed(&self, path: &Path) -> io::Result<(Self, Mode)> {
+        let file = self.open_no_follow(path, OFlags::PATH | OFlags::DIRECTORY)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode) & Mode::all();
+        removal::change_mode(&file, mode | Mode::RUSR | Mode::XUSR)?;
+        // What is open as a path cannot be listed.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(&file, ".", flags, Mode::empty())?;
+        Ok((Self { root }, mode))
+    }
+
+    /// Changes the mode of the workspace's own directory, unless it is not `expected` any more.
+    pub fn restore_mode(&self, expected: Mode, mode: Mode) -> io::Result<()> {
+        let current = Mode::from_raw_mode(rustix::fs::fstat(&self.root)?.st_mode) & Mode::all();
+        if current == expected { Ok(rustix::fs::fchmod(&self.root, mode)?) } else { Ok(()) }
     }
 
     fn open_no_follow(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {

@@ -5,6 +5,7 @@ use super::{
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     manager::DockerManager,
 };
+use crate::workspace::remove_tree;
 use bollard::{
     errors::Error as EngineError,
     query_parameters::{
@@ -77,7 +78,7 @@ impl DockerManager {
             // It is removed with the unused volumes, after an outage of the engine or at the next start.
             tracing::debug!(%error, volume, "a workspace volume was not removed");
         }
-        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
+        let _ = tokio::task::spawn_blocking(move || remove_tree(&directory)).await;
     }
 
     /// Removes the containers of workers of this data directory whose processes have ended. Returns whether none is left.

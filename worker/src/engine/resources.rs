@@ -10,7 +10,7 @@ use tidemill_core::{
 };
 
 /// When the machine runs out of memory, the kernel kills processes of jobs before those of the worker and the engine.
-const OOM_SCORE: i64 = 500;
+pub(crate) const OOM_SCORE: i64 = 500;
 
 /// The capabilities that package managers need inside their own container.
 const CAPABILITIES: [&str; 9] = [

@@ -3,7 +3,7 @@
 use super::manager::DockerManager;
 use crate::workspace::HostWorkspace;
 use bollard::query_parameters::InspectContainerOptions;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use std::{
     collections::HashSet,
     io,
@@ -54,24 +54,64 @@ impl DockerManager {
     }
 }
 
+/// A directory that a measurement has open.
+#[derive(Debug)]
+struct OpenDirectory {
+    directory: HostWorkspace,
+    /// The mode that it gets again once all below it is counted.
+    closed_mode: Option<Mode>,
+}
+
+impl OpenDirectory {
+    /// Opens the directory at `path`. One that its owner, this user, has closed is open meanwhile: what is in it counts, too.
+    fn open(base: &HostWorkspace, path: &Path) -> io::Result<Self> {
+        match base.subdirectory(path) {
+            // Without the right to enter it, its names are known, but not what they are.
+            Ok(directory) if directory.stat(Path::new("")).is_ok() => {
+                return Ok(Self { directory, closed_mode: None });
+            }
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+        let (directory, mode) = base.open_closed(path)?;
+        Ok(Self { directory, closed_mode: Some(mode) })
+    }
+}
+
+impl Drop for OpenDirectory {
+    fn drop(&mut self) {
+        if let Some(mode) = self.closed_mode
+            && let Err(error) = self.directory.restore_mode(mode | Mode::RUSR | Mode::XUSR, mode)
+        {
+            tracing::debug!(%error, "a directory that was measured keeps its mode");
+        }
+    }
+}
+
 /// Returns the bytes on the disk of everything below `root`. Stops counting once they exceed `max`. A file with several hard
 /// links counts once; symbolic links are not followed.
 pub(crate) fn disk_usage(root: &Path, max: u64) -> io::Result<u64> {
     let mut linked = HashSet::new();
     let mut sum = 0_u64;
-    let mut pending = vec![(Arc::new(HostWorkspace::directory_at(root)?), PathBuf::new())];
+    let root = OpenDirectory { directory: HostWorkspace::directory_at(root)?, closed_mode: None };
+    let mut pending = vec![(Arc::new(root), PathBuf::new())];
     while let Some((base, path)) = pending.pop() {
         // The job may change files meanwhile.
-        let Ok(stat) = base.stat(&path) else { continue };
+        let Ok(stat) = base.directory.stat(&path) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
-            let names = base.list(&path).unwrap_or_default();
             // Files at paths longer than the kernel accepts must count, too.
-            let (base, path) = if path.as_os_str().len() > MAX_PATH_PART {
-                (Arc::new(base.subdirectory(&path)?), PathBuf::new())
+            let is_long = path.as_os_str().len() > MAX_PATH_PART;
+            let is_closed = !Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR | Mode::XUSR);
+            let (base, path) = if is_long || is_closed {
+                match OpenDirectory::open(&base.directory, &path) {
+                    Ok(opened) => (Arc::new(opened), PathBuf::new()),
+                    Err(_) => (base, path),
+                }
             } else {
                 (base, path)
             };
+            let names = base.directory.list(&path).unwrap_or_default();
             pending.extend(names.into_iter().map(|name| (base.clone(), path.join(name))));
         } else if stat.st_nlink > 1 && !linked.insert((stat.st_dev, stat.st_ino)) {
             continue;
@@ -88,7 +128,7 @@ pub(crate) fn disk_usage(root: &Path, max: u64) -> io::Result<u64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::disk_usage;
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     #[test]
     fn disk_usage_counts_blocks_once_and_stops_early() {
@@ -119,5 +159,26 @@ mod tests {
         assert!(all >= 1 << 20, "{all}");
         let removed = std::process::Command::new("rm").arg("-rf").arg(&outer).status().unwrap();
         assert!(removed.success());
+    }
+
+    #[test]
+    fn disk_usage_counts_what_a_job_hides_and_leaves_its_modes() {
+        let directory = tempfile::tempdir().unwrap();
+        let hidden = directory.path().join("hidden");
+        let named = hidden.join("named");
+        fs::create_dir_all(named.join("deep")).unwrap();
+        fs::write(named.join("deep/a"), vec![1; 1 << 20]).unwrap();
+        let modes = [(named.join("deep"), 0o400), (named, 0o200), (hidden, 0o0)];
+        for (path, mode) in &modes {
+            fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        // Root sees everything without that.
+        let all = disk_usage(directory.path(), u64::MAX).unwrap();
+        assert!(all >= 1 << 20, "{all}");
+        for (path, mode) in modes.iter().rev() {
+            let is_of = fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(is_of, *mode, "{}", path.display());
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Control groups (version 2) of jobs, where the worker may create some: the kernel ends all processes of one at once, and limits
 //! their resources.
 
+mod files;
+
+use files::{GroupFiles, Kernel};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -8,87 +11,231 @@ use std::{
 };
 use tidemill_core::execution::assignment::Resources;
 
-/// The period of `cpu.max`, in microseconds.
+/// The period of `cpu.max`, and the smallest quota that the kernel accepts, in microseconds.
 const CPU_PERIOD: f64 = 100_000.0;
+const MIN_CPU_QUOTA: f64 = 1_000.0;
 /// How often, and after which pauses, a group is removed that the kernel still counts as in use.
 const REMOVALS: u32 = 20;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(25);
 
+/// What the kernel can limit for a group, if the groups above it pass that on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+impl Controller {
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
+    }
+
+    /// Returns those that a file of a group lists.
+    fn listed(text: &str) -> Vec<Self> {
+        let has = |controller: &Self| text.split_whitespace().any(|name| name == controller.name());
+        Self::ALL.into_iter().filter(has).collect()
+    }
+}
+
+/// Where the groups of jobs are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CgroupSettings {
+    /// Below the worker's own group, if it can.
+    #[default]
+    OfWorker,
+    /// Below the group of this directory.
+    Below(PathBuf),
+    /// Jobs get none.
+    Disabled,
+}
+
+impl CgroupSettings {
+    /// Returns the directory of the group below which jobs get theirs, if there is one.
+    pub(super) fn parent(&self) -> Option<PathBuf> {
+        match self {
+            Self::OfWorker => own_group(),
+            Self::Below(directory) => Some(directory.clone()),
+            Self::Disabled => None,
+        }
+    }
+}
+
 /// The control group of a worker, with one of each job below it.
 #[derive(Debug)]
-pub(super) struct WorkerCgroup {
+pub(super) struct WorkerCgroup<F: GroupFiles = Kernel> {
+    files: F,
     directory: PathBuf,
+    /// What it limits for each job.
+    controllers: Vec<Controller>,
+    /// The group that this process moved to, so that its former one could pass controllers on.
+    moved: Option<Moved>,
+}
+
+/// What a worker changed in the group that it was in.
+#[derive(Debug)]
+struct Moved {
+    from: PathBuf,
+    to: PathBuf,
+    /// What its former group passes on since then.
+    enabled: Vec<Controller>,
 }
 
 impl WorkerCgroup {
-    /// Creates the group of `worker` below `parent`, or below that of this process; `None` if it may not, or there are none.
-    pub fn create(parent: Option<&Path>, worker: &str) -> Option<Self> {
-        let parent = parent.map(Path::to_owned).or_else(own_group)?;
-        let directory = parent.join(format!("tidemill-{worker}"));
-        if let Err(error) = fs::create_dir(&directory) {
-            tracing::info!(%error, "jobs get no control groups; their processes are ended one by one");
-            return None;
+    /// Creates the group of `worker` below that at `parent`. Where this process itself is in that one, it `may_move`.
+    pub fn create(parent: &Path, worker: &str, may_move: bool) -> io::Result<Self> {
+        Self::create_in(Kernel, parent, worker, may_move)
+    }
+}
+
+impl<F: GroupFiles> WorkerCgroup<F> {
+    fn create_in(files: F, parent: &Path, worker: &str, may_move: bool) -> io::Result<Self> {
+        let directory = group_of(parent, worker);
+        files.create(&directory)?;
+        let mut group = Self { files, directory, controllers: Vec::new(), moved: None };
+        // It exists since Linux 5.14.
+        if !group.files.exists(&group.directory.join("cgroup.kill")) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel has no cgroup.kill"));
         }
-        let group = Self { directory };
-        // Both files exist since Linux 5.14.
-        if !group.directory.join("cgroup.kill").exists() {
-            drop(fs::remove_dir(&group.directory));
-            return None;
+        group.pass_on(parent, worker, may_move);
+        group.check_entering(parent)?;
+        let subtree = group.directory.join("cgroup.subtree_control");
+        for controller in Controller::listed(&group.read(&parent.join("cgroup.subtree_control"))) {
+            drop(group.files.write(&subtree, &format!("+{}", controller.name())));
         }
-        // What the parent does not pass on cannot be limited.
-        for controller in ["+memory", "+pids", "+cpu"] {
-            drop(fs::write(group.directory.join("cgroup.subtree_control"), controller));
+        group.controllers = Controller::listed(&group.read(&subtree));
+        Ok(group)
+    }
+
+    /// Lets `parent` pass its controllers on to the groups below it.
+    ///
+    /// The kernel does not allow that for a group with processes in it, apart from the root of all. So a worker that is in `parent`
+    /// moves to a group beside those of its jobs. Other processes in `parent` are not the worker's to move.
+    fn pass_on(&mut self, parent: &Path, worker: &str, may_move: bool) {
+        let subtree = parent.join("cgroup.subtree_control");
+        let passed = Controller::listed(&self.read(&subtree));
+        let mut missing = Controller::listed(&self.read(&parent.join("cgroup.controllers")));
+        missing.retain(|controller| !passed.contains(controller));
+        // Only the root has no type.
+        let is_root = !self.files.exists(&parent.join("cgroup.type"));
+        let has_members = |group: &Self| !group.read(&parent.join("cgroup.procs")).trim().is_empty();
+        if missing.is_empty() {
+            return;
         }
-        Some(group)
+        if !is_root && has_members(self) {
+            let to = parent.join(format!("{}-worker", group_name(worker)));
+            let can_move = may_move && self.files.create(&to).is_ok();
+            if !can_move || self.files.write(&to.join("cgroup.procs"), "0").is_err() {
+                drop(self.files.remove(&to));
+                return;
+            }
+            self.moved = Some(Moved { from: parent.to_owned(), to, enabled: Vec::new() });
+            if has_members(self) {
+                self.move_back();
+                return;
+            }
+        }
+        for controller in missing {
+            if self.files.write(&subtree, &format!("+{}", controller.name())).is_ok()
+                && let Some(moved) = &mut self.moved
+            {
+                moved.enabled.push(controller);
+            }
+        }
+    }
+
+    /// Checks that processes of this user can enter groups below its own, and leave them.
+    fn check_entering(&self, parent: &Path) -> io::Result<()> {
+        let home = match &self.moved {
+            Some(moved) => moved.to.clone(),
+            None => self.files.own_group().unwrap_or_else(|| parent.to_owned()),
+        };
+        self.files.write(&self.directory.join("cgroup.procs"), "0")?;
+        self.files.write(&home.join("cgroup.procs"), "0")
+    }
+
+    /// Moves this process back to the group that it was in.
+    fn move_back(&mut self) {
+        let Some(moved) = self.moved.take() else { return };
+        let subtree = moved.from.join("cgroup.subtree_control");
+        for controller in &moved.enabled {
+            drop(self.files.write(&subtree, &format!("-{}", controller.name())));
+        }
+        drop(self.files.write(&moved.from.join("cgroup.procs"), "0"));
+        drop(self.files.remove(&moved.to));
     }
 
     /// Creates the group of a job, and limits what the kernel can limit there.
-    pub fn create_job(&self, number: u64, resources: Resources, pids: u32) -> Option<JobCgroup> {
+    pub fn create_job(&self, number: u64, resources: Resources, pids: u32) -> io::Result<JobCgroup> {
         let directory = self.directory.join(number.to_string());
-        fs::create_dir(&directory).ok()?;
-        let limit = |file: &str, value: String| drop(fs::write(directory.join(file), value));
-        limit("pids.max", pids.to_string());
+        self.files.create(&directory)?;
+        let job = JobCgroup { directory };
+        let limit = |controller: Controller, file: &str, value: String| {
+            if !self.controls(controller) {
+                return Ok(());
+            }
+            self.files.write(&job.directory.join(file), &value)
+        };
+        limit(Controller::Pids, "pids.max", pids.to_string())?;
         if let Some(bytes) = resources.memory_bytes {
-            limit("memory.max", bytes.to_string());
-            limit("memory.swap.max", "0".to_owned());
+            limit(Controller::Memory, "memory.max", bytes.to_string())?;
+            // A kernel without swap has no such file.
+            drop(limit(Controller::Memory, "memory.swap.max", "0".to_owned()));
         }
         if let Some(cpus) = resources.cpus {
-            limit("cpu.max", format!("{:.0} {CPU_PERIOD:.0}", cpus * CPU_PERIOD));
+            let quota = (cpus * CPU_PERIOD).max(MIN_CPU_QUOTA);
+            limit(Controller::Cpu, "cpu.max", format!("{quota:.0} {CPU_PERIOD:.0}"))?;
         }
-        Some(JobCgroup { directory })
+        Ok(job)
     }
 
-    /// Removes it, once its jobs have ended.
-    pub fn remove(&self) {
-        remove(&self.directory);
+    /// Whether the kernel limits this for jobs.
+    pub fn controls(&self, controller: Controller) -> bool {
+        self.controllers.contains(&controller)
     }
 
-    /// Whether the kernel limits the memory of jobs.
-    pub fn limits_memory(&self) -> bool {
-        let controllers =
-            fs::read_to_string(self.directory.join("cgroup.subtree_control")).unwrap_or_default();
-        controllers.split_whitespace().any(|name| name == "memory")
+    fn read(&self, file: &Path) -> String {
+        self.files.read(file).unwrap_or_default()
     }
 }
 
-impl Drop for WorkerCgroup {
+impl<F: GroupFiles> Drop for WorkerCgroup<F> {
     fn drop(&mut self) {
-        self.remove();
+        remove(&self.files, &self.directory);
+        self.move_back();
     }
 }
 
-/// Ends what runs in the groups that `worker` left, and removes them.
-pub(super) fn remove_groups_of(parent: Option<&Path>, worker: &str) {
-    let Some(parent) = parent.map(Path::to_owned).or_else(own_group) else { return };
-    let directory = parent.join(format!("tidemill-{worker}"));
+/// Returns the directory of the group of `worker` below that at `parent`.
+fn group_of(parent: &Path, worker: &str) -> PathBuf {
+    parent.join(group_name(worker))
+}
+
+fn group_name(worker: &str) -> String {
+    format!("tidemill-{worker}")
+}
+
+/// Ends what runs in the groups that `worker` left below that at `parent`, and removes them.
+pub(super) fn remove_groups_of(parent: &Path, worker: &str) {
+    let directory = group_of(parent, worker);
+    // The worker's own stays as long as a process is in it.
+    drop(fs::remove_dir(parent.join(format!("{}-worker", group_name(worker)))));
     if !directory.exists() {
         return;
     }
     kill_group(&directory);
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-        remove(&entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&Kernel, &entry.path());
+        }
     }
-    remove(&directory);
+    remove(&Kernel, &directory);
 }
 
 /// The control group of a job.
@@ -115,21 +262,21 @@ impl Drop for JobCgroup {
     fn drop(&mut self) {
         self.kill();
         let directory = self.directory.clone();
-        std::thread::spawn(move || remove(&directory));
+        std::thread::spawn(move || remove(&Kernel, &directory));
     }
 }
 
 /// Kills all processes of the group at `directory` at once.
 pub(super) fn kill_group(directory: &Path) {
-    if let Err(error) = fs::write(directory.join("cgroup.kill"), "1") {
+    if let Err(error) = Kernel.write(&directory.join("cgroup.kill"), "1") {
         tracing::debug!(%error, "the processes of a control group cannot be killed at once");
     }
 }
 
 /// Removes an empty group. Its last processes may still be ending.
-fn remove(directory: &Path) {
+fn remove(files: &impl GroupFiles, directory: &Path) {
     for _ in 0..REMOVALS {
-        match fs::remove_dir(directory) {
+        match files.remove(directory) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(REMOVAL_PAUSE),
             _ => return,
         }
@@ -143,69 +290,23 @@ pub(super) struct EnteredCgroup {
 }
 
 impl EnteredCgroup {
-    /// Moves this process into the group at `directory`, until the result is dropped.
-    pub fn enter(directory: &Path) -> Option<Self> {
-        let home = own_group()?;
-        fs::write(directory.join("cgroup.procs"), "0").ok()?;
-        Some(Self { home })
+    /// Moves this process into the group at `directory`, until [`leave`](Self::leave).
+    pub fn enter(directory: &Path) -> io::Result<Self> {
+        let home = own_group().ok_or_else(|| io::Error::other("this process has no control group"))?;
+        Kernel.write(&directory.join("cgroup.procs"), "0")?;
+        Ok(Self { home })
     }
-}
 
-impl Drop for EnteredCgroup {
-    fn drop(&mut self) {
-        drop(fs::write(self.home.join("cgroup.procs"), "0"));
+    /// Moves this process back.
+    pub fn leave(self) -> io::Result<()> {
+        Kernel.write(&self.home.join("cgroup.procs"), "0")
     }
 }
 
 /// Returns the directory of the control group of this process.
 fn own_group() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    group_directory(&mounts, &groups)
-}
-
-/// Returns the directory of a group from the files `mountinfo` and `cgroup` of a process.
-fn group_directory(mounts: &str, groups: &str) -> Option<PathBuf> {
-    let mut mounted = mounts.lines().filter_map(|line| {
-        let (mount, system) = line.split_once(" - ")?;
-        system.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4)).flatten()
-    });
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    mounted.next().map(|point| Path::new(point).join(path))
+    Kernel.own_group()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{EnteredCgroup, WorkerCgroup, group_directory};
-    use std::{fs, path::Path, process::Command};
-    use tidemill_core::execution::assignment::Resources;
-
-    #[test]
-    fn group_of_a_process_is_found_below_the_mount() {
-        let mounts = "30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
-                      31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw\n";
-        let directory = group_directory(mounts, "9:name=systemd:/\n0::/a.slice/b.service\n");
-        assert_eq!(directory.as_deref(), Some(Path::new("/sys/fs/cgroup/unified/a.slice/b.service")));
-        assert_eq!(group_directory(mounts, "4:memory:/x\n"), None);
-        assert_eq!(group_directory("", "0::/\n"), None);
-    }
-
-    #[test]
-    fn group_ends_everything_in_it_where_there_is_one() {
-        let worker = uuid::Uuid::now_v7().to_string();
-        let Some(group) = WorkerCgroup::create(None, &worker) else {
-            eprintln!("skipped: no control group can be created here");
-            return;
-        };
-        let job = group.create_job(0, Resources::default(), 100).unwrap();
-        let entered = EnteredCgroup::enter(&job.directory).unwrap();
-        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
-        drop(entered);
-        let members = fs::read_to_string(job.directory.join("cgroup.procs")).unwrap();
-        assert_eq!(members.trim(), child.id().to_string(), "and this process left it");
-        job.kill();
-        assert_eq!(child.wait().unwrap().code(), None);
-        assert!(!job.was_out_of_memory());
-    }
-}
+mod tests;

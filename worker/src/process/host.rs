@@ -1,10 +1,10 @@
 //! What the jobs of a worker share that runs them as processes of its machine.
 
 use super::{
-    cgroup::{WorkerCgroup, remove_groups_of},
-    directory::{JobDirectory, remove},
+    cgroup::{CgroupSettings, Controller, JobCgroup, WorkerCgroup, remove_groups_of},
+    directory::{ENTERED_MODE, JobDirectory, remove},
     environment::MARKER,
-    processes::{can_list, signal_all, with_variable},
+    processes::{can_list, kill_all_of, with_variable},
 };
 use crate::{
     engine::RegistrySettings,
@@ -14,19 +14,20 @@ use crate::{
     store::{WorkerDirs, short_hash},
     workspace::{FileOwner, HostWorkspace},
 };
-use rustix::process::Signal;
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
+use tidemill_core::execution::assignment::Resources;
 use tokio_util::task::TaskTracker;
 
-/// The mode of the directory of all jobs, if they run as another user: that user can enter it, and not list it.
-const ENTERED_DIR_MODE: u32 = 0o711;
 /// Where jobs of another user have their directories: that user cannot enter the worker's own.
 const SHARED_DIRECTORY: &str = "/var/tmp";
 
@@ -37,8 +38,8 @@ pub struct ProcessSettings {
     pub user: Option<String>,
     /// The directory below which jobs have their directories; `None`: the worker's own, or `/var/tmp` with another user.
     pub directory: Option<PathBuf>,
-    /// The control group below which jobs have theirs; `None`: that of the worker.
-    pub cgroup: Option<PathBuf>,
+    /// Where jobs have their control groups.
+    pub cgroup: CgroupSettings,
     /// The command that becomes the supervisor of a job: this program with the argument for [`supervise`](super::supervise).
     pub supervisor: Vec<OsString>,
 }
@@ -64,7 +65,14 @@ pub struct ProcessHost {
     pub limits: Limits,
     pub(super) user: JobUser,
     pub(super) supervisor: Vec<OsString>,
-    pub(super) cgroup: Option<WorkerCgroup>,
+    /// `None` once the worker ends, or if jobs have none.
+    cgroup: Mutex<Option<WorkerCgroup>>,
+    /// The group below which the worker has its own.
+    cgroup_parent: Option<PathBuf>,
+    /// Whether the kernel limits the number of processes of a job.
+    limits_processes: bool,
+    /// Whether a warning said that a limit does not apply.
+    has_warned: AtomicBool,
     process: ProcessSettings,
     store: WorkerDirs,
     worker: String,
@@ -83,16 +91,20 @@ impl ProcessHost {
         (registries, settings, limits): (RegistrySettings, JobSettings, Limits),
     ) -> Result<Self, WorkerError> {
         let failed = WorkerError::Processes;
-        if !can_list() {
-            return Err(failed("/proc cannot be read, which shows which processes are a job's".to_owned()));
-        }
         let user = job_user(process.user.as_deref()).map_err(failed)?;
+        if !can_list(user.ids.is_some()) {
+            let hidden = "/proc does not show which processes are a job's (with `user`, also `hidepid` or `ProtectProc` prevents it)";
+            return Err(failed(hidden.to_owned()));
+        }
         let parent = shared_directory(&process, &user);
+        if let Some(reason) = parent.as_deref().filter(|_| user.ids.is_some()).and_then(unsafe_part) {
+            return Err(failed(format!("the directory of jobs is not safe: {reason}")));
+        }
         let base = match &parent {
             Some(directory) => directory.join(shared_name(&store, &worker)),
             None => store.work().join("jobs"),
         };
-        let mode = if user.ids.is_some() { ENTERED_DIR_MODE } else { 0o700 };
+        let mode = if user.ids.is_some() { ENTERED_MODE } else { 0o700 };
         let created = fs::DirBuilder::new().mode(0o700).create(&base);
         // Not with its creation, as this process may create files for its own user only.
         let created = created.and_then(|()| fs::set_permissions(&base, fs::Permissions::from_mode(mode)));
@@ -106,36 +118,69 @@ impl ProcessHost {
                     .to_owned(),
             ));
         }
-        let cgroup = WorkerCgroup::create(process.cgroup.as_deref(), &worker);
-        if !cgroup.as_ref().is_some_and(WorkerCgroup::limits_memory) {
-            tracing::info!(
-                "the kernel limits neither memory nor processors of jobs: there is no control group for that"
-            );
-        }
+        let cgroup_parent = process.cgroup.parent();
+        let cgroup = open_cgroup(&process.cgroup, cgroup_parent.as_deref(), (&worker, &limits));
+        let cgroup = cgroup.map_err(|message| {
+            drop(fs::remove_dir(&base));
+            failed(message)
+        })?;
+        let limits_processes = cgroup.as_ref().is_some_and(|group| group.controls(Controller::Pids));
         let supervisor = process.supervisor.clone();
         let (jobs, tasks) = (AtomicU64::new(0), TaskTracker::new());
-        Ok(Self {
+        let host = Self {
             sources,
             registries,
             settings,
             limits,
             user,
             supervisor,
-            cgroup,
+            cgroup: Mutex::new(cgroup),
+            cgroup_parent,
+            limits_processes,
+            has_warned: AtomicBool::new(false),
             process,
             store,
             worker,
             base,
             jobs,
             tasks,
-        })
+        };
+        host.warn_without_limits(host.limits.apply(Resources::default()));
+        Ok(host)
+    }
+
+    /// Creates the control group of a job that uses at most `resources`; `None`: jobs have none.
+    pub(super) fn job_cgroup(&self, number: u64, resources: Resources) -> io::Result<Option<JobCgroup>> {
+        self.warn_without_limits(resources);
+        let groups = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.as_ref().map(|all| all.create_job(number, resources, self.limits.pids)).transpose()
+    }
+
+    /// Says once that the kernel does not apply limits that are set, or that a job asks for.
+    fn warn_without_limits(&self, resources: Resources) {
+        let groups = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = missing(resources, self.limits.pids, groups.as_ref());
+        if missing.is_empty() || self.has_warned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::warn!(
+            limits = missing.join(", "),
+            "limits of jobs do not apply, as the worker can create no control groups with these controllers; see \
+             `cgroup` of `[process]`"
+        );
+    }
+
+    /// Returns how many processes the user of jobs may have in all; `None`: each job has its own limit, or the user is the worker's.
+    pub(super) fn max_processes_of_user(&self) -> Option<u32> {
+        let is_only_limit = self.user.ids.is_some() && !self.limits_processes;
+        is_only_limit.then_some(self.limits.pids)
     }
 
     /// Creates the directories of a job. Returns them with the job's number.
     pub(super) fn create_directory(&self) -> io::Result<(JobDirectory, u64)> {
         let number = self.jobs.fetch_add(1, Ordering::Relaxed);
         let path = self.base.join(number.to_string());
-        JobDirectory::create(path, self.owner(), self.tasks.clone()).map(|directory| (directory, number))
+        JobDirectory::create(path, self.tasks.clone()).map(|directory| (directory, number))
     }
 
     /// Returns the owner of the files of jobs.
@@ -154,16 +199,19 @@ impl ProcessHost {
         let shared = shared_directory(&self.process, &self.user);
         for entry in shared.iter().flat_map(fs::read_dir).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let prefix = shared_name(&self.store, "");
-            let Some(worker) = name.strip_prefix(&prefix).filter(|worker| !self.store.is_alive(worker))
-            else {
+            let Some(worker) = name.strip_prefix(&shared_name(&self.store, "")) else { continue };
+            // Anyone can make a directory with the name of a worker that runs, of another data directory.
+            if uuid::Uuid::try_parse(worker).is_err() || !is_own_directory(&entry.path()) {
+                tracing::debug!(name, "this is not a directory of a worker of this user");
                 continue;
-            };
-            end_worker(&self.process, worker);
-            remove(&entry.path());
+            }
+            if !self.store.is_alive(worker) {
+                self.end_worker(worker);
+                remove(&entry.path());
+            }
         }
         for worker in ended {
-            end_worker(&self.process, &worker);
+            self.end_worker(&worker);
             remove(&self.store.work_of(&worker).join("jobs"));
         }
         self.store.remove_ended_workers();
@@ -175,23 +223,102 @@ impl ProcessHost {
         self.tasks.wait().await;
         self.sources.wait_until_idle().await;
         drop(fs::remove_dir(&self.base));
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.remove();
+        drop(self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Ends the processes of a worker that has ended. Its supervisors do that themselves, unless they were killed as well.
+    fn end_worker(&self, worker: &str) {
+        if let Some(parent) = &self.cgroup_parent {
+            remove_groups_of(parent, worker);
         }
+        let is_of_worker = |value: &str| value.split('/').next() == Some(worker);
+        kill_all_of(|| with_variable(MARKER, is_of_worker));
     }
 }
 
-/// Ends the processes of a worker that has ended. Its supervisors do that themselves, unless they were killed as well.
-fn end_worker(settings: &ProcessSettings, worker: &str) {
-    remove_groups_of(settings.cgroup.as_deref(), worker);
-    let is_of_worker = |value: &str| value.split('/').next() == Some(worker);
-    signal_all(&with_variable(MARKER, is_of_worker), Signal::KILL);
+/// Whether this is a directory of this process's user, and no link to one.
+fn is_own_directory(path: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own)
+}
+
+/// Creates the control group of `worker`. A group that the operator named must limit what the worker's limits name.
+fn open_cgroup(
+    settings: &CgroupSettings,
+    parent: Option<&Path>,
+    (worker, limits): (&str, &Limits),
+) -> Result<Option<WorkerCgroup>, String> {
+    let named = match settings {
+        CgroupSettings::Disabled => return Ok(None),
+        CgroupSettings::OfWorker => None,
+        CgroupSettings::Below(named) => Some(named.display()),
+    };
+    let Some(parent) = parent else {
+        tracing::info!("jobs get no control groups: none are mounted; their processes are ended one by one");
+        return Ok(None);
+    };
+    let group = match (WorkerCgroup::create(parent, worker, named.is_none()), named) {
+        (Ok(group), None) => return Ok(Some(group)),
+        (Err(error), None) => {
+            tracing::info!(%error, "jobs get no control groups; their processes are ended one by one");
+            return Ok(None);
+        }
+        (Ok(group), Some(_)) => group,
+        (Err(error), Some(named)) => {
+            return Err(format!("no control group can be created below `cgroup`, {named}: {error}"));
+        }
+    };
+    let missing = missing(limits.apply(Resources::default()), limits.pids, Some(&group));
+    let pids = (!group.controls(Controller::Pids)).then_some("pids");
+    let mut missing: Vec<&str> = missing.into_iter().chain(pids).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(Some(group));
+    }
+    Err(format!(
+        "`cgroup`, {}, does not pass on the controllers for these limits: {}; they must be in its cgroup.controllers, and no \
+         process may be in the group itself",
+        parent.display(),
+        missing.join(", ")
+    ))
+}
+
+/// Returns the names of the limits that are asked for, and that the kernel does not apply.
+fn missing(resources: Resources, pids: u32, group: Option<&WorkerCgroup>) -> Vec<&'static str> {
+    let controls = |controller| group.is_some_and(|group| group.controls(controller));
+    let asked = [
+        (Controller::Memory, resources.memory_bytes.is_some()),
+        (Controller::Cpu, resources.cpus.is_some()),
+        // There is always one; only one that the operator chose is worth a warning.
+        (Controller::Pids, pids != Limits::default().pids),
+    ];
+    let missing = asked.into_iter().filter(|(controller, is_asked)| *is_asked && !controls(*controller));
+    missing.map(|(controller, _)| controller.name()).collect()
+}
+
+/// Returns why other users could replace the directory at `path`, or one with it; `None`: they cannot.
+fn unsafe_part(path: &Path) -> Option<String> {
+    let own = rustix::process::geteuid().as_raw();
+    let path = fs::canonicalize(path).ok()?;
+    path.ancestors().find_map(|part| {
+        let metadata = fs::metadata(part).ok()?;
+        let is_trusted = [0, own].contains(&metadata.uid());
+        // In a directory such as `/tmp`, users can change their own files only.
+        let is_shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
+        let reason = match (is_trusted, is_shared) {
+            (false, _) => "belongs to another user",
+            (_, true) => "can be changed by other users",
+            (true, false) => return None,
+        };
+        Some(format!("{} {reason}", part.display()))
+    })
 }
 
 /// Returns the directory that jobs of several workers share; `None`: each has its own.
 fn shared_directory(settings: &ProcessSettings, user: &JobUser) -> Option<PathBuf> {
     let default = || user.ids.is_some().then(|| Path::new(SHARED_DIRECTORY).to_owned());
-    settings.directory.clone().or_else(default)
+    let directory = settings.directory.clone().or_else(default)?;
+    Some(fs::canonicalize(&directory).unwrap_or(directory))
 }
 
 /// Returns the name of the directory of a worker's jobs in a shared one.
@@ -237,7 +364,13 @@ fn id(args: &[&str]) -> Result<String, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::job_user;
+    use super::{is_own_directory, job_user, missing, unsafe_part};
+    use crate::policy::Limits;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown, symlink},
+    };
+    use tidemill_core::execution::assignment::Resources;
 
     #[test]
     fn user_of_jobs_must_exist() {
@@ -249,6 +382,47 @@ mod tests {
             assert_eq!(job_user(Some("root")).unwrap().ids, None);
             let other = job_user(Some("nobody")).unwrap();
             assert!(other.ids.is_some_and(|(uid, _)| uid != 0) && other.name == "nobody");
+        }
+    }
+
+    #[test]
+    fn limits_that_do_not_apply_are_named_if_someone_asked_for_them() {
+        let default = Limits::default().pids;
+        assert!(missing(Resources::default(), default, None).is_empty());
+        let all = Resources { memory_bytes: Some(1), cpus: Some(1.0) };
+        assert_eq!(missing(all, 100, None), ["memory", "cpu", "pids"]);
+        assert_eq!(missing(Resources { cpus: None, ..all }, default, None), ["memory"]);
+    }
+
+    #[test]
+    fn only_directories_of_this_user_are_those_of_its_workers() {
+        let base = tempfile::tempdir().unwrap();
+        let [own, link, file] = ["own", "link", "file"].map(|name| base.path().join(name));
+        fs::create_dir(&own).unwrap();
+        symlink(&own, &link).unwrap();
+        fs::write(&file, "").unwrap();
+        assert!(is_own_directory(&own));
+        assert!(!is_own_directory(&link) && !is_own_directory(&file));
+        if rustix::process::geteuid().is_root() {
+            chown(&own, Some(4711), None).unwrap();
+            assert!(!is_own_directory(&own));
+        }
+    }
+
+    #[test]
+    fn directory_of_jobs_must_not_be_replaceable() {
+        let base = tempfile::tempdir().unwrap();
+        let inner = base.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        assert_eq!(unsafe_part(&inner), None);
+        let set = |mode| fs::set_permissions(base.path(), fs::Permissions::from_mode(mode)).unwrap();
+        set(0o777);
+        assert!(unsafe_part(&inner).unwrap().contains("changed by other users"));
+        set(0o1777);
+        assert_eq!(unsafe_part(&inner), None);
+        if rustix::process::geteuid().is_root() {
+            chown(inner.parent().unwrap(), Some(4711), None).unwrap();
+            assert!(unsafe_part(&inner).unwrap().contains("belongs to another user"));
         }
     }
 }

@@ -57,7 +57,11 @@ pub(super) async fn prepare(
         }
         let marker = host.marker(number);
         let resources = host.limits.apply(assignment.preparation.resources);
-        let cgroup = host.cgroup.as_ref().and_then(|all| all.create_job(number, resources, host.limits.pids));
+        let cgroup = host
+            .job_cgroup(number, resources)
+            .map_err(|error| failure("the control group of the job", &error))?;
+        // From here on the job's user can change the files: the worker reads and writes none by a path that it could replace.
+        directory.open_to(host.owner()).map_err(|error| failure("the directory of the job", &error))?;
         let (child, input) =
             start_supervisor(host, &directory, (cgroup.as_ref(), &marker)).await.map_err(|error| {
                 FailureReason::new(FailureKind::WorkerFailed, format!("the job cannot be started: {error}"))
@@ -109,6 +113,8 @@ async fn start_supervisor(
         user: host.user.ids,
         cgroup: cgroup.map(|cgroup| cgroup.directory.clone()),
         no_new_privileges: host.limits.no_new_privileges,
+        open_files: host.limits.open_files,
+        max_processes: host.max_processes_of_user(),
     };
     let mut line = serde_json::to_vec(&order)?;
     line.push(b'\n');

@@ -4,7 +4,7 @@ use super::{
     cgroup::JobCgroup,
     directory::JobDirectory,
     environment::MARKER,
-    processes::{signal_all, with_variable},
+    processes::{kill_all_of, with_variable},
 };
 use crate::{
     engine::{Exit, ExitError, Output, WorkspaceMount},
@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::{
@@ -34,6 +34,11 @@ use tokio_util::{io::ReaderStream, sync::CancellationToken};
 
 /// How long the supervisor may take to end the processes of its job, before it is killed itself.
 const MAX_END_TIME: Duration = Duration::from_millis(2_500);
+
+/// How long the worker itself tries to end the processes of a job whose supervisor is gone.
+const MAX_LEFTOVER_TIME: Duration = Duration::from_secs(2);
+/// Time between two attempts.
+const LEFTOVER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The processes of a job, below their supervisor. They end when this is dropped, and their files are removed then.
 #[derive(Debug)]
@@ -72,13 +77,19 @@ impl ProcessTree {
         }
     }
 
-    /// Ends what a supervisor left that was killed.
+    /// Ends what a supervisor left that was killed, until none is left or some time has passed.
     fn kill_leftovers(&self) {
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.kill();
+        let start = Instant::now();
+        loop {
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.kill();
+            }
+            let is_own = |value: &str| value == &*self.marker;
+            if !kill_all_of(|| with_variable(MARKER, is_own)) || start.elapsed() > MAX_LEFTOVER_TIME {
+                return;
+            }
+            std::thread::sleep(LEFTOVER_INTERVAL);
         }
-        let is_own = |value: &str| value == &*self.marker;
-        signal_all(&with_variable(MARKER, is_own), Signal::KILL);
     }
 }
 

@@ -10,9 +10,10 @@ mod signals;
 
 pub(super) use order::SupervisorOrder;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use script::{JobShell, reap, terminate_tree, tree};
 use signals::{Command, Commands};
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 /// The exit code of a job whose processes were killed, as `engine/boot.sh` has it.
 const KILLED: i32 = 137;
@@ -20,8 +21,10 @@ const KILLED: i32 = 137;
 const FAILED: i32 = 70;
 /// The exit code of a script that was stopped before it began.
 const STOPPED: i32 = 143;
-/// The exit code of a supervisor some of whose processes could not be ended.
-const LEFTOVERS: i32 = 71;
+/// How long the processes of a job may take to end after its script.
+const MAX_END_TIME: Duration = Duration::from_secs(30);
+/// How long they may take once the job is killed, which is less than the worker waits for this process.
+const MAX_KILL_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the job that stdin describes, and returns the exit code of this process.
 #[must_use]
@@ -41,14 +44,44 @@ async fn run() -> i32 {
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         return failed(&format!("cannot adopt processes: {error}"));
     }
+    // The rights of a worker that is not root, such as that to change packet filter rules, would be the job's as well. Those of root
+    // end when a process changes its user.
+    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
+        return failed(&format!("cannot give up the worker's capabilities: {error}"));
+    }
     let Ok(commands) = Commands::listen() else { return failed("cannot receive signals") };
-    match Supervisor::start(commands).await {
+    let ended = match Supervisor::start(commands).await {
         Ok(mut supervisor) => match supervisor.run().await {
-            Ok(code) => code,
+            Ok(code) => Some(code),
             Err(Ended) => supervisor.end().await,
         },
-        Err(message) => failed(&message),
+        Err(message) => Some(failed(&message)),
+    };
+    ended.unwrap_or_else(|| {
+        // No exit code: the worker must not take the job's processes for ended.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        FAILED
+    })
+}
+
+/// Limits the rights and the number of the processes of the job, which inherit them from this thread.
+fn limit_rights(order: &SupervisorOrder) -> rustix::io::Result<()> {
+    if order.no_new_privileges {
+        rustix::thread::set_no_new_privs(true)?;
     }
+    // Programs with capabilities of their own could give a job those that are inheritable. Otherwise nothing can, and the filter of
+    // system calls of a service may end a process that changes them.
+    if rustix::process::geteuid().is_root() || !rustix::thread::no_new_privs()? {
+        let mut sets = rustix::thread::capabilities(None)?;
+        sets.inheritable = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, sets)?;
+    }
+    if let Some(max) = order.max_processes {
+        let limit = getrlimit(Resource::Nproc);
+        let max = u64::from(max).min(limit.maximum.unwrap_or(u64::MAX));
+        setrlimit(Resource::Nproc, Rlimit { current: Some(max), maximum: Some(max) })?;
+    }
+    Ok(())
 }
 
 /// Prints why the script cannot start, as output of the job.
@@ -102,9 +135,10 @@ impl Supervisor {
             text.push(b'\n');
         }
         let nonce = String::from_utf8(nonce).map_err(|error| error.to_string())?;
-        let shell = JobShell::new(order, &text).map_err(|error| error.to_string())?;
+        limit_rights(&order).map_err(|error| format!("its rights cannot be limited: {error}"))?;
+        let shell = JobShell::new(order).map_err(|error| error.to_string())?;
         let mut supervisor = Self { shell, commands, nonce, stopped: None, is_final: false };
-        let prepared = match supervisor.shell.prepare() {
+        let prepared = match supervisor.shell.prepare(&text) {
             Ok(preparing) => supervisor.wait_for(preparing, Phase::Over).await,
             Err(error) => return Err(format!("no shell: {error}")),
         };
@@ -186,22 +220,32 @@ impl Supervisor {
         }
     }
 
-    /// Ends every process of the job.
+    /// Ends every process of the job. Some take long: those in a call to a file system that does not answer, or with much memory.
     async fn kill_all(&mut self) -> Result<(), Ended> {
-        if self.shell.kill_all().await { Ok(()) } else { Err(Ended) }
+        let killing = self.shell.kill_all(MAX_END_TIME);
+        tokio::pin!(killing);
+        loop {
+            tokio::select! {
+                has_ended = &mut killing => return if has_ended { Ok(()) } else { Err(Ended) },
+                command = self.commands.next() => if command == Command::Kill {
+                    return Err(Ended);
+                },
+            }
+        }
     }
 
-    /// Ends every process of the job, and returns the exit code of this one.
-    async fn end(&mut self) -> i32 {
-        if self.shell.kill_all().await {
-            return KILLED;
+    /// Ends every process of the job, and returns the exit code of this one; `None`: some are left.
+    async fn end(&mut self) -> Option<i32> {
+        if self.shell.kill_all(MAX_KILL_TIME).await {
+            return Some(KILLED);
         }
-        let left: Vec<String> = tree().iter().map(|process| process.as_raw_nonzero().to_string()).collect();
+        let left: Vec<String> =
+            tree().iter().map(|process| process.pid.as_raw_nonzero().to_string()).collect();
         let message = format!(
-            "tidemill: processes of the job cannot be ended, as they belong to another user: {}\n",
+            "tidemill: processes of the job cannot be ended; they belong to another user, or wait for a disk: {}\n",
             left.join(" ")
         );
         emit(message.as_bytes());
-        LEFTOVERS
+        None
     }
 }

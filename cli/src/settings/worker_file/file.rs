@@ -105,8 +105,8 @@ fn merge(all: &mut Table, table: &Table) {
 mod tests {
     use super::{WorkerConfigArg, WorkerFile};
     use tidemill_core::execution::assignment::PullPolicy;
-    use tidemill_worker::ExecutorKind;
     use tidemill_worker::policy::{Allowance, HostMount, Limits, Permissions, SeccompProfile};
+    use tidemill_worker::{CgroupSettings, ExecutorKind};
 
     fn parse(text: &str, args: &[&str]) -> Result<WorkerFile, String> {
         let tables: Vec<_> = args
@@ -166,7 +166,17 @@ cap_add = ["cap_net_admin"]
         let ExecutorKind::Processes(settings) = parse(text, &[]).unwrap().executor else {
             panic!("containers")
         };
-        assert_eq!((settings.user.as_deref(), settings.cgroup), (Some("ci"), None));
+        assert_eq!((settings.user.as_deref(), settings.cgroup), (Some("ci"), CgroupSettings::OfWorker));
+        for (value, expected) in [
+            ("none", CgroupSettings::Disabled),
+            ("/sys/fs/cgroup/jobs", CgroupSettings::Below("/sys/fs/cgroup/jobs".into())),
+        ] {
+            let argument = format!("process.cgroup={value}");
+            let ExecutorKind::Processes(settings) = parse(text, &[&argument]).unwrap().executor else {
+                panic!("containers")
+            };
+            assert_eq!(settings.cgroup, expected);
+        }
         assert_eq!(settings.directory.as_deref(), Some(std::path::Path::new("/srv/jobs")));
         assert_eq!(parse(text, &["executor=container"]).unwrap().executor, ExecutorKind::Containers);
         for (invalid, message) in [

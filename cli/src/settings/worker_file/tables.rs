@@ -20,7 +20,7 @@ use tidemill_worker::policy::{
     Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, SeccompProfile,
     TrustedRepositories, check_glob,
 };
-use tidemill_worker::{ExecutorKind, ProcessSettings};
+use tidemill_worker::{CgroupSettings, ExecutorKind, ProcessSettings};
 
 /// Maximum size of the file of certificate authorities.
 const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
@@ -49,6 +49,9 @@ enum ExecutorName {
     Container,
     Process,
 }
+
+/// The value of `cgroup` with which jobs get no control groups.
+const NO_CGROUP: &str = "none";
 
 /// How jobs run as plain processes.
 #[derive(Debug, Default, Deserialize)]
@@ -234,12 +237,19 @@ fn trusted_repositories(mut table: AllowTable) -> Result<TrustedRepositories, St
 
 impl ProcessTable {
     fn into_settings(self) -> Result<ProcessSettings, String> {
-        for (key, path) in [("directory", &self.directory), ("cgroup", &self.cgroup)] {
+        let Self { user, directory, cgroup } = self;
+        let is_disabled = cgroup.as_deref().is_some_and(|path| path.as_os_str() == NO_CGROUP);
+        let cgroup = cgroup.filter(|_| !is_disabled);
+        for (key, path) in [("directory", &directory), ("cgroup", &cgroup)] {
             if let Some(path) = path.as_ref().filter(|path| !path.is_absolute()) {
                 return Err(format!("`{key}`: {} is not an absolute path", path.display()));
             }
         }
-        let Self { user, directory, cgroup } = self;
+        let cgroup = match cgroup {
+            Some(directory) => CgroupSettings::Below(directory),
+            None if is_disabled => CgroupSettings::Disabled,
+            None => CgroupSettings::OfWorker,
+        };
         Ok(ProcessSettings { user, directory, cgroup, supervisor: Vec::new() })
     }
 }

@@ -17,4 +17,8 @@ pub struct SupervisorOrder {
     pub cgroup: Option<PathBuf>,
     /// Whether no program gives a process more rights than it has.
     pub no_new_privileges: bool,
+    /// The number of files that each process may have open; 0: as many as the supervisor.
+    pub open_files: u32,
+    /// The number of processes that the user may have, in all jobs together; absent: no limit, or that of the control group.
+    pub max_processes: Option<u32>,
 }

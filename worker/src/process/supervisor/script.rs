@@ -1,23 +1,23 @@
 //! The shells of a job, and the tree of processes below its supervisor.
 
 use super::order::SupervisorOrder;
-use crate::process::{
-    cgroup::{EnteredCgroup, kill_group},
-    environment::summary_file,
-    processes::{descendants, signal_all},
+use crate::{
+    engine::OOM_SCORE,
+    process::{
+        cgroup::{EnteredCgroup, kill_group},
+        environment::summary_file,
+        processes::{Process, descendants, kill_all_of, signal_all},
+    },
 };
 use rustix::{
-    fs::{FileType, Mode, OFlags},
+    fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
-    process::{Pid, Signal, WaitOptions, wait},
+    process::{Resource, Signal, WaitOptions, getrlimit, wait},
 };
 use std::{
-    fs::{self, File},
-    io::{self, Read},
-    os::{
-        fd::OwnedFd,
-        unix::{fs::OpenOptionsExt, process::CommandExt},
-    },
+    fs::File,
+    io::{self, Read, Seek, Write},
+    os::{fd::OwnedFd, unix::process::CommandExt},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -26,11 +26,11 @@ use tokio::time::Instant;
 
 /// Writes the scripts of a job, and which shell runs them with which options; see the file.
 const PREPARE: &str = concat!(
-    "exec 3<\"$1\" </dev/null\n",
+    "exec 3<&0 </dev/null\n",
     include_str!("../../engine/script_files.sh"),
     r#"
 umask 077
-cd "$2" || exit 1
+cd "$1" || exit 1
 tm_dir=.
 tm_shell=$(command -v bash || command -v sh)
 tm_options=
@@ -45,93 +45,124 @@ copy >environment && script step >script && script after >after_script || exit 1
 "#
 );
 
-/// Becomes a shell of the job. What a service manager or a shell made the worker ignore has its effect again, no core dumps are
-/// written, and no program gives more rights, where the machine has the programs for that.
+/// Becomes a shell of the job: `$1` is the limit of open files, which may be empty, `$2` how likely the kernel ends the job when the
+/// machine runs out of memory, and the command follows.
+///
+/// Files that the worker was started with are closed, and no core dumps are written. What a service manager or a shell made the
+/// worker ignore has its effect again, where the machine has a program for that.
 const LAUNCH: &str = r#"
+for tm_fd in /proc/$$/fd/*; do
+  tm_fd=${tm_fd##*/}
+  case $tm_fd in
+  [012]|*[!0-9]*) ;;
+  [3-9]) eval "exec $tm_fd>&-" ;;
+  # Other shells than bash take this for a command.
+  *) [ -z "$BASH_VERSION" ] || eval "exec $tm_fd>&-" ;;
+  esac
+done
 exec 7>&1
 umask 022
 ulimit -c 0 2>/dev/null
-tm_no_new_privileges=$1
-shift
-[ -z "$tm_no_new_privileges" ] || ! setpriv --no-new-privs true >/dev/null 2>&1 || set -- setpriv --no-new-privs "$@"
+[ -z "$1" ] || ulimit -n "$1" || exit 126
+{ echo "$2" >/proc/$$/oom_score_adj; } 2>/dev/null
+shift 2
 ! env --default-signal=INT,QUIT,HUP true >/dev/null 2>&1 || set -- env --default-signal=INT,QUIT,HUP "$@"
-unset tm_no_new_privileges
+unset tm_fd
 exec "$@"
 "#;
 
-/// How long the processes of a job may take to end once they were killed.
-const MAX_KILL_TIME: Duration = Duration::from_secs(2);
-/// Time between two checks whether they have.
+/// The first lines of a file: longer ones cannot name a shell.
+const MAX_SHELL_BYTES: u64 = 4096;
+/// Time between two checks whether the killed processes have ended, at first and at most.
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_KILL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the shells of a job.
 pub(super) struct JobShell {
     order: SupervisorOrder,
-    /// The directory with its scripts: the job may replace what is at its path.
+    /// The directory with its scripts: the job may replace what is in it.
     run: OwnedFd,
     shell: String,
     options: Vec<String>,
 }
 
 impl JobShell {
-    /// Writes the input of the scripts.
-    pub fn new(order: SupervisorOrder, text: &[u8]) -> io::Result<Self> {
-        let run = rustix::fs::open(&order.run, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let input = order.run.join("input");
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&input)?;
-        io::Write::write_all(&mut file, text)?;
-        if let Some((uid, gid)) = order.user {
-            std::os::unix::fs::chown(&input, Some(uid), Some(gid))?;
-        }
+    /// Opens the directory of the scripts.
+    pub fn new(order: SupervisorOrder) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let run = rustix::fs::open(&order.run, flags, Mode::empty())?;
         Ok(Self { order, run, shell: "sh".to_owned(), options: Vec::new() })
     }
 
     /// Starts to write the scripts. Returns the process that does.
-    pub fn prepare(&self) -> io::Result<i32> {
+    pub fn prepare(&mut self, text: &[u8]) -> io::Result<i32> {
+        // It has no name, so that nothing else of the job's user can be there instead.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let input = rustix::fs::openat(&self.run, "input", flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::unlinkat(&self.run, "input", AtFlags::empty())?;
+        let mut input = File::from(input);
+        input.write_all(text)?;
+        input.rewind()?;
         let mut command = Command::new("sh");
-        command.args(["-c", PREPARE, "prepare"]).arg(self.order.run.join("input")).arg(&self.order.run);
+        command.args(["-c", PREPARE, "prepare"]).arg(&self.order.run).stdin(input);
         self.spawn(command)
     }
 
     /// Reads which shell runs the scripts.
     pub fn read_shell(&mut self) -> io::Result<()> {
-        let text = fs::read_to_string(self.order.run.join("shell"))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.run, "shell", flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("the name of the shell is not in a file"));
+        }
+        let mut text = String::new();
+        File::from(file).take(MAX_SHELL_BYTES).read_to_string(&mut text)?;
         let mut lines = text.lines();
         lines.next().filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh").clone_into(&mut self.shell);
         self.options = lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-        fs::remove_file(self.order.run.join("input"))
+        Ok(())
     }
 
     /// Starts the script. Returns its process.
-    pub fn start_script(&self) -> io::Result<i32> {
+    pub fn start_script(&mut self) -> io::Result<i32> {
         self.start("script", true, "running")
     }
 
     /// Starts the `after_script` of a job with this status. Returns its process.
-    pub fn start_after_script(&self, status: &str) -> io::Result<i32> {
+    pub fn start_after_script(&mut self, status: &str) -> io::Result<i32> {
         self.start("after_script", false, status)
     }
 
     /// Whether there is an `after_script`.
     pub fn has_after_script(&self) -> bool {
-        fs::metadata(self.order.run.join("after_script")).is_ok_and(|file| file.len() > 0)
+        let file = rustix::fs::statat(&self.run, "after_script", AtFlags::SYMLINK_NOFOLLOW);
+        file.is_ok_and(|file| file.st_size > 0)
     }
 
-    fn start(&self, name: &str, is_strict: bool, status: &str) -> io::Result<i32> {
-        let mut command = Command::new("sh");
-        let flag = if self.order.no_new_privileges { "1" } else { "" };
-        command.args(["-c", LAUNCH, "launch", flag, &self.shell]);
+    fn start(&mut self, name: &str, is_strict: bool, status: &str) -> io::Result<i32> {
+        // A shell that closes more than the first ten files, if there is one.
+        let mut command = Command::new(&self.shell);
+        command.args(["-c", LAUNCH, "launch", &self.open_files(), &OOM_SCORE.to_string(), &self.shell]);
         if is_strict {
             command.arg("-e").args(&self.options);
         }
-        command.arg(self.order.run.join(name));
+        command.arg(self.order.run.join(name)).stdin(Stdio::null());
         command.env("CI_JOB_STATUS", status).env("TIDEMILL_JOB_STATUS", status);
         self.spawn(command)
     }
 
+    /// Returns the number of files that a process may have open, which is at most what this one may allow; empty: as many as this one.
+    fn open_files(&self) -> String {
+        let max = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        match self.order.open_files {
+            0 => String::new(),
+            files => u64::from(files).min(max).to_string(),
+        }
+    }
+
     /// Starts a process of the job in its control group, as its user, and with its environment. Returns its id. Its end is seen by
     /// [`reap`].
-    fn spawn(&self, mut command: Command) -> io::Result<i32> {
+    fn spawn(&mut self, mut command: Command) -> io::Result<i32> {
         let mut environment = self.order.environment.clone();
         for (name, value) in command.get_envs() {
             if let (Some(name), Some(value)) = (name.to_str(), value.and_then(|value| value.to_str())) {
@@ -142,16 +173,19 @@ impl JobShell {
             .env_clear()
             .envs(environment)
             .current_dir(&self.order.run)
-            .stdin(Stdio::null())
             .stdout(io::stdout())
             .stderr(io::stdout())
             .process_group(0);
         if let Some((uid, gid)) = self.order.user {
             command.uid(uid).gid(gid);
         }
-        let entered = self.order.cgroup.as_deref().and_then(EnteredCgroup::enter);
+        let entered = self.order.cgroup.as_deref().map(EnteredCgroup::enter).transpose()?;
         let child = command.spawn();
-        drop(entered);
+        if let Some(Err(error)) = entered.map(EnteredCgroup::leave) {
+            // What ends the group would end this process as well.
+            self.order.cgroup = None;
+            return Err(io::Error::new(error.kind(), format!("its control group cannot be left: {error}")));
+        }
         child.and_then(|child| i32::try_from(child.id()).map_err(io::Error::other))
     }
 
@@ -160,15 +194,13 @@ impl JobShell {
         if let Some(cgroup) = &self.order.cgroup {
             kill_group(cgroup);
         }
-        // A process that is stopped cannot start others meanwhile.
-        let processes = tree();
-        signal_all(&processes, Signal::STOP);
-        signal_all(&processes, Signal::KILL);
+        kill_all_of(tree);
     }
 
-    /// Kills all processes of the job until none is left. Returns whether that was possible.
-    pub async fn kill_all(&self) -> bool {
+    /// Kills all processes of the job until none is left, or `max` has passed. Returns whether none is left.
+    pub async fn kill_all(&self, max: Duration) -> bool {
         let start = Instant::now();
+        let mut pause = KILL_INTERVAL;
         loop {
             let has_children = loop {
                 match wait(WaitOptions::NOHANG) {
@@ -181,11 +213,12 @@ impl JobShell {
             if !has_children {
                 return true;
             }
-            if start.elapsed() > MAX_KILL_TIME {
+            if start.elapsed() > max {
                 return false;
             }
             self.kill_tree();
-            tokio::time::sleep(KILL_INTERVAL).await;
+            tokio::time::sleep(pause).await;
+            pause = MAX_KILL_INTERVAL.min(pause * 2);
         }
     }
 
@@ -218,7 +251,7 @@ pub(super) fn reap(child: i32) -> Option<i32> {
 }
 
 /// Returns the processes of the job.
-pub(super) fn tree() -> Vec<Pid> {
+pub(super) fn tree() -> Vec<Process> {
     descendants(rustix::process::getpid())
 }
 
