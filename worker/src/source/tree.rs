@@ -9,6 +9,7 @@ mod measure;
 mod record;
 mod repository;
 mod request;
+mod sharing;
 mod submodule_location;
 mod submodules;
 

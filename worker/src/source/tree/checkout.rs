@@ -13,6 +13,7 @@ use super::{
     record::TreeRecord,
     repository::RepositorySpec,
     request::{TreeRequest, local_path},
+    sharing::set_up_sharing,
     submodule_location::SubmoduleLocation,
     submodules::{SubmoduleEntry, entries, is_inside, resolve_url},
 };
@@ -115,7 +116,8 @@ impl TreeSource<'_> {
             TreeFiles::None => TreeContents::default(),
         };
         if self.kind != SnapshotKind::Directory {
-            self.repository().set_up(&git_dir)?;
+            let home = into.parent().unwrap_or(into);
+            set_up_sharing(&self.repository(), home, &self.objects_key(), &git_dir)?;
         }
         match self.files {
             TreeFiles::OnDisk(tree) => {
@@ -202,6 +204,15 @@ impl TreeSource<'_> {
     pub fn repository_key(&self) -> String {
         let spec = self.repository();
         crate::store::short_hash(&[&format!("{spec:?}"), self.known_refs])
+    }
+
+    /// Identifies the repositories whose objects the one in the tree may link: those of the same objects, history and owner.
+    pub fn objects_key(&self) -> String {
+        let TreeRequest { owner, checkout, .. } = self.request;
+        let parts =
+            serde_json::json!([self.objects.to_string_lossy(), owner.label(), checkout.depth, checkout.tags])
+                .to_string();
+        crate::store::short_hash(&[&parts])
     }
 
     /// The commit that the index of the repository has.
