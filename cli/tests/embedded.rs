@@ -131,7 +131,7 @@ jobs:
     assert!(env.log("unit [os=x]").contains("made in 1"), "the artifact is of the first run");
     assert_eq!(env.tidemill(&["retry", "unit [os=y]"]).status.code(), Some(0));
     let view = env.latest();
-    let is_carried = |name: &str| crate::support::job(&view, name)["carried_from"].is_string();
+    let is_carried = |name: &str| job(&view, name)["carried_from"].is_string();
     assert!(
         is_carried("make") && is_carried("unit [os=x]") && !is_carried("unit [os=y]") && !is_carried("end")
     );

@@ -108,7 +108,7 @@ jobs:
       - cat sample.json
       - printf '%s\n' "$KEY"
       - printf '%s\n' "$KEY" | grep '"id"' | sed 's/^ *//'
-      - printf '%s\n' "$KEY" | grep private | cut -d '"' -f 4
+      - printf '%s\n' "$KEY" | grep private | tr -d ' '
       - printf '%s' "$KEY" | base64
       - printf '%s' "$KEY" | base64 -w 0
 "#;

@@ -100,7 +100,7 @@ jobs:
   device:
     image: "IMAGE"
     container: { devices: ["/dev/null", "/dev/zero:/dev/endless:r"] }
-    script: ["head -c 3 /dev/endless | od -An -tx1", "if echo x >/dev/endless; then exit 9; fi"]
+    script: head -c 3 /dev/endless | od -An -tx1
   all: { image: "IMAGE", container: { gpus: all }, script: ["true"] }
   two: { image: "IMAGE", container: { gpus: 2 }, script: ["true"] }
   named: { image: "IMAGE", container: { gpus: "device=0,GPU-1" }, script: ["true"] }

@@ -1,6 +1,7 @@
 //! Read-only trees of sources, checked out once and shared by all jobs that need them.
 
 mod checkout;
+mod cloning;
 mod index;
 mod lfs;
 mod lfs_client;

@@ -137,3 +137,52 @@ fn damaged_tree_is_not_linked() {
     assert_ne!(bulk_pack(&main.path), bulk_pack(&topic.path));
     git(&main.path, &["fsck", "--full", "--strict"]);
 }
+
+/// Returns the bytes that are in use on the file system of `path`.
+fn used_bytes(path: &Path) -> u64 {
+    assert!(std::process::Command::new("sync").arg("-f").arg(path).status().unwrap().success());
+    let disk = rustix::fs::statvfs(path).unwrap();
+    (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+}
+
+/// Where files can share blocks (`TMPDIR` on XFS or Btrfs), the second tree is a clone of the first one; elsewhere, it is checked out.
+#[test]
+fn tree_in_use_is_cloned_where_files_can_share_blocks() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = branches(home.path());
+    fs::write(dir.join("large"), vec![b'x'; 16 << 20]).unwrap();
+    fs::write(dir.join("program"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(dir.join("program"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("large", dir.join("link")).unwrap();
+    commit(&dir, "large");
+    let probe = |name: &str| fs::File::create(cache.path().join(name)).unwrap();
+    let can_clone = rustix::fs::ioctl_ficlone(probe("a"), probe("b")).is_ok();
+    println!("files can share blocks: {can_clone}");
+
+    let defaults = Checkout::default();
+    for is_work_tree in [true, false] {
+        let source = || match is_work_tree {
+            true => snapshot_of(&dir, cache.path()).source,
+            false => branch(&dir, "main", cache.path()),
+        };
+        let first = tree(&source(), cache.path(), &defaults);
+        let before = used_bytes(cache.path());
+        fs::write(dir.join("a.txt"), format!("changed {is_work_tree}\n")).unwrap();
+        if !is_work_tree {
+            commit(&dir, "changed");
+        }
+        let second = tree(&source(), cache.path(), &defaults);
+        assert_ne!(first.path, second.path);
+        let grown = used_bytes(cache.path()).saturating_sub(before);
+        assert!(!can_clone || grown < 8 << 20, "{grown} bytes");
+        let expected = if is_work_tree { " M a.txt\n" } else { "" };
+        // What is in the index is what is on disk: git reads no file again.
+        let stale = git(&second.path, &["--no-optional-locks", "diff-files", "--name-only"]);
+        assert_eq!(stale, expected.replace(" M ", ""));
+        assert_eq!(git(&second.path, &["status", "--porcelain"]), expected);
+        assert_eq!(git(&first.path, &["status", "--porcelain"]), "");
+        assert_eq!(fs::read(second.path.join("link")).unwrap().len(), 16 << 20);
+        assert_eq!(fs::metadata(second.path.join("program")).unwrap().mode() & 0o777, 0o755);
+        git(&second.path, &["fsck", "--full"]);
+    }
+}

@@ -12,6 +12,7 @@ use super::super::{
 };
 use super::{
     checkout::{TreeFiles, TreeSource},
+    cloning::clone_similar,
     lfs::{LfsDownload, recognize_content},
     record::TreeRecord,
     request::{TreeRequest, local_path},
@@ -217,8 +218,8 @@ impl PreparedSource {
     }
 }
 
-/// Creates the tree `key` below `home`, by changing a similar one that is not in use if there is one. Removes the tree if this
-/// fails.
+/// Creates the tree `key` below `home`, by changing a similar one that is not in use, or a clone of one that is, if there is one.
+/// Removes the tree if this fails.
 fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Result<(), SourceError> {
     struct TemporaryTree<'a>(&'a Path);
     impl Drop for TemporaryTree<'_> {
@@ -245,6 +246,10 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
             }
             updated => updated,
         }
+    } else if let Some(cloned) =
+        record.as_ref().and_then(|record| clone_similar(source, record, home, &building, &index))
+    {
+        Ok(cloned)
     } else {
         fs::create_dir_all(&building).map_err(failed)?;
         source.check_out(&building, &index)

@@ -78,18 +78,22 @@ impl TreeRecord {
         })
     }
 
+    /// Returns the trees of this family with the paths of their records, the most recently used ones first.
+    pub fn similar(&self, home: &Path) -> Vec<(PathBuf, Self)> {
+        let mut found: Vec<_> = Self::all(home)
+            .filter(|(_, record)| record.family == self.family && git::is_full_hash(&record.commit))
+            .map(|(path, record)| {
+                (time_since_use(&path.with_extension("used")).unwrap_or_default(), path, record)
+            })
+            .collect();
+        found.sort_by_key(|(unused, ..)| *unused);
+        found.into_iter().map(|(_, path, record)| (path, record)).collect()
+    }
+
     /// Moves the most recently used tree of this family that nobody uses to `building`, and its index to `index`. Returns its
     /// record, and its size in bytes.
     pub fn take_similar(&self, home: &Path, building: &Path, index: &Path) -> Option<(Self, u64)> {
-        let mut candidates: Vec<(std::time::Duration, PathBuf, Self)> = Vec::new();
-        for (path, record) in Self::all(home) {
-            if record.family == self.family && git::is_full_hash(&record.commit) {
-                let unused = time_since_use(&path.with_extension("used")).unwrap_or_default();
-                candidates.push((unused, path, record));
-            }
-        }
-        candidates.sort_by_key(|(unused, ..)| *unused);
-        for (_, path, record) in candidates {
+        for (path, record) in self.similar(home) {
             let Ok(_in_use) = FileLock::try_exclusive(&path.with_extension("used")) else { continue };
             let Ok(_lock) = FileLock::try_exclusive(&path.with_extension("lock")) else { continue };
             // Without its record, the tree counts as incomplete, whatever happens next.
