@@ -76,9 +76,29 @@ fn trees_of_one_repository_hold_its_objects_once() {
     assert_eq!(bulk_pack(&main.path), bulk_pack(&topic.path), "the pack is the same file");
     assert!(own_bytes(&main.path) < SMALL, "{:?}", packs(&main.path));
 
-    // All else is as without the other tree.
+    assert_is_as_if_alone(&main.path, &dir);
+    // The files of one do not depend on the other.
+    fs::remove_dir_all(topic.path.join(".git")).unwrap();
+    git(&main.path, &["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn changed_tree_of_another_branch_has_refs_and_tags_of_its_own_only() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = branches(home.path());
+    let path =
+        |name: &str| tree(&branch(&dir, name, cache.path()), cache.path(), &Checkout::default()).path.clone();
+    let inode = |path: &Path| fs::metadata(path.join("bulk")).unwrap().ino();
+    let kept = inode(&path("topic"));
+    let main = path("main");
+    assert_eq!(inode(&main), kept, "the tree was changed");
+    assert_is_as_if_alone(&main, &dir);
+}
+
+/// Compares the repository of a tree of the branch `main` with the one that a worker without any other tree has.
+fn assert_is_as_if_alone(main: &Path, dir: &Path) {
     let other_cache = tempfile::tempdir().unwrap();
-    let alone = tree(&branch(&dir, "main", other_cache.path()), other_cache.path(), &defaults);
+    let alone = tree(&branch(dir, "main", other_cache.path()), other_cache.path(), &Checkout::default());
     for arguments in [
         &["log", "--format=%H %D", "--all"][..],
         &["for-each-ref"],
@@ -86,13 +106,10 @@ fn trees_of_one_repository_hold_its_objects_once() {
         &["describe", "--tags"],
         &["remote", "-v"],
     ] {
-        assert_eq!(git(&main.path, arguments), git(&alone.path, arguments), "{arguments:?}");
+        assert_eq!(git(main, arguments), git(&alone.path, arguments), "{arguments:?}");
     }
-    assert_eq!(git(&main.path, &["tag"]), "base\n", "a tag of the other branch is not there");
-    git(&main.path, &["fsck", "--full", "--strict"]);
-    // The files of one do not depend on the other.
-    fs::remove_dir_all(topic.path.join(".git")).unwrap();
-    git(&main.path, &["fsck", "--full", "--strict"]);
+    assert_eq!(git(main, &["tag"]), "base\n", "a tag of the other branch is not there");
+    git(main, &["fsck", "--full", "--strict"]);
 }
 
 #[test]
@@ -155,15 +172,18 @@ fn tree_in_use_is_cloned_where_files_can_share_blocks() {
     fs::set_permissions(dir.join("program"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("large", dir.join("link")).unwrap();
     commit(&dir, "large");
-    let probe = |name: &str| fs::File::create(cache.path().join(name)).unwrap();
-    let can_clone = rustix::fs::ioctl_ficlone(probe("a"), probe("b")).is_ok();
+    let clone = fs::File::create(cache.path().join("probe")).unwrap();
+    let can_clone = rustix::fs::ioctl_ficlone(clone, fs::File::open(dir.join("large")).unwrap()).is_ok();
     println!("files can share blocks: {can_clone}");
 
     let defaults = Checkout::default();
     for is_work_tree in [true, false] {
-        let source = || match is_work_tree {
-            true => snapshot_of(&dir, cache.path()).source,
-            false => branch(&dir, "main", cache.path()),
+        let source = || {
+            if is_work_tree {
+                snapshot_of(&dir, cache.path()).source
+            } else {
+                branch(&dir, "main", cache.path())
+            }
         };
         let first = tree(&source(), cache.path(), &defaults);
         let before = used_bytes(cache.path());

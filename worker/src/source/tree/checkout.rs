@@ -13,7 +13,7 @@ use super::{
     record::TreeRecord,
     repository::RepositorySpec,
     request::{TreeRequest, local_path},
-    sharing::set_up_sharing,
+    sharing::{set_up_again, set_up_sharing},
     submodule_location::SubmoduleLocation,
     submodules::{SubmoduleEntry, entries, is_inside, resolve_url},
 };
@@ -162,7 +162,7 @@ impl TreeSource<'_> {
             return self.start_over(into, index);
         }
         if previous.repository != self.repository_key() {
-            self.repository().set_up(&git_dir)?;
+            set_up_again(&self.repository(), &git_dir, &previous.commit)?;
         }
         match self.files {
             TreeFiles::OnDisk(new) => {

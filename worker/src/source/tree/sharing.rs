@@ -49,6 +49,29 @@ pub fn set_up_sharing(
     spec.set_up(git_dir)
 }
 
+/// Sets `spec` up in the `git_dir` of a changed tree, which has the history of `commit` and refs of other branches and tags.
+pub fn set_up_again(spec: &RepositorySpec<'_>, git_dir: &Path, commit: &str) -> Result<(), SourceError> {
+    let refs = git_dir.join("refs");
+    let remove_all = || {
+        fs::remove_dir_all(&refs)?;
+        fs::create_dir_all(refs.join("heads"))?;
+        fs::create_dir_all(refs.join("tags"))?;
+        drop(fs::remove_file(git_dir.join("packed-refs")));
+        drop(fs::remove_dir_all(git_dir.join("logs")));
+        write_base(git_dir, commit)
+    };
+    remove_all().map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
+    spec.set_up(git_dir)?;
+    spec.commit.map_or(Ok(()), |commit| remove_tags_of_others(spec, git_dir, commit))
+}
+
+/// Makes `commit` stand for the history that a repository has.
+fn write_base(git_dir: &Path, commit: &str) -> io::Result<()> {
+    let base = git_dir.join(BASE_REF);
+    fs::create_dir_all(base.parent().unwrap_or(git_dir))?;
+    fs::write(base, format!("{commit}\n"))
+}
+
 /// The repository of a tree whose packs are linked.
 struct Donor {
     git_dir: PathBuf,
@@ -99,9 +122,7 @@ impl Donor {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let base = git_dir.join(BASE_REF);
-        fs::create_dir_all(base.parent().unwrap_or(git_dir))?;
-        fs::write(base, format!("{commit}\n"))?;
+        write_base(git_dir, commit)?;
         Ok(true)
     }
 }
