@@ -6,7 +6,7 @@ SEED_START = 1
 BUILD_AWS = cargo build --release --bins -p tidemill-functions -p tidemill-cli --features tidemill-cli/aws
 # Emulator of the local deployment: ministack, localstack, or localstack-image.
 EMULATOR = $(TIDEMILL_EMULATOR)
-.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud load load-short faults release release-test build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
+.PHONY: help demo test browser-test lighthouse cases self-ci rootless-build-test docker-sidecar-test nightly observability-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-year bench-cloud load load-short faults release release-test build deploy-tools cloud-up cloud-demo cloud-down test-localstack engine-stop clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -34,6 +34,8 @@ rootless-build-test: ## build images with Buildah in jobs without privilege; see
 
 docker-sidecar-test: ## run a job with a Docker engine of its own; see docs/worker-toml.md
 	@scripts/setup scripts/docker-sidecar-test
+
+nightly: rootless-build-test docker-sidecar-test self-ci ## rootless-build-test, docker-sidecar-test and self-ci, which make images first
 
 observability-test: ## test metrics, alerts and traces with Debian's Prometheus and an OTLP receiver; see docs/observability.md
 	@scripts/setup scripts/observability-test
@@ -127,4 +129,5 @@ clean: ## remove build output, the demo's files and the demo image
 	-@scripts/demo-image remove
 	-@scripts/self-ci remove
 	-@scripts/rootless-build-test remove
+	-@scripts/docker-sidecar-test remove
 	-@scripts/release-test remove

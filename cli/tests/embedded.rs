@@ -1,6 +1,6 @@
 //! The suite with the embedded server, and tests that apply only to it.
 
-use crate::support::{Backend, TestEnv, json, text};
+use crate::support::{Backend, TestEnv, git::git, job, json, text};
 use serde_json::Value;
 use std::fs;
 
@@ -131,7 +131,7 @@ jobs:
     assert!(env.log("unit [os=x]").contains("made in 1"), "the artifact is of the first run");
     assert_eq!(env.tidemill(&["retry", "unit [os=y]"]).status.code(), Some(0));
     let view = env.latest();
-    let is_carried = |name: &str| crate::support::job(&view, name)["carried_from"].is_string();
+    let is_carried = |name: &str| job(&view, name)["carried_from"].is_string();
     assert!(
         is_carried("make") && is_carried("unit [os=x]") && !is_carried("unit [os=y]") && !is_carried("end")
     );
@@ -173,7 +173,7 @@ jobs:
 }
 
 #[test]
-fn closed_pipe_and_full_disk_exit_with_3() {
+fn case_real_15_closed_pipe_and_full_disk_exit_with_3() {
     let env = TestEnv::new("name: many\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
     let binary = env!("CARGO_BIN_EXE_tidemill");
     assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
@@ -301,6 +301,41 @@ fn run_of_uncommitted_work_is_marked_in_lists_and_reports() {
     fs::write(env.repo().join("new.txt"), "").unwrap();
     assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
     assert_eq!((mark("1"), mark("2")), ((false, false), (true, true)));
+}
+
+#[test]
+fn sources_without_a_repository_have_no_commit_in_records() {
+    let env = TestEnv::new("name: plain\njobs:\n  j: { image: \"IMAGE\", script: [cat source.txt] }\n");
+    let assert_none = || {
+        assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+        let view = env.latest();
+        assert!(view["commit"].is_null() && view["branch"].is_null(), "{view:#}");
+        let report = text(&env.on_latest(&["report"]).stdout);
+        assert!(report.contains("\ncommit      -\n") && !report.contains("\nmessage "), "{report}");
+        assert!(env.log("j").contains("from the repository\n"));
+    };
+    let git_dir = env.repo().join(".git");
+    fs::rename(&git_dir, env.dir.path().join("aside")).unwrap();
+    assert_none();
+    // A repository in which nothing is committed has a branch only.
+    git(&env.repo(), &["init", "-q", "-b", "main"]);
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    assert!(env.latest()["commit"].is_null(), "{:#}", env.latest());
+}
+
+#[test]
+fn items_of_a_script_have_their_times_and_exit_codes() {
+    let env = TestEnv::new(
+        "name: items\njobs:\n  j: { image: \"IMAGE\", script: [\"true\", sleep 1, \"false || true\", exit 7, echo never] }\n",
+    );
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(1));
+    let view = env.latest();
+    let steps = job(&view, "j")["steps"].as_array().unwrap();
+    let time = |index: usize| steps[index]["duration_ms"].as_u64().unwrap();
+    let codes: Vec<_> = steps.iter().map(|step| step["exit_code"].as_i64()).collect();
+    assert_eq!(codes, [Some(0), Some(0), Some(0), Some(7)], "{view:#}");
+    assert!((1000..60_000).contains(&time(1)), "{view:#}");
+    assert!([0, 2, 3].iter().all(|index| time(*index) < time(1)), "{view:#}");
 }
 
 #[test]

@@ -405,3 +405,22 @@ jobs:
     let log = env.log("reuse");
     assert!(log.contains(&format!("importing cache manifest from {name}")), "{log}");
 }
+
+#[test]
+fn case_everyday_34_build_starts_from_a_private_image_that_the_engine_lacks() {
+    let registry = Registry::start();
+    let base = registry.push("team/base:1");
+    let env = TestEnv::new("name: based\njobs:\n  pack: { build: . }\n");
+    let unique = uuid::Uuid::new_v4();
+    write(&env, "Dockerfile", &format!("FROM {base}\nRUN echo ran-$((40 + 2))-{unique}\n"));
+    let nothing = registry.write_config("nothing", "{}").display().to_string();
+    run(&env, &nothing, 1);
+    let log = env.log("pack");
+    assert!(!log.contains(&format!("ran-42-{unique}")) && log.contains(&base), "{log}");
+    assert_eq!(failure_kind(&env.latest(), "pack"), "registry_access_denied", "{log}");
+    run(&env, &registry.login().display().to_string(), 0);
+    let log = env.log("pack");
+    assert!(log.contains(&format!("ran-42-{unique}\n")), "{log}");
+    forget(&log);
+    prune_cache(&unique.to_string());
+}

@@ -325,7 +325,7 @@ fn token_may_start_with_a_hyphen() {
 }
 
 #[test]
-fn repo_add_beside_a_server_prints_the_address_of_the_server() {
+fn case_real_15_repo_add_beside_a_server_prints_the_address_of_the_server() {
     let mut fixture = LoginFixture::new();
     let data = fixture.env.dir.path().join("server");
     let add = |fixture: &LoginFixture| {

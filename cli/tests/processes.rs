@@ -96,7 +96,7 @@ fn job_has_its_own_directories_and_nothing_of_the_workers_environment() {
     let mut env = TestEnv::of_processes(
         r#"
 name: own
-variables: { CACHES: "/workspace/.cache" }
+variables: { CACHES: "/workspace/.cache", PIP_CACHE_DIR: "${CI_PROJECT_DIR}/.pip" }
 jobs:
   j:
     image: "IMAGE"
@@ -126,6 +126,7 @@ jobs:
     let data = env.worker_data.canonicalize().unwrap();
     assert!(Path::new(&home).starts_with(&data) && Path::new(&temporary).starts_with(&data), "{home}");
     assert_eq!(value("CACHES"), format!("{}/.cache", value("CI_PROJECT_DIR")));
+    assert_eq!(value("PIP_CACHE_DIR"), format!("{}/.pip", value("CI_PROJECT_DIR")));
     assert!(value("PATH").starts_with("/usr/local/sbin:"), "{log}");
     env.wait_until_clean();
 }

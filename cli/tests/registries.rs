@@ -3,15 +3,16 @@
 use crate::support::{
     Backend, TestEnv, failure_kind, finish, job,
     registry::{PASSWORD, Registry, USER, auths_of},
-    text,
+    signal, text, wait_until,
 };
+use serde_json::Value;
 use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -281,13 +282,62 @@ fn case_everyday_34_login_stored_on_a_server_reaches_the_workers_of_its_reposito
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     env.wait_until_clean();
     // Records, logs, queue and the processes' own logs are all in the directory.
-    let found = std::process::Command::new("grep")
+    let found = Command::new("grep")
         .args(["-rlaF", PASSWORD])
         .arg(env.dir.path())
         .args(["--exclude=ci.yml", "--exclude-dir=.git"])
         .output()
         .unwrap();
     assert_eq!(text(&found.stdout), "", "the password is in these files");
+}
+
+/// Returns what `docker inspect` shows of the containers of an environment, once `count` of them run in this image.
+fn inspected(env: &TestEnv, image: &str, count: usize) -> String {
+    let mut shown = String::new();
+    wait_until(|| {
+        let mut command = Command::new("docker");
+        shown = text(&command.arg("inspect").args(env.containers()).output().unwrap().stdout);
+        let all: Vec<Value> = serde_json::from_str(&shown).unwrap_or_default();
+        let is_one = |one: &&Value| one["Config"]["Image"] == image && one["State"]["Running"] == true;
+        all.iter().filter(is_one).count() >= count
+    })
+    .unwrap_or_else(|()| panic!("not {count} containers: {shown}"));
+    shown
+}
+
+#[test]
+fn case_everyday_34_login_is_no_part_of_the_containers_of_jobs_and_services() {
+    let registry = Registry::start();
+    let image = registry.push("team/app:1");
+    let text_of = format!(
+        "name: kept\njobs:\n  uses:\n    image: \"{image}\"\n    services: [{{ image: \"{image}\", alias: side, entrypoint: \
+         [sleep], command: [\"600\"] }}]\n    script: [sleep 600]\n"
+    );
+    for is_stored in [false, true] {
+        let mut env = if is_stored { Backend::Server.test_env(&text_of) } else { TestEnv::new(&text_of) };
+        let mut command = env.command(&["run", "--force"]);
+        command.env_remove("DOCKER_CONFIG").env("HOME", env.dir.path());
+        if is_stored {
+            let args = ["registry", "add", &registry.host(), "--username", USER, "--password-stdin"];
+            let mut add = env.command(&args).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            writeln!(add.stdin.take().unwrap(), "{PASSWORD}").unwrap();
+            assert!(add.wait().unwrap().success());
+        } else {
+            command.env("DOCKER_AUTH_CONFIG", registry.auths(USER, PASSWORD));
+        }
+        let run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let shown = inspected(&env, &image, 2);
+        let auths = registry.auths(USER, PASSWORD);
+        // It is in base64 in such a file.
+        let encoded = auths.rsplit('"').nth(1).unwrap();
+        for secret in [PASSWORD, encoded] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+        signal(&run, "INT");
+        finish(run);
+        env.wait_until_clean();
+        registry.forget_images();
+    }
 }
 
 /// Passes connections to a server, and its replies slowly.

@@ -187,7 +187,7 @@ fn followed_log_without_long_poll_is_complete() {
 }
 
 #[test]
-fn piped_run_reports_each_event_and_each_wait_once() {
+fn case_real_15_piped_run_reports_each_event_and_each_wait_once() {
     // A registry that accepts connections, and never answers.
     let registry = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let image = format!("{}/slow:1", registry.local_addr().unwrap());
@@ -255,7 +255,7 @@ jobs:
 }
 
 #[test]
-fn interrupt_of_a_run_that_joined_another_only_leaves() {
+fn case_real_15_interrupt_of_a_run_that_joined_another_only_leaves() {
     let env = Backend::Embedded.test_env(&TWO_JOBS.replace("sleep 3", "sleep 600"));
     let first = env.spawn(&["run"]);
     env.wait_until_started();

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
-use tidemill_core::execution::facts::{Facts, PullRequest};
+use tidemill_core::execution::facts::{CommitDetails, Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
     condition::{ConditionError, Context, Decision, EvaluationError, Outputs, Paths, check},
@@ -144,6 +144,31 @@ fn conditions_evaluate_as_written() {
     ] {
         assert_eq!(holds_of(text, &facts()), Ok(expected), "{text}");
     }
+}
+
+#[test]
+fn message_and_author_of_the_commit_are_known() {
+    let known = Facts {
+        details: CommitDetails::new(
+            "Fix the wheel [full]\n\nIt turned backwards.\n",
+            "Ann Example <ann@example.org>",
+        ),
+        ..facts()
+    };
+    for (text, expected) in [
+        ("commit_title == 'Fix the wheel [full]'", true),
+        ("commit_message.contains('backwards')", true),
+        ("commit_title.contains('backwards')", false),
+        (r"commit_message.matches('(?i)\\[FULL\\]')", true),
+        ("commit_author == 'Ann Example <ann@example.org>'", true),
+        ("commit_author.endsWith('@example.org>') && !commit_author.startsWith('bot')", true),
+        // What another line says is not the title.
+        ("commit_title.matches('^It')", false),
+    ] {
+        assert_eq!(holds_of(text, &known), Ok(expected), "{text}");
+    }
+    let unknown = "commit_message == '' && commit_title == '' && commit_author == ''";
+    assert_eq!((holds_of(unknown, &facts()), holds_of(unknown, &known)), (Ok(true), Ok(false)));
 }
 
 #[test]

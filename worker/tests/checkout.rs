@@ -1,6 +1,7 @@
 //! Working trees and repositories as jobs get them, compared with what git has outside.
 
 mod owners;
+mod sharing;
 
 use sha2::{Digest, Sha256};
 use std::{

@@ -81,3 +81,47 @@ split:
     assert!(printed("pass 1") && printed("pass 2") && printed("behind the block"), "{log}");
     assert!(!printed("INSIDE"), "{log}");
 }
+
+/// A key file as tools write it, with an id and a key.
+const KEY_FILE: &str = r#"{
+  "keys": [
+    {
+      "id": "k-4711-abcd",
+      "private": "MIIEvQIBADANBgkqhkiG9w0B"
+    },
+    null
+  ]
+}
+"#;
+/// A file that has lines of brackets in common with it.
+const SAMPLE_FILE: &str = "{\n  \"parts\": [\n    {\n      \"name\": \"mill\"\n    },\n    null\n  ]\n}\n";
+
+#[test]
+fn case_everyday_23_secret_of_a_json_file_is_masked_and_another_file_is_not() {
+    let file = r#"
+name: keys
+jobs:
+  show:
+    image: "IMAGE"
+    secrets: [KEY]
+    script:
+      - cat sample.json
+      - printf '%s\n' "$KEY"
+      - printf '%s\n' "$KEY" | grep '"id"' | sed 's/^ *//'
+      - printf '%s\n' "$KEY" | grep private | tr -d ' '
+      - printf '%s' "$KEY" | base64
+      - printf '%s' "$KEY" | base64 -w 0
+"#;
+    let project = Project::new(&[("ci.yml", file), ("sample.json", SAMPLE_FILE)]);
+    project.write("key.json", KEY_FILE.as_bytes());
+    let run = project.tidemill(&["run", "-f", "ci.yml", "--secret", "KEY=@key.json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let log = project.log("show");
+    assert!(log.contains(SAMPLE_FILE), "{log}");
+    // The second half of the id and of the key; and the key in base64, at each of the three offsets.
+    for part in ["4711", "BADANBgkq", "TUlJRXZRSUJBREFO", "1JSUV2UUlCQURBT", "NSUlFdlFJQkFEQU"] {
+        assert!(!log.contains(part), "{part}: {log}");
+        assert!(!run.stdout.contains(part) && !run.stderr.contains(part), "{part}: {run:?}");
+    }
+    assert!(log.matches("[masked]").count() >= 5, "{log}");
+}

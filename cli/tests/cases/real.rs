@@ -24,3 +24,20 @@ jobs:
     let log = project.log("unfinished");
     assert!(log.contains("script: line 5: syntax error"), "{log}");
 }
+
+#[test]
+fn case_real_15_variables_name_paths_in_the_sources() {
+    let file = r#"
+name: paths
+variables: { PIP_CACHE_DIR: "${CI_PROJECT_DIR}/.cache/pip" }
+jobs:
+  job:
+    image: "IMAGE"
+    variables: { TOOLS: "${CI_PROJECT_DIR}/tools:${HOME}/bin" }
+    script:
+      - test "$PIP_CACHE_DIR" = "$PWD/.cache/pip"
+      - test "$TOOLS" = "$PWD/tools:\${HOME}/bin"
+"#;
+    let project = Project::new(&[("ci.yml", file)]);
+    project.run("ci.yml", 0);
+}

@@ -93,6 +93,33 @@ fn case_everyday_35_rules_read_the_message_of_the_commit() {
 }
 
 #[test]
+fn case_everyday_35_native_conditions_read_message_title_and_author_of_the_commit() {
+    let file = r#"
+name: facts
+jobs:
+  always: { image: "IMAGE", script: ["true"] }
+  full: { image: "IMAGE", script: ["true"], if: 'commit_message.contains("[full]")' }
+  title: { image: "IMAGE", script: ["true"], if: 'commit_title == "Fix the wheel"' }
+  own: { image: "IMAGE", script: ["true"], if: 'commit_author.matches("^Ann .*@example\\.org>$")' }
+"#;
+    let project = Project::new(&[("ci.yml", file)]);
+    let left_out = |shown: &str| {
+        let lines = shown.lines().filter_map(|line| line.strip_prefix("left out: "));
+        lines.map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(&project.run("ci.yml", 0).stderr), ["full", "title", "own"]);
+    let author = "--author=Ann Example <ann@example.org>";
+    git(
+        &project.repo(),
+        &["commit", "-q", "--allow-empty", author, "-m", "Fix the wheel", "-m", "In [full]."],
+    );
+    assert_eq!(left_out(&project.run("ci.yml", 0).stderr), [""; 0]);
+    let report = project.tidemill(&["report"]);
+    let message = report.stdout.lines().find(|line| line.starts_with("message "));
+    assert_eq!(message, Some("message     Fix the wheel  by Ann Example <ann@example.org>"), "{report:?}");
+}
+
+#[test]
 fn case_real_01_tracked_and_ignored_files_and_line_endings_are_kept() {
     let script = "\"test \\\"$(cat vendor/libx.a)\\\" = bin && od -c fixture.txt | grep -q '\\\\\\\\r'\"";
     let project = project(script, &[(".gitignore", "*.a\n")]);

@@ -1,6 +1,7 @@
 //! Read-only trees of sources, checked out once and shared by all jobs that need them.
 
 mod checkout;
+mod cloning;
 mod index;
 mod lfs;
 mod lfs_client;
@@ -9,6 +10,7 @@ mod measure;
 mod record;
 mod repository;
 mod request;
+mod sharing;
 mod submodule_location;
 mod submodules;
 

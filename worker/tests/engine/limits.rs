@@ -25,7 +25,7 @@ fn artifacts(paths: &[&str]) -> Artifacts {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_over_limit_is_cut_and_job_keeps_its_result() {
+async fn case_real_15_log_over_limit_is_cut_and_job_keeps_its_result() {
     let mut bench = bench(Limits { log_bytes: 64 << 10, ..Limits::default() }).await;
     let mut talkative = job(&["head -c 3000000 /dev/zero | tr '\\0' x", "echo x > out; exit 4"]);
     talkative.artifacts = Some(artifacts(&["out"]));

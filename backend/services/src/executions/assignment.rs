@@ -20,7 +20,7 @@ use tidemill_core::{
     ids::JobId,
     pipeline::{self, ChildPipeline, Service},
     plan::PlannedJob,
-    text::substitution::substitute_bounded,
+    text::substitution::{substitute, substitute_bounded},
 };
 
 /// Number of needs above which all artifacts of the execution are read at once instead of by need.
@@ -77,7 +77,12 @@ pub fn add_to_services(
     }
 }
 
-/// Returns the job's variables and the predefined ones; the job's take precedence.
+/// The variable that is substituted in the values of others. A program that reads a path from its environment, such as pip that of
+/// its cache, expands nothing, and no other value of a running job can stand there: its names and ids are known to scripts.
+const PROJECT_DIR: &str = "CI_PROJECT_DIR";
+
+/// Returns the job's variables and the predefined ones; the job's take precedence. `${CI_PROJECT_DIR}` in their values is the path of
+/// the sources.
 ///
 /// `url`: the address of the execution's page.
 pub fn variables(
@@ -110,7 +115,12 @@ pub fn variables(
     if let Some(environment) = environment {
         environment.add_variables(&mut variables);
     }
-    variables.extend(spec.planned.variables.clone());
+    let project_dir = variables.get(PROJECT_DIR).cloned().unwrap_or_default();
+    let of_job = spec.planned.variables.iter().map(|(name, value)| {
+        let value = substitute(value, |name| (name == PROJECT_DIR).then_some(project_dir.as_str()));
+        (name.clone(), value)
+    });
+    variables.extend(of_job);
     variables
 }
 

@@ -74,7 +74,7 @@ fn each_end_maps_to_its_failure_kind() {
 }
 
 #[test]
-fn timed_out_script_is_killed_and_its_after_script_has_five_minutes() {
+fn case_real_15_timed_out_script_is_killed_and_its_after_script_has_five_minutes() {
     let mut job = Dispatcher::new(s(60), true);
     assert_eq!(job.handle(s(60), Event::Tick), [FAILED]);
     assert_eq!(job.handle(s(70), Event::Tick), [Response::KillScript]);

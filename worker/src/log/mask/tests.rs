@@ -93,7 +93,7 @@ fn case_everyday_23_json_secret_masks_its_values_and_no_brackets() {
 }
 
 #[test]
-fn base64_is_masked_to_its_last_digit() {
+fn case_real_15_base64_is_masked_to_its_last_digit() {
     let text = "k-4711-Abcd/Zyx_098.private+value=";
     for length in super::MIN_LEN..=text.len() {
         let secret = &text[..length];

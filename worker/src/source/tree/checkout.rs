@@ -13,6 +13,7 @@ use super::{
     record::TreeRecord,
     repository::RepositorySpec,
     request::{TreeRequest, local_path},
+    sharing::{set_up_again, set_up_sharing},
     submodule_location::SubmoduleLocation,
     submodules::{SubmoduleEntry, entries, is_inside, resolve_url},
 };
@@ -115,7 +116,8 @@ impl TreeSource<'_> {
             TreeFiles::None => TreeContents::default(),
         };
         if self.kind != SnapshotKind::Directory {
-            self.repository().set_up(&git_dir)?;
+            let home = into.parent().unwrap_or(into);
+            set_up_sharing(&self.repository(), home, &self.objects_key(), &git_dir)?;
         }
         match self.files {
             TreeFiles::OnDisk(tree) => {
@@ -156,18 +158,14 @@ impl TreeSource<'_> {
         index: &Path,
     ) -> Result<(u64, bool), SourceError> {
         let git_dir = into.join(".git");
-        let (old, new) = match self.files {
-            TreeFiles::OnDisk(tree) => (previous.tree.as_str(), tree),
-            _ => (previous.commit.as_str(), self.commit),
-        };
-        if !is_small_change(self.objects, old, new).unwrap_or(false) {
+        if !self.is_similar_to(previous) {
             return self.start_over(into, index);
         }
         if previous.repository != self.repository_key() {
-            self.repository().set_up(&git_dir)?;
+            set_up_again(&self.repository(), &git_dir, &previous.commit)?;
         }
         match self.files {
-            TreeFiles::OnDisk(_) => {
+            TreeFiles::OnDisk(new) => {
                 if self.request.owner != FileOwner::Worker {
                     // The files were given away after the index was written, and git takes them for changed ones. An error means
                     // that some are, which the next command finds.
@@ -182,11 +180,20 @@ impl TreeSource<'_> {
                 }
             }
             TreeFiles::OfCommit => {
-                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", new]))?;
+                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", self.commit]))?;
             }
             TreeFiles::None => {}
         }
         Ok((bytes, true))
+    }
+
+    /// Whether a tree of `previous` differs little from this one.
+    pub fn is_similar_to(&self, previous: &TreeRecord) -> bool {
+        let (old, new) = match self.files {
+            TreeFiles::OnDisk(tree) => (previous.tree.as_str(), tree),
+            _ => (previous.commit.as_str(), self.commit),
+        };
+        is_small_change(self.objects, old, new).unwrap_or(false)
     }
 
     /// Checks out anew into `into`.
@@ -204,12 +211,21 @@ impl TreeSource<'_> {
         crate::store::short_hash(&[&format!("{spec:?}"), self.known_refs])
     }
 
+    /// Identifies the repositories whose objects the one in the tree may link: those of the same objects and credential, history and
+    /// owner.
+    pub fn objects_key(&self) -> String {
+        let TreeRequest { owner, checkout, reach, .. } = self.request;
+        let options = (owner.label(), checkout.depth, checkout.tags, reach.credential_scope());
+        crate::store::short_hash(&[&self.objects.to_string_lossy(), &format!("{options:?}")])
+    }
+
     /// The commit that the index of the repository has.
     fn indexed(&self) -> &str {
         self.staged.unwrap_or(self.commit)
     }
 
-    fn in_objects(&self, into: &Path, index: &Path) -> Command {
+    /// Creates a git command for the repository with all objects, the files at `into`, and an index.
+    pub fn in_objects(&self, into: &Path, index: &Path) -> Command {
         let mut command = git::at(self.objects);
         command.arg("--work-tree").arg(into).current_dir(into).env("GIT_INDEX_FILE", index);
         command.args(["-c", "core.bare=false"]);

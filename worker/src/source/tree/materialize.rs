@@ -12,6 +12,7 @@ use super::super::{
 };
 use super::{
     checkout::{TreeFiles, TreeSource},
+    cloning::clone_similar,
     lfs::{LfsDownload, recognize_content},
     record::TreeRecord,
     request::{TreeRequest, local_path},
@@ -217,8 +218,8 @@ impl PreparedSource {
     }
 }
 
-/// Creates the tree `key` below `home`, by changing a similar one that is not in use if there is one. Removes the tree if this
-/// fails.
+/// Creates the tree `key` below `home`, by changing a similar one that is not in use, or a clone of one that is, if there is one.
+/// Removes the tree if this fails.
 fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Result<(), SourceError> {
     struct TemporaryTree<'a>(&'a Path);
     impl Drop for TemporaryTree<'_> {
@@ -245,6 +246,10 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
             }
             updated => updated,
         }
+    } else if let Some(cloned) =
+        record.as_ref().and_then(|record| clone_similar(source, record, home, &building, &index))
+    {
+        Ok(cloned)
     } else {
         fs::create_dir_all(&building).map_err(failed)?;
         source.check_out(&building, &index)
@@ -252,7 +257,10 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
     let (bytes, can_be_reused) = checked_out.map_err(|error| detect_disk_full(error, &building))?;
     give_to_owner(source.request.owner, &building).map_err(failed)?;
     fs::rename(&building, home.join(key)).map_err(failed)?;
-    let record = record.filter(|_| can_be_reused).unwrap_or_default();
+    let mut record = record.filter(|_| can_be_reused).unwrap_or_default();
+    if source.has_commit() {
+        (record.objects, record.history) = (source.objects_key(), source.commit.to_owned());
+    }
     // The size is recorded for pruning, which would otherwise have to walk all files.
     let _ = fs::write(home.join(format!("{key}.size")), bytes.to_string());
     record.write(home, key).map_err(failed)
@@ -277,11 +285,12 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         commit: source.commit.to_owned(),
         tree: tree.to_owned(),
         staged: source.staged.map(str::to_owned),
+        ..TreeRecord::default()
     })
 }
 
-/// Gives the files to their owner, except those that are its own already, as in a changed tree. Trees of different owners share
-/// nothing, as a file has one owner.
+/// Gives the files to their owner, except those that are its own already, as in a changed tree or in a linked pack. Trees of
+/// different owners share nothing, as a file has one owner.
 fn give_to_owner(owner: FileOwner, tree: &Path) -> std::io::Result<()> {
     if owner == FileOwner::Worker {
         return Ok(());

@@ -26,6 +26,18 @@ pub struct TreeRecord {
     pub tree: String,
     /// The commit of what is staged.
     pub staged: Option<String>,
+    /// Repositories of trees with the same key hold objects that others of the key may link; empty: none.
+    pub objects: String,
+    /// The commit that the repository has with its history, if objects can be linked.
+    pub history: String,
+}
+
+/// A complete tree with objects to link.
+pub struct LinkableTree {
+    /// The path of its record, with which those of its other files begin.
+    pub path: PathBuf,
+    /// The commit whose history it has.
+    pub commit: String,
 }
 
 impl TreeRecord {
@@ -42,24 +54,46 @@ impl TreeRecord {
         fs::rename(new, home.join(format!("{key}.{SUFFIX}")))
     }
 
+    /// Returns the trees whose objects have this key, the most recently used ones first.
+    pub fn of_objects(home: &Path, objects: &str) -> Vec<LinkableTree> {
+        let mut found: Vec<_> = Self::all(home)
+            .filter(|(_, record)| record.objects == objects && git::is_full_hash(&record.history))
+            .map(|(path, record)| {
+                let unused = time_since_use(&path.with_extension("used")).unwrap_or_default();
+                (unused, LinkableTree { path, commit: record.history })
+            })
+            .collect();
+        found.sort_by_key(|(unused, _)| *unused);
+        found.into_iter().map(|(_, tree)| tree).collect()
+    }
+
+    /// Returns the records of complete trees, with their paths.
+    fn all(home: &Path) -> impl Iterator<Item = (PathBuf, Self)> {
+        let entries = fs::read_dir(home).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let path = entry.path();
+            path.extension().filter(|extension| *extension == SUFFIX)?;
+            let record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some((path, record))
+        })
+    }
+
+    /// Returns the trees of this family with the paths of their records, the most recently used ones first.
+    pub fn similar(&self, home: &Path) -> Vec<(PathBuf, Self)> {
+        let mut found: Vec<_> = Self::all(home)
+            .filter(|(_, record)| record.family == self.family && git::is_full_hash(&record.commit))
+            .map(|(path, record)| {
+                (time_since_use(&path.with_extension("used")).unwrap_or_default(), path, record)
+            })
+            .collect();
+        found.sort_by_key(|(unused, ..)| *unused);
+        found.into_iter().map(|(_, path, record)| (path, record)).collect()
+    }
+
     /// Moves the most recently used tree of this family that nobody uses to `building`, and its index to `index`. Returns its
     /// record, and its size in bytes.
     pub fn take_similar(&self, home: &Path, building: &Path, index: &Path) -> Option<(Self, u64)> {
-        let mut candidates: Vec<(std::time::Duration, PathBuf, Self)> = Vec::new();
-        for entry in fs::read_dir(home).ok()?.flatten() {
-            let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != SUFFIX) {
-                continue;
-            }
-            let Ok(text) = fs::read(&path) else { continue };
-            let Ok(record) = serde_json::from_slice::<Self>(&text) else { continue };
-            if record.family == self.family && git::is_full_hash(&record.commit) {
-                let unused = time_since_use(&path.with_extension("used")).unwrap_or_default();
-                candidates.push((unused, path, record));
-            }
-        }
-        candidates.sort_by_key(|(unused, ..)| *unused);
-        for (_, path, record) in candidates {
+        for (path, record) in self.similar(home) {
             let Ok(_in_use) = FileLock::try_exclusive(&path.with_extension("used")) else { continue };
             let Ok(_lock) = FileLock::try_exclusive(&path.with_extension("lock")) else { continue };
             // Without its record, the tree counts as incomplete, whatever happens next.
