@@ -26,6 +26,8 @@ pub struct TreeRecord {
     pub tree: String,
     /// The commit of what is staged.
     pub staged: Option<String>,
+    /// Whether content of Git LFS replaces pointers in it.
+    pub uses_lfs: bool,
 }
 
 impl TreeRecord {
