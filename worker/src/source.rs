@@ -28,6 +28,6 @@ pub use network::{GitSetUp, HostPolicy, Remote, Resolver, ssh_options};
 pub use prune::{Retention, prune};
 pub use resolve::{ResolvedCommit, Revision, normalize_repository, resolve};
 pub use settings::SourceSettings;
-pub use snapshot::{Snapshot, repository_of, snapshot};
+pub use snapshot::{Snapshot, changed_files, repository_of, snapshot};
 pub use tree::{Tree, TreeRequest, materialize, materialize_as};
 pub use upload::{SourcePack, UploadPlan, WrittenPack, plan_upload};

@@ -1,6 +1,8 @@
 //! Working trees and repositories as jobs get them, compared with what git has outside.
 
 mod owners;
+mod refs;
+mod reuse;
 mod sharing;
 
 use sha2::{Digest, Sha256};

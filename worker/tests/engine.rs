@@ -1,6 +1,7 @@
 //! Runs jobs in real containers against a fake server that returns one assignment at a time.
 
 mod ends;
+mod equivalence;
 mod evidence;
 mod git;
 mod harness;
@@ -25,6 +26,7 @@ mod losses;
 mod messages;
 mod networks;
 mod options;
+mod push;
 mod services;
 mod sharing;
 mod shells;

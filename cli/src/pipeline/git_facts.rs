@@ -3,16 +3,18 @@
 use crate::{
     args::{Event, FactArgs},
     failure::{Failure, Outcome},
+    output::Printable,
 };
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use tidemill_core::execution::facts::{Comment, CommitDetails, Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline, plan::compared_refs};
-use tidemill_worker::source::{is_ref_name, local_git_command};
+use tidemill_worker::source::{changed_files, is_ref_name, local_git_command};
 
 /// Maximum number of changed files; with more, conditions on changes are true.
 const MAX_CHANGED_FILES: usize = 10_000;
@@ -53,6 +55,8 @@ pub struct WorkingTree {
     top: Option<PathBuf>,
     /// Branch, tag, commit and default branch, as variables of a repository may be for protected branches only.
     facts: Facts,
+    /// Whether the user knows that git cannot compare the files.
+    has_warned: AtomicBool,
 }
 
 impl WorkingTree {
@@ -70,7 +74,7 @@ impl WorkingTree {
             commit,
             ..Facts::default()
         };
-        Self { top: Some(top), facts }
+        Self { top: Some(top), facts, has_warned: AtomicBool::new(false) }
     }
 
     /// Returns its facts, with those that `needs` names.
@@ -78,7 +82,7 @@ impl WorkingTree {
         let mut facts = self.facts.clone();
         let Some(top) = &self.top else { return facts };
         if needs.changed {
-            facts.changed = changed(top, facts.default_branch.as_deref());
+            facts.changed = self.changed(top, facts.default_branch.as_deref());
         }
         if needs.files {
             facts.files = paths(top, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -97,7 +101,7 @@ impl WorkingTree {
                     facts.compared.insert(reference, None);
                     continue;
                 };
-                match changed_since(top, &base) {
+                match self.changed_since(top, &base) {
                     Some(paths) if paths.len() <= MAX_CHANGED_FILES => paths.into_iter().collect(),
                     _ => continue,
                 }
@@ -105,6 +109,33 @@ impl WorkingTree {
                 assumed.to_vec()
             };
             facts.compared.insert(reference, Some(paths));
+        }
+    }
+}
+
+impl WorkingTree {
+    /// Returns the files that differ from the merge base with the default branch, including uncommitted ones. `None` if there is
+    /// no merge base, or if nothing differs: on an unchanged default branch all jobs run.
+    fn changed(&self, top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
+        let base = base_of(top, &format!("refs/heads/{}", default_branch?))?;
+        let changed = self.changed_since(top, &base)?;
+        (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
+    }
+
+    /// Returns the files that differ from a commit, including uncommitted ones. If git cannot list them, the user is told what
+    /// that means.
+    fn changed_since(&self, top: &Path, base: &str) -> Option<BTreeSet<String>> {
+        match changed_files(top, base) {
+            Ok(changed) => Some(changed),
+            Err(error) => {
+                if !self.has_warned.swap(true, Ordering::Relaxed) {
+                    crate::output::errln!(
+                        "warning: git cannot list the changed files, so every condition on changes holds: {}",
+                        Printable(error.to_string())
+                    );
+                }
+                None
+            }
         }
     }
 }
@@ -227,21 +258,6 @@ fn default_branch(top: &Path) -> Option<String> {
     }
     let is_known = |name: &&str| known.iter().any(|(known, _)| refs(name).iter().any(|one| one == known));
     names.into_iter().find(is_known).map(str::to_owned)
-}
-
-/// Returns the files that differ from the merge base with the default branch, including uncommitted ones. `None` if there is no
-/// merge base, or if nothing differs: on an unchanged default branch all jobs run.
-fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
-    let base = base_of(top, &format!("refs/heads/{}", default_branch?))?;
-    let changed = changed_since(top, &base)?;
-    (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
-}
-
-/// Returns the files that differ from a commit, including uncommitted ones.
-fn changed_since(top: &Path, base: &str) -> Option<BTreeSet<String>> {
-    let mut changed = paths(top, &["diff", "--name-only", "--no-renames", "-z", base, "--"])?;
-    changed.extend(paths(top, &["ls-files", "-z", "--others", "--exclude-standard"])?);
-    Some(changed)
 }
 
 /// Returns the commit at which the histories of HEAD and of a branch, a tag or a commit parted. A branch is that of `origin`, if it

@@ -1,6 +1,9 @@
 //! Cases about the sources that a job gets.
 
-use crate::{cases::project::Project, support::git::git};
+use crate::{
+    cases::project::Project,
+    support::{git::git, image},
+};
 use std::fs;
 
 const LOOK: &str = "name: look\njobs: { look: { image: \"IMAGE\", script: [SCRIPT] } }\n";
@@ -155,6 +158,147 @@ jobs:
         let said =
             format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         assert!(ended.status.success(), "{said}");
-        assert!(said.contains(kept) && said.contains(&format!("left out: {left_out}")), "{said}");
+        let rule = if left_out == "deploy" { "branch == default_branch" } else { "tag != \"\"" };
+        let line = said.lines().find(|line| line.starts_with(&format!("left out: {left_out}: ")));
+        assert!(said.contains(kept) && line.is_some_and(|line| line.contains(rule)), "{said}");
+    }
+}
+
+const CONTENT: &[u8] = b"the content of a large file\n";
+const CONTENT_HASH: &str = "4a5c2fc6bc98adac426e0762751daad303a48744fb518a31171689d25505bfa8";
+
+#[test]
+fn case_real_07_lfs_is_set_up_and_its_program_is_missing() {
+    let file = r#"
+name: lfs
+jobs:
+  look: { image: "IMAGE", script: [grep content big.bin] }
+  docs: { image: "IMAGE", if: 'changed("docs/**")', script: ["true"] }
+  code: { image: "IMAGE", if: 'changed("src/**")', script: ["true"] }
+"#;
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{CONTENT_HASH}\nsize {}\n",
+        CONTENT.len()
+    );
+    let project = Project::new(&[("ci.yml", file), ("big.bin", &pointer), ("a.key", "key\n")]);
+    project.write(".gitattributes", b"*.bin filter=lfs diff=lfs merge=lfs -text\n*.key filter=secret\n");
+    project.commit("attributes");
+    git(&project.repo(), &["checkout", "-q", "-b", "topic"]);
+    project.write("src/main.c", b"x");
+    project.commit("code");
+    // Another program than git-lfs, too, which the repository requires and this machine lacks.
+    let home = project.repo().with_file_name("home");
+    fs::create_dir(&home).unwrap();
+    let filter = |name: &str, program: &str| {
+        format!(
+            "[filter \"{name}\"]\n\tclean = {program} clean\n\tsmudge = {program} smudge\n\tprocess = {program} \
+             filter-process\n\trequired = true\n"
+        )
+    };
+    let settings = filter("lfs", "no-git-lfs") + &filter("secret", "no-secrets");
+    fs::write(home.join(".gitconfig"), settings).unwrap();
+    let tidemill = |args: &[&str]| {
+        let mut command = project.command(args);
+        command.env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("GIT_CONFIG_GLOBAL");
+        let ended = command.output().unwrap();
+        (
+            ended.status.code(),
+            format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr)),
+        )
+    };
+    let url = format!("file://{}", project.repo().display());
+    let clone = ["run", "-f", "ci.yml", "--repo", &url, "--branch", "topic"];
+    for args in [&["run", "-f", "ci.yml"][..], &clone] {
+        let (code, said) = tidemill(args);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("`big.bin` is a pointer of Git LFS"), "{said}");
+    }
+    // The content is on the disk, and files are newer than git's index: git has to read them again.
+    project.write("big.bin", CONTENT);
+    project.write("a.key", b"key\n");
+    let objects = project.repo().join(".git/lfs/objects/4a/5c");
+    fs::create_dir_all(&objects).unwrap();
+    fs::write(objects.join(CONTENT_HASH), CONTENT).unwrap();
+    for args in [&["run", "-f", "ci.yml"][..], &clone[..5]] {
+        let (code, said) = tidemill(args);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(project.log("look").contains("the content of a large file\n"), "{said}");
+    }
+    let (code, said) = tidemill(&["plan", "-f", "ci.yml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let left_out = said.split_once("left out").unwrap().1;
+    assert!(left_out.contains("docs") && !left_out.contains("code"), "{said}");
+    assert!(!said.contains("cannot list"), "{said}");
+    // A changed file of LFS is one, and an unchanged one is none.
+    let changed = "name: changed\njobs:\n  big: { image: IMAGE, if: 'changed(\"*.bin\")', script: [\"true\"] }\n  \
+                   all: { image: IMAGE, script: [\"true\"] }\n";
+    project.write("c.yml", changed.as_bytes());
+    assert!(tidemill(&["plan", "-f", "c.yml"]).1.contains("left out"));
+    project.write("big.bin", &CONTENT.to_ascii_uppercase());
+    assert!(!tidemill(&["plan", "-f", "c.yml"]).1.contains("left out"));
+    // Where git lists nothing at all, the user is told what that means.
+    fs::write(project.repo().join(".git/index"), "no index").unwrap();
+    let (_, said) = tidemill(&["plan", "-f", "c.yml"]);
+    assert_eq!(said.matches("git cannot list the changed files").count(), 1, "{said}");
+}
+
+#[test]
+fn case_everyday_10_depth_and_submodules_of_a_gitlab_file_decide_the_checkout() {
+    let file = r#"
+all: { image: IMAGE, variables: { GIT_DEPTH: "0" }, script: ["test ! -e .git/shallow"] }
+one: { image: IMAGE, variables: { GIT_DEPTH: "1" }, script: ["test $(wc -l <.git/shallow) = 1"] }
+usual: { image: IMAGE, script: ["test -s .git/shallow && test ! -e vendor/lib/hello.txt"] }
+none:
+  image: IMAGE
+  variables: { GIT_SUBMODULE_STRATEGY: none }
+  script: ["test ! -e vendor/lib/hello.txt"]
+recursive:
+  image: IMAGE
+  variables: { GIT_SUBMODULE_STRATEGY: recursive }
+  script: ["grep hello vendor/lib/hello.txt"]
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    add_submodule(&project);
+    for number in 1..=60 {
+        project.commit(&format!("c{number}"));
+    }
+    let url = format!("file://{}", project.repo().display());
+    let run = project.tidemill(&["run", "--repo", &url, "--branch", "main"]);
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+#[test]
+fn case_real_08_pipeline_file_is_that_of_the_commit() {
+    let file = |job: &str| {
+        format!(
+            "name: versions\njobs:\n  {job}: {{ image: IMAGE, script: [cat version] }}\n  deploy: {{ image: IMAGE, if: 'tag != \
+             \"\"', script: [\"true\"] }}\n"
+        )
+    };
+    let project = Project::new(&[(".pipelines/ci.yml", &file("first")), ("version", "one\n")]);
+    git(&project.repo(), &["tag", "v1"]);
+    let first = git(&project.repo(), &["rev-parse", "HEAD"]);
+    project.write(".pipelines/ci.yml", file("second").replace("IMAGE", &image()).as_bytes());
+    project.write("version", b"two\n");
+    project.commit("second");
+    let second = git(&project.repo(), &["rev-parse", "HEAD"]);
+    let url = format!("file://{}", project.repo().display());
+    let elsewhere = project.repo().parent().unwrap().to_owned();
+    for (option, value, job, printed, is_deployed) in [
+        ("--commit", first.as_str(), "first", "one\n", false),
+        ("--commit", second.as_str(), "second", "two\n", false),
+        ("--tag", "v1", "first", "one\n", true),
+        ("--branch", "main", "second", "two\n", false),
+    ] {
+        let mut command = project.command(&["run", "--repo", &url, option, value]);
+        let ended = command.current_dir(&elsewhere).output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        assert!(ended.status.success(), "{option} {value}: {said}");
+        assert!(said.contains(printed) && said.contains(job), "{option} {value}: {said}");
+        let left_out = said.lines().find(|line| line.starts_with("left out: deploy: "));
+        assert_eq!(left_out.is_none(), is_deployed, "{option} {value}: {said}");
+        // The rule that decided.
+        assert!(left_out.is_none_or(|line| line.contains("tag != \"\"")), "{option} {value}: {said}");
     }
 }

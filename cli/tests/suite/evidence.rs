@@ -16,12 +16,19 @@ jobs:
     script: ["mkdir logs; echo traced > logs/trace.txt", "sleep 600"]
     after_script: ['echo "after: $CI_JOB_STATUS"', "cp logs/trace.txt logs/after.txt"]
     artifacts: { paths: [logs], when: always }
-    cache: { key: logs, paths: [logs], when: always }
+    cache:
+      - { key: logs, paths: [logs], when: always }
+      - { key: failed, paths: [logs], when: on_failure }
+      - { key: passed, paths: [logs], when: on_success }
   stop:
     script: ["mkdir logs; echo traced > logs/trace.txt; echo begun", "sleep 600"]
     # Longer than the lease of a worker that is silent after a cancel.
     after_script: ['echo "after: $CI_JOB_STATUS"; sleep 12', "cp logs/trace.txt logs/after.txt"]
     artifacts: { paths: [logs], when: on_failure }
+    cache:
+      - { key: logs-of-stop, paths: [logs], when: always }
+      - { key: failed-stop, paths: [logs], when: on_failure }
+      - { key: passed, paths: [logs], when: on_success }
 "#,
     );
     let run = env.spawn(&["run"]);
@@ -43,8 +50,13 @@ jobs:
             assert_eq!(text(&fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
         }
     }
-    let log = env.log("hang");
-    assert!(log.contains("cache `logs`: saved"), "{log}");
+    for (name, saved) in [("hang", ["logs", "failed"]), ("stop", ["logs-of-stop", "failed-stop"])] {
+        let log = env.log(name);
+        for key in saved {
+            assert!(log.contains(&format!("cache `{key}`: saved")), "{key}: {log}");
+        }
+        assert!(!log.contains("cache `passed`: saved"), "{log}");
+    }
     let out = env.dir.path().join("all");
     let fetched = env.on_latest(&["artifacts", "--output", out.to_str().unwrap()]);
     assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");

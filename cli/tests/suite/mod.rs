@@ -1,6 +1,7 @@
 //! Stories that must pass on every backend; [`suite!`](crate::suite) says on which of them `make test` runs each.
 
 mod children;
+mod equivalence;
 mod evidence;
 mod job_features;
 mod monorepo;
@@ -8,6 +9,7 @@ mod secrets;
 mod summaries;
 mod test_reports;
 pub use children::*;
+pub use equivalence::*;
 pub use evidence::*;
 pub use job_features::*;
 pub use monorepo::*;
@@ -36,6 +38,8 @@ macro_rules! suite {
         $crate::suite!(@stories $backend, $on =>
             pipeline_runs_passes_artifacts_and_is_reported [embedded server cloud process]
             uncommitted_changes_are_part_of_the_run [embedded server cloud process]
+            // Invariant 12 compares the backends with each other.
+            scripts_end_and_print_as_a_shell_of_their_image_runs_them [embedded server cloud]
             // Each backend detects and replaces a lost worker with parts of its own.
             lost_worker_costs_an_attempt_and_no_shown_log_byte [embedded server cloud process]
             // Without a worker for the labels, an embedded run is rejected; in the cloud, labels have queues of their own.
@@ -333,10 +337,12 @@ jobs:
     stage: a
     image: "IMAGE"
     resources: { memory: 32Mi }
-    script: ["head -c 300000000 /dev/zero | tail -c 250000000 | wc -c"]
+    cache: { key: greedy, paths: [seen], when: on_failure }
+    script: ["echo x >seen", "head -c 300000000 /dev/zero | tail -c 250000000 | wc -c"]
 "#,
     );
     let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert_eq!(failure_kind(&env.latest(), "j"), "out_of_memory", "{:#}", env.latest());
+    assert!(env.log("j").contains("cache `greedy`: saved"), "{}", env.log("j"));
 }

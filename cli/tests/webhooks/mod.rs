@@ -137,3 +137,54 @@ fn push_runs_in_the_cloud() {
         push_runs_pipelines_and_sends_statuses(&cloud, "github");
     }
 }
+
+#[test]
+fn case_everyday_32_push_that_skips_starts_nothing_and_says_so() {
+    let pipeline = PIPELINE
+        .replace("push: { branches: [main] }", "push: { branches: [main], tags: [\"v*\"] }")
+        .replace("cat source.txt", "echo \"title: $CI_COMMIT_TITLE\"");
+    let env = Backend::Server.test_env(&pipeline);
+    let deployment = env.deployment.clone().unwrap();
+    let server = GitServer::start(&env.dir.path().join("served"));
+    let secret = env.dir.path().join("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let secret = secret.to_str().unwrap();
+    let added = env.tidemill(&["repo", "add", &server.url, "--provider", "github", "--secret-file", secret]);
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    git(&env, &["remote", "add", "origin", &server.url]);
+    let webhook = format!("{}/api/webhook/github", deployment.server);
+    server.install_hook(&webhook, "github", SECRET, &published_push("github"));
+    let discoveries = || {
+        let listed = ["status", "--all", "--all-repositories", "--pipeline", "discover", "--format", "json"];
+        env.json(&listed).as_array().unwrap().clone()
+    };
+    let ended = |count: usize| {
+        wait_until(|| {
+            let all = discoveries();
+            all.len() == count && all.iter().all(|one| one["end_time"].is_string())
+        })
+        .unwrap_or_else(|()| panic!("{:?}", discoveries()));
+    };
+
+    git(&env, &["commit", "-q", "--allow-empty", "-m", "bump [skip ci]"]);
+    let accepted = git(&env, &["push", "-q", "origin", "main"]);
+    assert!(accepted.contains("202"), "{accepted}");
+    ended(1);
+    let id = discoveries()[0]["id"].as_str().unwrap().to_owned();
+    let view = env.json(&["status", &id, "--format", "json"]);
+    let job = view["jobs"][0]["job_name"].as_str().unwrap();
+    let log = text(&env.tidemill(&["logs", &id, job]).stdout);
+    assert!(log.contains("[skip ci]") && log.contains("nothing is started for this push"), "{log}");
+    assert!(env.executions().is_empty(), "{:?}", env.executions());
+
+    // A tag on the same commit is not skipped, and neither is the next push.
+    git(&env, &["tag", "v1"]);
+    git(&env, &["push", "-q", "origin", "v1"]);
+    ended(2);
+    assert_eq!(env.executions().len(), 1);
+    git(&env, &["commit", "-q", "--allow-empty", "-m", "plain"]);
+    git(&env, &["push", "-q", "origin", "main"]);
+    ended(3);
+    assert_eq!(env.executions().len(), 2);
+    env.wait_for("the pipeline ends", crate::support::has_ended);
+}

@@ -378,6 +378,11 @@ mod tests {
         assert_eq!((output.as_str(), code), ("a'b\"c$d`e\nf\\", 0));
     }
 
+    /// The first item of generated scripts: at the end, it prints the options, the traps and every variable but those that differ
+    /// from run to run, and those that a script has to name for markers to keep them.
+    const DUMP: &str = "trap 'echo \"end $? $- $#\"; trap; (set -o posix 2>/dev/null; set) | grep -Ev \
+        \"^(_|PPID|BASHPID|OLDPWD|PIPESTATUS|(S?RANDOM|SECONDS|EPOCH[A-Z]*)|SHLVL)=\"' EXIT";
+
     fn item() -> impl Strategy<Value = String> {
         // Nothing whose output depends on timing (a writer into a closed pipe, a trace of a pipeline), and no function calls itself.
         let items = [
@@ -429,6 +434,16 @@ mod tests {
             "trap 'echo bye' EXIT",
             "unset X",
             "true | false",
+            "cd /tmp",
+            "export Y=y",
+            "Z='a b'",
+            "readonly R=r",
+            "set -- p q",
+            "set -u",
+            "echo \"$UNSET\"",
+            "local_to() ( X=inner; Y=inner )",
+            "local_to",
+            "trap 'echo usr' USR1",
             "false | true",
             "echo `echo q`",
             "",
@@ -439,7 +454,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn script_runs_as_its_text_in_a_file(script in prop::collection::vec(item(), 1..9)) {
+        fn script_runs_as_its_text_in_a_file(mut script in prop::collection::vec(item(), 1..9)) {
+            script.insert(0, DUMP.to_owned());
             for shell in SHELLS {
                 let (output, _, code) = start(shell, &script, &[]);
                 prop_assert_eq!((output, code), run_as_file(shell, &script), "{}: {:?}", shell, script);

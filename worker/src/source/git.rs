@@ -8,6 +8,7 @@
 pub mod child;
 pub mod commit_files;
 pub mod compared;
+pub mod lfs_files;
 pub mod lfs_pointer;
 pub mod listing;
 pub mod objects;

@@ -1,9 +1,11 @@
 //! Snapshots a working tree, including uncommitted changes, as git objects outside of the user's repository.
 
+mod changed_files;
 mod changes;
 mod staged;
 mod work_tree;
 
+pub use changed_files::changed_files;
 pub use work_tree::make_raw;
 
 use super::{

@@ -13,6 +13,7 @@ mod request;
 mod sharing;
 mod submodule_location;
 mod submodules;
+mod update;
 
 pub use lfs_client::download_lfs;
 pub use materialize::{TREES_DIR, Tree, materialize, materialize_as, source_objects};

@@ -110,6 +110,10 @@ fn give_entry(owner: FileOwner, path: &Path, metadata: &fs::Metadata) -> io::Res
         return Ok(());
     }
     let mode = open_to_everyone(Mode::from_raw_mode(metadata.permissions().mode()), metadata.is_dir());
+    // As with the owner: a change would touch the file.
+    if metadata.permissions().mode() & 0o7777 == mode.as_raw_mode() {
+        return Ok(());
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(mode.as_raw_mode()))
 }
 

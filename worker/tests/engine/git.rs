@@ -12,7 +12,7 @@ use tidemill_worker::source::snapshot;
 const TOKEN: &str = "token-of-the-repository";
 
 /// Builds an image from the test image with the git of this machine and the libraries that it needs.
-fn image_with_git() -> Image {
+pub fn image_with_git() -> Image {
     let context = tempfile::tempdir().unwrap();
     let root = context.path().join("root");
     let output = |program: &str, args: &[&str]| {
@@ -61,7 +61,11 @@ fn repository(dir: &Path, origin: &str) {
     assert!(done.status.success(), "{done:?}");
 }
 
-fn with_credential(mut assignment: Assignment, credential: RepositoryCredential, url: &str) -> Assignment {
+pub fn with_credential(
+    mut assignment: Assignment,
+    credential: RepositoryCredential,
+    url: &str,
+) -> Assignment {
     let credential = SourceCredential { url: url.to_owned(), credential, may_push: true };
     assignment.extras.credential = Some(credential);
     assignment

@@ -350,3 +350,25 @@ async fn pipeline_of_a_branch_starts_by_name_with_its_inputs() {
         assert_eq!(runs.filter(|entry| entry["action"] == "pipeline.run").count(), 3, "{audit}");
     }
 }
+
+#[tokio::test]
+async fn case_everyday_32_only_pushes_to_branches_can_be_skipped() {
+    let mut tag = push("main");
+    tag["ref"] = json!("refs/tags/v1");
+    let released =
+        json!({ "action": "published", "repository": { "clone_url": URL }, "release": { "tag_name": "v1" } });
+    for (event, body, can_skip) in [
+        ("push", push("main"), true),
+        ("push", tag, false),
+        ("pull_request", pull_request(7, false), false),
+        ("release", released, false),
+    ] {
+        let server = Server::memory();
+        server.add_repository(URL, "github", json!({})).await;
+        // Whether a push is skipped is known only once its commit is read: the provider gets the same answer.
+        assert_eq!(server.github(event, "d", &body).await.0, StatusCode::ACCEPTED, "{event}");
+        let claimed = server.claim().await.expect("a discovery job");
+        assert!(claimed.discovery().is_object(), "{event}");
+        assert_eq!(claimed.discovery()["can_skip"] == true, can_skip, "{event}: {}", claimed.discovery());
+    }
+}

@@ -9,15 +9,13 @@ use super::super::{
 use super::{
     index::{hide, in_tree, refresh_index},
     lfs::{LfsSource, replace_pointers},
-    measure::{TreeContents, is_small_change, measure},
-    record::TreeRecord,
+    measure::{TreeContents, measure},
     repository::RepositorySpec,
     request::{TreeRequest, local_path},
-    sharing::{set_up_again, set_up_sharing},
+    sharing::set_up_sharing,
     submodule_location::SubmoduleLocation,
     submodules::{SubmoduleEntry, entries, is_inside, resolve_url},
 };
-use crate::workspace::FileOwner;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -38,6 +36,17 @@ pub enum TreeFiles<'a> {
     OfCommit,
     /// None.
     None,
+}
+
+/// What a checkout has written.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckedOut {
+    /// The approximate size in bytes.
+    pub bytes: u64,
+    /// Whether the tree can be changed into a similar one.
+    pub can_be_changed: bool,
+    /// Whether content of Git LFS replaces pointers in it.
+    pub uses_lfs: bool,
 }
 
 /// What to check out.
@@ -88,7 +97,7 @@ impl TreeSource<'_> {
         matches!(self.kind, SnapshotKind::Commit | SnapshotKind::WorkTree)
     }
 
-    fn repository(&self) -> RepositorySpec<'_> {
+    pub(super) fn repository(&self) -> RepositorySpec<'_> {
         let TreeRequest { refs, checkout, .. } = self.request;
         RepositorySpec {
             objects: self.objects,
@@ -106,9 +115,8 @@ impl TreeSource<'_> {
         }
     }
 
-    /// Checks out into the empty directory `into`. Returns the approximate size in bytes, and whether the tree can be changed
-    /// into a similar one.
-    pub fn check_out(&self, into: &Path, index: &Path) -> Result<(u64, bool), SourceError> {
+    /// Checks out into the empty directory `into`.
+    pub fn check_out(&self, into: &Path, index: &Path) -> Result<CheckedOut, SourceError> {
         let git_dir = into.join(".git");
         let contents = match self.files {
             TreeFiles::OnDisk(tree) => measure(self.objects, tree)?,
@@ -136,73 +144,20 @@ impl TreeSource<'_> {
             TreeFiles::None => {}
         }
         let mut size = contents.bytes + packs_size(&git_dir);
-        if contents.uses_lfs && !self.request.checkout.lfs_pointers && git_dir.join("index").exists() {
-            size += self.replace_pointers((&git_dir, into), self.indexed(), self.objects, self.remote)?;
+        let uses_lfs = contents.uses_lfs && !self.request.checkout.lfs_pointers;
+        let mut content = 0;
+        if uses_lfs && git_dir.join("index").exists() {
+            content = self.replace_pointers((&git_dir, into), self.indexed(), self.objects, self.remote)?;
+            size += content;
         }
         let tree = match self.files {
             TreeFiles::OnDisk(tree) => tree,
             _ => self.commit,
         };
         size += self.check_out_submodules(&contents, tree, &git_dir, into)?;
-        let is_plain = contents.submodules.is_empty() && self.submodules.is_empty() && !contents.uses_lfs;
-        let is_exact = matches!(self.files, TreeFiles::OnDisk(_)) || !contents.has_attributes;
-        Ok((size, is_plain && is_exact))
-    }
-
-    /// Changes a tree of `previous`, which is at `into` and has `bytes`, to this one.
-    pub fn update(
-        &self,
-        previous: &TreeRecord,
-        bytes: u64,
-        into: &Path,
-        index: &Path,
-    ) -> Result<(u64, bool), SourceError> {
-        let git_dir = into.join(".git");
-        if !self.is_similar_to(previous) {
-            return self.start_over(into, index);
-        }
-        if previous.repository != self.repository_key() {
-            set_up_again(&self.repository(), &git_dir, &previous.commit)?;
-        }
-        match self.files {
-            TreeFiles::OnDisk(new) => {
-                if self.request.owner != FileOwner::Worker {
-                    // The files were given away after the index was written, and git takes them for changed ones. An error means
-                    // that some are, which the next command finds.
-                    let mut refresh = self.in_objects(into, index);
-                    let _ = git::run(refresh.args(["update-index", "-q", "--refresh"]));
-                }
-                let mut command = self.in_objects(into, index);
-                // The index has the old tree. With one tree, git keeps its cache of trees and skips equal directories.
-                git::run(command.args(["read-tree", "-m", "-u", new]))?;
-                if previous.commit != self.commit || previous.staged.as_deref() != self.staged {
-                    self.write_index(&git_dir, into, index, true)?;
-                }
-            }
-            TreeFiles::OfCommit => {
-                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", self.commit]))?;
-            }
-            TreeFiles::None => {}
-        }
-        Ok((bytes, true))
-    }
-
-    /// Whether a tree of `previous` differs little from this one.
-    pub fn is_similar_to(&self, previous: &TreeRecord) -> bool {
-        let (old, new) = match self.files {
-            TreeFiles::OnDisk(tree) => (previous.tree.as_str(), tree),
-            _ => (previous.commit.as_str(), self.commit),
-        };
-        is_small_change(self.objects, old, new).unwrap_or(false)
-    }
-
-    /// Checks out anew into `into`.
-    pub fn start_over(&self, into: &Path, index: &Path) -> Result<(u64, bool), SourceError> {
-        fs::remove_dir_all(into)
-            .and_then(|()| fs::create_dir(into))
-            .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
-        drop(fs::remove_file(index));
-        self.check_out(into, index)
+        // A tree of files on disk has an index of its own, in which replaced pointers are changed files.
+        let is_exact = !matches!(self.files, TreeFiles::OnDisk(_)) || content == 0;
+        Ok(CheckedOut { bytes: size, can_be_changed: is_exact, uses_lfs })
     }
 
     /// Identifies the repository in the tree: refs, history and configuration.
@@ -225,7 +180,7 @@ impl TreeSource<'_> {
     }
 
     /// Creates a git command for the repository with all objects, the files at `into`, and an index.
-    pub fn in_objects(&self, into: &Path, index: &Path) -> Command {
+    pub(super) fn in_objects(&self, into: &Path, index: &Path) -> Command {
         let mut command = git::at(self.objects);
         command.arg("--work-tree").arg(into).current_dir(into).env("GIT_INDEX_FILE", index);
         command.args(["-c", "core.bare=false"]);
@@ -233,7 +188,7 @@ impl TreeSource<'_> {
     }
 
     /// Writes the index of the repository: the commit's files, or what is staged, of which those that are unchanged on disk are known to be.
-    fn write_index(
+    pub(super) fn write_index(
         &self,
         git_dir: &Path,
         into: &Path,

@@ -1,7 +1,11 @@
 //! Clones of trees: where files can share blocks, as on XFS and Btrfs, a tree that jobs use is cloned and changed into a similar one,
 //! of which only the files that differ take up space.
 
-use super::{checkout::TreeSource, index::refresh_index, record::TreeRecord};
+use super::{
+    checkout::{CheckedOut, TreeSource},
+    index::refresh_index,
+    record::TreeRecord,
+};
 use crate::{source::git, store::FileLock};
 use std::{
     fs::{self, File, FileTimes, Metadata},
@@ -10,8 +14,7 @@ use std::{
     path::Path,
 };
 
-/// Creates the tree of `source` at `building` as a changed clone of a tree of the family of `record`. Returns its approximate size in
-/// bytes, and whether it can be changed into another one. `None`, with nothing at `building`: there is no similar tree, or the file
+/// Creates the tree of `source` at `building` as a changed clone of a tree of the family of `record`. `None`, with nothing at `building`: there is no similar tree, or the file
 /// system cannot clone files.
 pub fn clone_similar(
     source: &TreeSource<'_>,
@@ -19,7 +22,7 @@ pub fn clone_similar(
     home: &Path,
     building: &Path,
     index: &Path,
-) -> Option<(u64, bool)> {
+) -> Option<CheckedOut> {
     for (path, previous) in record.similar(home) {
         let Ok(_in_use) = FileLock::try_shared(&path.with_extension("used")) else { continue };
         // Another worker may have changed it into another tree before.

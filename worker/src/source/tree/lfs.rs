@@ -6,6 +6,7 @@ use super::super::{
     error::SourceErrorKind,
     git::{
         self, SourceError,
+        lfs_files::lfs_files,
         lfs_pointer::{MAX_POINTER, Pointer},
     },
     network::Remote,
@@ -14,10 +15,10 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, SystemTime},
 };
 
@@ -101,31 +102,22 @@ pub fn recognize_content(command: &mut Command) {
 
 /// Returns the files of the working tree that are pointers, and that the attributes assign to Git LFS.
 fn pointers(git_dir: &Path, work_tree: &Path) -> Result<Vec<(String, Pointer)>, SourceError> {
-    let in_tree = || {
-        let mut command = git::at(git_dir);
-        command.arg("--work-tree").arg(work_tree).current_dir(work_tree);
-        command
-    };
-    let paths = git::run(in_tree().args(["ls-files", "-z"]))?;
-    let failed = |error: io::Error| SourceError::io("the files of Git LFS cannot be listed", &error);
-    let mut input = tempfile::tempfile().map_err(failed)?;
-    input.write_all(paths.as_bytes()).and_then(|()| input.seek(SeekFrom::Start(0))).map_err(failed)?;
-    let mut check = in_tree();
-    check.args(["check-attr", "-z", "--stdin", "filter"]).stdin(Stdio::from(input));
-    let attributes = git::run(&mut check)?;
-    let mut fields = attributes.split('\0');
+    let paths = git::run(in_tree(git_dir, work_tree).args(["ls-files", "-z"]))?;
     let mut found = Vec::new();
-    while let (Some(path), Some(_), Some(value)) = (fields.next(), fields.next(), fields.next()) {
-        if value != "lfs" {
-            continue;
-        }
-        if let Some(pointer) = read_pointer(&work_tree.join(path)) {
-            found.push((path.to_owned(), pointer));
+    for path in lfs_files(in_tree(git_dir, work_tree), paths.as_bytes())? {
+        if let Some(pointer) = read_pointer(&work_tree.join(&path)) {
+            found.push((path, pointer));
         } else {
-            set_time(&work_tree.join(path));
+            set_time(&work_tree.join(&path));
         }
     }
     Ok(found)
+}
+
+fn in_tree(git_dir: &Path, work_tree: &Path) -> Command {
+    let mut command = git::at(git_dir);
+    command.arg("--work-tree").arg(work_tree).current_dir(work_tree);
+    command
 }
 
 /// Gives a file an earlier time, so that git takes the state that it records for certain: it does not for files that are as new as

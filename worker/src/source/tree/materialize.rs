@@ -254,15 +254,17 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
         fs::create_dir_all(&building).map_err(failed)?;
         source.check_out(&building, &index)
     };
-    let (bytes, can_be_reused) = checked_out.map_err(|error| detect_disk_full(error, &building))?;
+    let checked_out = checked_out.map_err(|error| detect_disk_full(error, &building))?;
     give_to_owner(source.request.owner, &building).map_err(failed)?;
     fs::rename(&building, home.join(key)).map_err(failed)?;
-    let mut record = record.filter(|_| can_be_reused).unwrap_or_default();
+    let record = record.filter(|_| checked_out.can_be_changed);
+    let mut record =
+        record.map(|record| TreeRecord { uses_lfs: checked_out.uses_lfs, ..record }).unwrap_or_default();
     if source.has_commit() {
         (record.objects, record.history) = (source.objects_key(), source.commit.to_owned());
     }
     // The size is recorded for pruning, which would otherwise have to walk all files.
-    let _ = fs::write(home.join(format!("{key}.size")), bytes.to_string());
+    let _ = fs::write(home.join(format!("{key}.size")), checked_out.bytes.to_string());
     record.write(home, key).map_err(failed)
 }
 
@@ -273,12 +275,13 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         TreeFiles::OfCommit => ("commit", ""),
         TreeFiles::None => return None,
     };
-    // Files with permissions for everyone may have others than git gives them.
-    if !source.has_commit() || source.request.owner == FileOwner::Everyone {
+    if !source.has_commit() {
         return None;
     }
     let hidden = serde_json::to_string(source.hidden).unwrap_or_default();
-    let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options, &hidden];
+    let submodules = serde_json::to_string(source.submodules).unwrap_or_default();
+    let origin = source.origin.unwrap_or("");
+    let parts = [&source.objects.to_string_lossy(), kind, origin, options, &hidden, &submodules];
     Some(TreeRecord {
         family: short_hash(&parts),
         repository: source.repository_key(),

@@ -9,7 +9,7 @@ use super::super::{
         process::ProcessLimits,
     },
 };
-use std::{ops::ControlFlow, path::Path};
+use std::{ffi::OsStr, ops::ControlFlow, os::unix::ffi::OsStrExt, path::Path};
 
 /// Assumed disk block size in bytes: a file occupies at least one block.
 const DISK_BLOCK_SIZE: u64 = 4096;
@@ -33,26 +33,37 @@ pub struct TreeContents {
     pub has_attributes: bool,
 }
 
-/// Whether few entries of the tree `old` differ in `new`, and none that decide how others are checked out: attributes and
-/// submodules.
-pub fn is_small_change(objects: &Path, old: &str, new: &str) -> Result<bool, SourceError> {
+/// Returns the paths of the entries of the tree `old` that differ in `new`, each followed by a NUL byte, if they are few, and if
+/// none decides how others are checked out, as attributes and submodules do, or is in one of the directories `apart`.
+pub fn small_change(
+    objects: &Path,
+    (old, new): (&str, &str),
+    apart: &[&Path],
+) -> Result<Option<Vec<u8>>, SourceError> {
+    let mut paths = Vec::new();
     if old == new {
-        return Ok(true);
+        return Ok(Some(paths));
     }
     let mut command = git::at(objects);
     command.args(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new]);
     let (mut records, mut count) = (Records::default(), 0);
-    git::stream(&mut command, ProcessLimits::default(), &mut |bytes| {
+    let is_small = git::stream(&mut command, ProcessLimits::default(), &mut |bytes| {
         records.push(bytes, &mut |record| {
             count += 1;
             let is_special = if record.starts_with(b":") {
                 memchr::memmem::find(&record[..record.len().min(15)], b"160000").is_some()
             } else {
-                record.ends_with(b".gitattributes") || record.ends_with(b".gitmodules")
+                paths.extend_from_slice(record);
+                paths.push(0);
+                let path = Path::new(OsStr::from_bytes(record));
+                record.ends_with(b".gitattributes")
+                    || record.ends_with(b".gitmodules")
+                    || apart.iter().any(|directory| path.starts_with(directory))
             };
             if is_special || count > MAX_CHANGES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
-    })
+    })?;
+    Ok(is_small.then_some(paths))
 }
 
 /// Returns what `tree` of the repository holds, or an error if its files exceed the limits of this worker.

@@ -26,6 +26,8 @@ pub struct TreeRecord {
     pub tree: String,
     /// The commit of what is staged.
     pub staged: Option<String>,
+    /// Whether content of Git LFS replaces pointers in it.
+    pub uses_lfs: bool,
     /// Repositories of trees with the same key hold objects that others of the key may link; empty: none.
     pub objects: String,
     /// The commit that the repository has with its history, if objects can be linked.
