@@ -81,6 +81,25 @@ async fn lost_replies_create_and_append_nothing_twice() {
 }
 
 #[tokio::test]
+async fn annotations_that_are_rejected_do_not_keep_the_state_from_the_check_run() {
+    for server in Server::for_each_store() {
+        let mut on = Reported::with_app(server, json!({})).await;
+        on.start_at("push", &push("main"), COMMIT, CI).await;
+        on.run().await;
+        let job = on.claim().await;
+        on.run().await;
+        on.annotate(&job, 70, "a.rs").await;
+        on.server.finish(&job, false).await;
+        on.provider.fail_next(Fault::status(422));
+        on.run_retries().await;
+        let runs = on.provider.runs();
+        assert_eq!((&runs[0]["status"], &runs[0]["conclusion"]), (&json!("completed"), &json!("failure")));
+        assert_eq!(runs[0]["annotations"].as_array().unwrap().len(), 20, "the batch after the rejected one");
+        on.provider.requests();
+    }
+}
+
+#[tokio::test]
 async fn limit_of_requests_is_honoured() {
     for server in Server::for_each_store() {
         let mut on = Reported::with_app(server, json!({})).await;
