@@ -310,16 +310,10 @@ mod tests {
     fn changes_beyond_what_a_server_takes_are_unknown() {
         let long = "r".repeat(MAX_PATH_LEN + 1);
         let job = |name: &str, reference: &str| {
-            format!(
-                "  {name}: {{ script: x, rules: [{{ if: 'changed_since(\"{reference}\", \"**\")' }}] }}\n"
-            )
+            format!("  {name}: {{ script: x, rules: [{{ if: 'changed_since({reference}, \"**\")' }}] }}\n")
         };
-        let text = format!(
-            "name: ci\ndefaults: {{ image: i }}\njobs:\n{}{}{}",
-            job("a", "v1"),
-            job("b", "v2"),
-            job("c", &long)
-        );
+        let jobs = job("a", "\"v1\"") + &job("b", "\"v2\"") + &job("c", "env(\"R\")");
+        let text = format!("name: ci\ndefaults: {{ image: i }}\nvariables: {{ R: {long} }}\njobs:\n{jobs}");
         let pipeline = parse(&text).unwrap();
         let tree = WorkingTree { top: Some(".".into()), facts: Facts::default() };
         let path = "p".repeat(MAX_PATH_LEN);

@@ -211,18 +211,14 @@ fn refs_beyond_those_of_a_report_are_unknown() {
     let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository.path();
     git_in(dir, &["init", "-q", "-b", "main"]);
-    let file = |name: &str, refs: &[String]| {
-        let rule = |reference: &String| format!("      - if: 'changed_since(\"{reference}\", \"**\")'\n");
-        let rules: String = refs.iter().map(rule).collect();
-        format!(
-            "name: {name}\non: {{ push: {{}} }}\njobs:\n  j:\n    image: i\n    script: x\n    rules:\n{rules}"
-        )
+    let long = "r".repeat(MAX_PATH_LEN + 1);
+    let file = |name: &str| {
+        let rule = |reference: &str| format!("      - if: 'changed_since({reference}, \"**\")'\n");
+        let rules: String = (1..MAX_COMPARED_REFS).map(|n| rule(&format!("\"{name}-{n}\""))).collect();
+        let job = format!("  j:\n    image: i\n    script: x\n    rules:\n{rules}{}", rule("env(\"R\")"));
+        format!("name: {name}\non: {{ push: }}\nvariables: {{ R: {long} }}\njobs:\n{job}")
     };
-    let refs =
-        |name: &str| -> Vec<String> { (0..MAX_COMPARED_REFS).map(|n| format!("{name}-{n}")).collect() };
-    let mut first = refs("a");
-    first[0] = "a".repeat(MAX_PATH_LEN + 1);
-    let (a, b) = (file("a", &first), file("b", &refs("b")));
+    let (a, b) = (file("a"), file("b"));
     let head = commit(dir, &[(".pipelines/a.yml", &a), (".pipelines/b.yml", &b)]);
     let result = find(dir, cache.path(), &head, &Discovery::default());
     assert!(result.diagnostics.is_empty(), "{:?}", result.diagnostics);
