@@ -92,9 +92,12 @@ impl WorkingTree {
     }
 
     /// Adds the paths that changed since the refs that conditions of `pipeline` name; `assumed` are those paths, if there are any. As on
-    /// a worker, what has too many is unknown, and so are refs with longer names than a server takes.
+    /// a worker, what has too many is unknown, and so are refs with longer names than a server takes, and all before the first commit.
     pub fn compare(&self, pipeline: &Pipeline, assumed: &[String], facts: &mut Facts) {
         let Some(top) = &self.top else { return };
+        if assumed.is_empty() && self.facts.commit.is_none() {
+            return;
+        }
         let mut bytes = 0;
         for reference in compared_refs(pipeline, facts).into_iter().filter(|name| name.len() <= MAX_PATH_LEN)
         {
@@ -324,5 +327,8 @@ mod tests {
             assert_eq!(known, expected.iter().copied().collect());
             assert!(check_compared(&facts.compared).is_ok());
         }
+        let mut facts = Facts::default();
+        tree.compare(&pipeline, &[], &mut facts);
+        assert!(facts.compared.is_empty(), "before the first commit");
     }
 }
