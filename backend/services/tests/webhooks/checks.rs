@@ -259,3 +259,39 @@ async fn invalid_registrations_are_rejected_and_keys_are_not_shown() {
     let stored = server.stores.documents.get(&document).await.unwrap().unwrap();
     assert!(!stored.value.contains("PRIVATE KEY"));
 }
+
+#[tokio::test]
+async fn kept_token_and_app_are_sent_to_no_other_api() {
+    for server in Server::for_each_store() {
+        let put = async |more: Value| {
+            let mut body = json!({ "url": URL, "provider": "github" });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            server.call(Method::PUT, path::REPOSITORIES, body).await
+        };
+        for credential in [json!({ "status_token": "T0KEN" }), json!({ "app": app() })] {
+            let with = |more: Value| {
+                let mut all = credential.clone();
+                all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                all
+            };
+            let default_api = json!({ "api_url": "", "webhook_secret": SECRET });
+            assert_eq!(put(with(default_api)).await.0, StatusCode::OK);
+            let others = [
+                json!({ "api_url": "https://evil.example.org/api" }),
+                json!({ "api_url": "http://git.example.org/api/v3" }),
+                json!({ "provider": "bitbucket" }),
+            ];
+            for other in others {
+                let (status, reply) = put(other.clone()).await;
+                assert_eq!(status, StatusCode::BAD_REQUEST, "{other}: {reply}");
+            }
+            // The same address, and another one with the credential.
+            let same = json!({ "api_url": "https://git.example.org/api/v3/" });
+            assert_eq!(put(same).await.0, StatusCode::OK);
+            let moved = with(json!({ "api_url": "https://api.example.org" }));
+            assert_eq!(put(moved).await.0, StatusCode::OK);
+            let removed = json!({ "api_url": "", "status_token": "", "app": "remove" });
+            assert_eq!(put(removed).await.0, StatusCode::OK, "without credentials");
+        }
+    }
+}
