@@ -343,7 +343,7 @@ fn trigger_names(addresses: &[String], own: &str) -> Result<Vec<String>> {
 
 /// Checks that a token or an App that the request keeps is for the API that it names. Who may register a repository cannot read them,
 /// and would get them by naming another address: also a statement that the App signs for all that it is installed for.
-fn check_receiver(request: &RepositoryRequest, api_url: &Option<String>, old: &Repository) -> Result<()> {
+fn check_receiver(request: &RepositoryRequest, api_url: Option<&str>, old: &Repository) -> Result<()> {
     let keeps_token = request.status_token.is_none() && old.status_token.is_some();
     let keeps_app = request.app.is_none() && old.app.is_some();
     let base =
