@@ -58,7 +58,7 @@ impl RepositoryService {
             let old = existing.as_ref().map(parse_record).transpose()?;
             let api_url = updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url));
             if let Some(old) = &old {
-                check_receiver(&request, &api_url, old)?;
+                check_receiver(&request, api_url.as_deref(), old)?;
             }
             let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
@@ -346,9 +346,10 @@ fn trigger_names(addresses: &[String], own: &str) -> Result<Vec<String>> {
 fn check_receiver(request: &RepositoryRequest, api_url: Option<&str>, old: &Repository) -> Result<()> {
     let keeps_token = request.status_token.is_none() && old.status_token.is_some();
     let keeps_app = request.app.is_none() && old.app.is_some();
-    let base =
-        |provider, api_url: &Option<String>| RepositoryApi::new(provider, api_url.as_deref(), &old.url).base;
-    if (keeps_token || keeps_app) && base(request.provider, api_url) != base(old.provider, &old.api_url) {
+    let base = |provider, api_url| RepositoryApi::new(provider, api_url, &old.url).base;
+    if (keeps_token || keeps_app)
+        && base(request.provider, api_url) != base(old.provider, old.api_url.as_deref())
+    {
         return Err(Error::Invalid(
             "the provider's token and App are for the API that they were given for: give them again with its new address, or remove \
              them (--status-token-file, --app-id, --no-app)"
