@@ -198,7 +198,11 @@ fn plan_compares_changes_with_the_ref_of_a_gitlab_rule() {
     assert_eq!(jobs(&["--event", "schedule"]), ["since", "always"], "a schedule has changes, too");
     assert_eq!(jobs(&["--event", "push", "--changed", "b"]), ["since", "since-tag", "always"]);
     assert_eq!(jobs(&["--event", "push", "--changed", "a"]), ["always"]);
-    write(".gitlab-ci.yml", &file("gone"));
-    let (code, text) = tidemill(dir.path(), &["plan", "--event", "push"]);
-    assert!(code != 0 && text.contains("no branch, tag or commit `gone`"), "{text}");
+    git(dir.path(), &["update-ref", "refs/other/x", "HEAD"]);
+    // What a server does not find is not found here, either.
+    for reference in ["gone", "refs/other/x"] {
+        write(".gitlab-ci.yml", &file(reference));
+        let (code, text) = tidemill(dir.path(), &["plan", "--event", "push"]);
+        assert!(code != 0 && text.contains(&format!("no branch, tag or commit `{reference}`")), "{text}");
+    }
 }

@@ -94,7 +94,8 @@ fn backup_into_the_data_directory_is_rejected() {
     fs::create_dir_all(&env.data).unwrap();
     let link = env.dir.path().join("link");
     std::os::unix::fs::symlink(&env.data, &link).unwrap();
-    for target in [env.data.join("artifacts/backup"), link.join("a/b"), env.data.clone()] {
+    let around = env.dir.path().join("missing/..").join(env.data.strip_prefix(env.dir.path()).unwrap());
+    for target in [env.data.join("artifacts/backup"), link.join("a/b"), around.join("x"), env.data.clone()] {
         let rejected = env.tidemill(&["backup", target.to_str().unwrap()]);
         assert_eq!(rejected.status.code(), Some(2), "{}", text(&rejected.stderr));
         assert!(text(&rejected.stderr).contains("is in the data directory"), "{}", text(&rejected.stderr));

@@ -8,7 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tidemill_core::{access::TokenView, api::RecordsCheck, time::Timestamp};
-use tidemill_services::{SystemClock, error::Result, ports::Clock, stored_tokens};
+use tidemill_services::{
+    SystemClock,
+    error::{Error, Result},
+    ports::Clock,
+    stored_tokens,
+};
 use tidemill_sqlite::{Database, DiskReserve, SCHEMA_VERSION, SqliteDocuments, records_path};
 
 /// Size of a write-ahead log that a checkpoint should have shortened.
@@ -220,15 +225,20 @@ fn queue(database: &Database, now: Timestamp) -> Result<Finding> {
     Ok(Finding::new("queue", Verdict::Ok, text))
 }
 
-/// Checks when the tokens in the records expire; `None` if there are no records.
+/// Checks when the tokens in the records expire, without changing the records; `None` if there are none, or if their schema is another
+/// one, about which the check of the records says more.
 pub async fn tokens(data_dir: &Path, now: Timestamp) -> Option<Finding> {
     let path = records_path(data_dir);
     if !path.exists() {
         return None;
     }
-    let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
-    let listed = match opened {
-        Ok(Ok(database)) => {
+    let opened = tokio::task::spawn_blocking(move || {
+        let database = Database::open_read_only(&path)?;
+        Ok::<_, Error>((database.schema_version()?, database))
+    });
+    let listed = match opened.await {
+        Ok(Ok((schema, _))) if schema != SCHEMA_VERSION => return None,
+        Ok(Ok((_, database))) => {
             let documents = SqliteDocuments::new(Arc::new(database), Arc::new(SystemClock));
             stored_tokens(&documents).await.map_err(|error| error.to_string())
         }
@@ -277,14 +287,15 @@ fn token(data_dir: &Path) -> Finding {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Finding, Verdict, all_checks, clock, light_checks, token};
+    use super::{Finding, Verdict, all_checks, clock, light_checks, token, tokens};
     use std::{
         fs,
         os::unix::fs::PermissionsExt,
         path::Path,
         time::{Duration, SystemTime},
     };
-    use tidemill_sqlite::{Database, records_path};
+    use tidemill_core::time::Timestamp;
+    use tidemill_sqlite::{Database, SCHEMA_VERSION, records_path};
 
     fn verdict(findings: &[Finding], check: &str) -> Verdict {
         findings.iter().find(|finding| finding.check == check).unwrap().verdict
@@ -313,8 +324,8 @@ mod tests {
         assert!(!directory.path().join("reserve").exists(), "the checks take no space of a full disk");
     }
 
-    #[test]
-    fn checks_change_nothing_beside_a_server_and_without_one() {
+    #[tokio::test]
+    async fn checks_change_nothing_beside_a_server_and_without_one() {
         let listed = |directory: &Path| {
             let mut files: Vec<_> = fs::read_dir(directory)
                 .unwrap()
@@ -335,12 +346,35 @@ mod tests {
         let directory = new_directory();
         let before = listed(directory.path());
         assert!(all_checks(directory.path(), false).iter().all(|finding| finding.verdict == Verdict::Ok));
+        let of_tokens = tokens(directory.path(), Timestamp(0)).await.unwrap();
+        assert_eq!(of_tokens.verdict, Verdict::Ok, "{}", of_tokens.text);
         assert_eq!(listed(directory.path()), before, "without a server");
         let server = Database::open(&records_path(directory.path())).unwrap();
         let before = listed(directory.path());
         assert!(all_checks(directory.path(), false).iter().all(|finding| finding.verdict == Verdict::Ok));
+        assert_eq!(tokens(directory.path(), Timestamp(0)).await.unwrap().verdict, Verdict::Ok);
         assert_eq!(listed(directory.path()), before, "with a server");
         drop(server);
+    }
+
+    #[tokio::test]
+    async fn records_of_another_schema_are_not_migrated() {
+        let directory = new_directory();
+        let path = records_path(directory.path());
+        let older = u32::try_from(SCHEMA_VERSION - 1).unwrap();
+        // The version is at this place of the head of the file.
+        let set_version = |version: u32| {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[60..64].copy_from_slice(&version.to_be_bytes());
+            fs::write(&path, bytes).unwrap();
+        };
+        for (version, expected) in [(older, Verdict::Warning), (older + 2, Verdict::Failed)] {
+            set_version(version);
+            let before = fs::read(&path).unwrap();
+            assert_eq!(verdict(&all_checks(directory.path(), false), "store"), expected);
+            assert_eq!(tokens(directory.path(), Timestamp(0)).await, None);
+            assert_eq!(fs::read(&path).unwrap(), before, "{version}");
+        }
     }
 
     #[test]

@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
-use tidemill_core::execution::facts::{Comment, CommitDetails, Facts, PullRequest};
+use tidemill_core::execution::{
+    discovery::{MAX_PATH_LEN, MAX_PATHS_BYTES},
+    facts::{Comment, CommitDetails, Facts, PullRequest},
+};
 use tidemill_core::{api::Trigger, pipeline::Pipeline, plan::compared_refs};
 use tidemill_worker::source::{changed_files, is_ref_name, local_git_command};
 
@@ -92,10 +95,16 @@ impl WorkingTree {
         facts
     }
 
-    /// Adds the paths that changed since the refs that conditions of `pipeline` name; `assumed` are those paths, if there are any.
+    /// Adds the paths that changed since the refs that conditions of `pipeline` name; `assumed` are those paths, if there are any. As on
+    /// a worker, what has too many is unknown, and so are refs with longer names than a server takes, and all before the first commit.
     pub fn compare(&self, pipeline: &Pipeline, assumed: &[String], facts: &mut Facts) {
         let Some(top) = &self.top else { return };
-        for reference in compared_refs(pipeline, facts) {
+        if assumed.is_empty() && self.facts.commit.is_none() {
+            return;
+        }
+        let mut bytes = 0;
+        for reference in compared_refs(pipeline, facts).into_iter().filter(|name| name.len() <= MAX_PATH_LEN)
+        {
             let paths = if assumed.is_empty() {
                 let Some(base) = base_of(top, &reference) else {
                     facts.compared.insert(reference, None);
@@ -108,7 +117,10 @@ impl WorkingTree {
             } else {
                 assumed.to_vec()
             };
-            facts.compared.insert(reference, Some(paths));
+            bytes += paths.iter().map(String::len).sum::<usize>();
+            if bytes <= MAX_PATHS_BYTES {
+                facts.compared.insert(reference, Some(paths));
+            }
         }
     }
 }
@@ -261,18 +273,22 @@ fn default_branch(top: &Path) -> Option<String> {
 }
 
 /// Returns the commit at which the histories of HEAD and of a branch, a tag or a commit parted. A branch is that of `origin`, if it
-/// is known.
+/// is known. As on a worker, other refs are none, and the start of a commit's hash has at least seven digits.
 fn base_of(top: &Path, reference: &str) -> Option<String> {
     if !is_ref_name(reference) {
         return None;
     }
     let named = if let Some(branch) = reference.strip_prefix("refs/heads/") {
         vec![format!("refs/remotes/origin/{branch}"), reference.to_owned()]
-    } else if reference.starts_with("refs/") {
+    } else if reference.starts_with("refs/tags/") {
         vec![reference.to_owned()]
+    } else if reference.starts_with("refs/") {
+        Vec::new()
     } else {
         let places = ["refs/tags/", "refs/remotes/origin/", "refs/heads/"];
-        let commit = reference.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| reference.to_owned());
+        let is_hash =
+            (7..=64).contains(&reference.len()) && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = is_hash.then(|| reference.to_owned());
         places.iter().map(|place| format!("{place}{reference}")).chain(commit).collect()
     };
     named.iter().find_map(|name| git(top, &["merge-base", "HEAD", &format!("{name}^{{commit}}")]))
@@ -294,4 +310,41 @@ fn paths(dir: &Path, arguments: &[&str]) -> Option<BTreeSet<String>> {
 fn output<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Vec<u8>> {
     let output = local_git_command(dir).args(arguments).output().ok()?;
     output.status.success().then_some(output.stdout)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::WorkingTree;
+    use std::collections::BTreeSet;
+    use tidemill_core::{
+        execution::{
+            discovery::{MAX_PATH_LEN, MAX_PATHS_BYTES, check_compared},
+            facts::Facts,
+        },
+        pipeline::parse,
+    };
+
+    #[test]
+    fn changes_beyond_what_a_server_takes_are_unknown() {
+        let long = "r".repeat(MAX_PATH_LEN + 1);
+        let job = |name: &str, reference: &str| {
+            format!("  {name}: {{ script: x, rules: [{{ if: 'changed_since({reference}, \"**\")' }}] }}\n")
+        };
+        let jobs = job("a", "\"v1\"") + &job("b", "\"v2\"") + &job("c", "env(\"R\")");
+        let text = format!("name: ci\ndefaults: {{ image: i }}\nvariables: {{ R: {long} }}\njobs:\n{jobs}");
+        let pipeline = parse(&text).unwrap();
+        let tree = WorkingTree { top: Some(".".into()), facts: Facts::default() };
+        let path = "p".repeat(MAX_PATH_LEN);
+        for (count, expected) in [(1, &["v1", "v2"][..]), (MAX_PATHS_BYTES / MAX_PATH_LEN, &["v1"])] {
+            let mut facts = Facts::default();
+            tree.compare(&pipeline, &vec![path.clone(); count], &mut facts);
+            let known: BTreeSet<&str> = facts.compared.keys().map(String::as_str).collect();
+            assert_eq!(known, expected.iter().copied().collect());
+            assert!(check_compared(&facts.compared).is_ok());
+        }
+        let mut facts = Facts::default();
+        tree.compare(&pipeline, &[], &mut facts);
+        assert!(facts.compared.is_empty(), "before the first commit");
+    }
 }

@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use tidemill_core::api::path;
-use tidemill_core::notification::receiver::Notify;
+use tidemill_core::notification::{receiver::Notify, repository_api::RepositoryApi};
 use tidemill_core::repository::{
     registration::{RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest},
     webhook::Provider,
@@ -56,6 +56,10 @@ impl RepositoryService {
             let existing = self.context.stores.documents.get(&record_key(&name)).await?;
             let version = existing.as_ref().map(|existing| existing.version);
             let old = existing.as_ref().map(parse_record).transpose()?;
+            let api_url = updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url));
+            if let Some(old) = &old {
+                check_receiver(&request, api_url.as_deref(), old)?;
+            }
             let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
                 (Some(secret), _) => {
@@ -102,7 +106,7 @@ impl RepositoryService {
                     request.default_branch.as_ref(),
                     old.as_ref().map(|old| &old.default_branch),
                 ),
-                api_url: updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
+                api_url,
                 // A new registration accepts earlier deliveries again.
                 delivery_epoch: old.as_ref().map_or(self.context.now().0, |old| old.delivery_epoch),
                 observed_default_branch: old.and_then(|old| old.observed_default_branch),
@@ -335,6 +339,24 @@ fn trigger_names(addresses: &[String], own: &str) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// Checks that a token or an App that the request keeps is for the API that it names. Who may register a repository cannot read them,
+/// and would get them by naming another address: also a statement that the App signs for all that it is installed for.
+fn check_receiver(request: &RepositoryRequest, api_url: Option<&str>, old: &Repository) -> Result<()> {
+    let keeps_token = request.status_token.is_none() && old.status_token.is_some();
+    let keeps_app = request.app.is_none() && old.app.is_some();
+    let base = |provider, api_url| RepositoryApi::new(provider, api_url, &old.url).base;
+    if (keeps_token || keeps_app)
+        && base(request.provider, api_url) != base(old.provider, old.api_url.as_deref())
+    {
+        return Err(Error::Invalid(
+            "the provider's token and App are for the API that they were given for: give them again with its new address, or remove \
+             them (--status-token-file, --app-id, --no-app)"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that notes can be written.

@@ -81,6 +81,25 @@ async fn lost_replies_create_and_append_nothing_twice() {
 }
 
 #[tokio::test]
+async fn annotations_that_are_rejected_do_not_keep_the_state_from_the_check_run() {
+    for server in Server::for_each_store() {
+        let mut on = Reported::with_app(server, json!({})).await;
+        on.start_at("push", &push("main"), COMMIT, CI).await;
+        on.run().await;
+        let job = on.claim().await;
+        on.run().await;
+        on.annotate(&job, 70, "a.rs").await;
+        on.server.finish(&job, false).await;
+        on.provider.fail_next(Fault::status(422));
+        on.run_retries().await;
+        let runs = on.provider.runs();
+        assert_eq!((&runs[0]["status"], &runs[0]["conclusion"]), (&json!("completed"), &json!("failure")));
+        assert_eq!(runs[0]["annotations"].as_array().unwrap().len(), 20, "the batch after the rejected one");
+        on.provider.requests();
+    }
+}
+
+#[tokio::test]
 async fn limit_of_requests_is_honoured() {
     for server in Server::for_each_store() {
         let mut on = Reported::with_app(server, json!({})).await;
@@ -239,4 +258,40 @@ async fn invalid_registrations_are_rejected_and_keys_are_not_shown() {
     let document = tidemill_services::ports::DocumentKey::new("repository", "git.example.org/team/app");
     let stored = server.stores.documents.get(&document).await.unwrap().unwrap();
     assert!(!stored.value.contains("PRIVATE KEY"));
+}
+
+#[tokio::test]
+async fn kept_token_and_app_are_sent_to_no_other_api() {
+    for server in Server::for_each_store() {
+        let put = async |more: Value| {
+            let mut body = json!({ "url": URL, "provider": "github" });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            server.call(Method::PUT, path::REPOSITORIES, body).await
+        };
+        for credential in [json!({ "status_token": "T0KEN" }), json!({ "app": app() })] {
+            let with = |more: Value| {
+                let mut all = credential.clone();
+                all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                all
+            };
+            let default_api = json!({ "api_url": "", "webhook_secret": SECRET });
+            assert_eq!(put(with(default_api)).await.0, StatusCode::OK);
+            let others = [
+                json!({ "api_url": "https://evil.example.org/api" }),
+                json!({ "api_url": "http://git.example.org/api/v3" }),
+                json!({ "provider": "bitbucket" }),
+            ];
+            for other in others {
+                let (status, reply) = put(other.clone()).await;
+                assert_eq!(status, StatusCode::BAD_REQUEST, "{other}: {reply}");
+            }
+            // The same address, and another one with the credential.
+            let same = json!({ "api_url": "https://git.example.org/api/v3/" });
+            assert_eq!(put(same).await.0, StatusCode::OK);
+            let moved = with(json!({ "api_url": "https://api.example.org" }));
+            assert_eq!(put(moved).await.0, StatusCode::OK);
+            let removed = json!({ "api_url": "", "status_token": "", "app": "remove" });
+            assert_eq!(put(removed).await.0, StatusCode::OK, "without credentials");
+        }
+    }
 }

@@ -414,7 +414,7 @@ async fn secrets_of_repository_are_never_shown_again() {
             assert!(!listed.contains(hidden) && !changed.contains(hidden), "{hidden}: {listed} {changed}");
         }
         let more = json!({ "url": URL, "provider": "gitlab", "approval": "all", "api_url": "https://api.example.org",
-            "default_branch": "trunk" });
+            "default_branch": "trunk", "status_token": "the-status-token" });
         server.ok(Method::PUT, path::REPOSITORIES, more).await;
         let same = json!({ "url": URL, "provider": "gitlab", "default_branch": "" });
         let unchanged = server.ok(Method::PUT, path::REPOSITORIES, same).await["repository"].clone();

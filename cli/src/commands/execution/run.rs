@@ -120,6 +120,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         Ok(reuse) => reuse,
         Err(failure) => {
             workers::close(worker).await;
+            deployment.close().await;
             return Err(failure);
         }
     };
@@ -158,6 +159,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         Ok(reply) => reply,
         Err(failure) => {
             workers::close(worker).await;
+            deployment.close().await;
             return Err(failure);
         }
     };

@@ -7,7 +7,10 @@ use crate::{
     settings::Settings,
     view::format,
 };
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Component, Path, PathBuf},
+};
 use tidemill_server::backup::{self, BackupOptions, BackupRepository};
 use tidemill_services::Error;
 
@@ -102,12 +105,19 @@ fn check_outside(data_dir: &Path, target: &str) -> Outcome {
     if target.starts_with(S3) {
         return Ok(());
     }
-    // Links count, in the part of the path that exists.
-    let target_path = std::path::absolute(target)?;
-    let existing = target_path.ancestors().find_map(|path| path.canonicalize().ok());
-    let inside =
-        data_dir.canonicalize().is_ok_and(|data| existing.is_some_and(|path| path.starts_with(data)));
-    if inside {
+    // Links count, in the part of the path that exists, and `..` also after a directory that is still to be created.
+    let mut resolved = PathBuf::new();
+    for component in std::path::absolute(target)?.components() {
+        if component == Component::ParentDir {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(component);
+        if let Ok(path) = resolved.canonicalize() {
+            resolved = path;
+        }
+    }
+    if data_dir.canonicalize().is_ok_and(|data| resolved.starts_with(data)) {
         return Err(Failure::usage(format!(
             "{} is in the data directory: choose a directory elsewhere, best on another disk",
             Printable(target)

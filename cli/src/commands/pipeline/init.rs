@@ -25,11 +25,12 @@ struct Kind {
 /// The kinds of repositories; the first whose file exists counts.
 const KINDS: &[Kind] = &[
     Kind {
-        file: "Cargo.toml",
+        file: "Cargo.lock",
         name: "Rust",
         image: "rust:1",
         script: &["cargo build --locked", "cargo test --locked"],
     },
+    Kind { file: "Cargo.toml", name: "Rust", image: "rust:1", script: &["cargo build", "cargo test"] },
     Kind { file: "go.mod", name: "Go", image: "golang:1", script: &["go vet ./...", "go test ./..."] },
     Kind { file: "package-lock.json", name: "Node.js", image: "node:lts", script: &["npm ci", "npm test"] },
     Kind {
@@ -201,7 +202,8 @@ mod tests {
     fn kind_of_repository_is_that_of_its_most_specific_file() {
         let of = |files: &[&str]| kind_of(|file| files.contains(&file));
         for (files, name, first) in [
-            (&["Cargo.toml", "Makefile"][..], "Rust", "cargo build --locked"),
+            (&["Cargo.toml", "Cargo.lock"][..], "Rust", "cargo build --locked"),
+            (&["Cargo.toml", "Makefile"], "Rust", "cargo build"),
             (&["package.json", "package-lock.json"][..], "Node.js", "npm ci"),
             (&["package.json", "yarn.lock"][..], "Node.js", "yarn install --frozen-lockfile"),
             (&["package.json"][..], "Node.js", "npm install"),

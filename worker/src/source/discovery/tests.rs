@@ -3,7 +3,9 @@
 use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
 use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
 use std::{cell::RefCell, fs, path::Path};
-use tidemill_core::execution::discovery::{Discovery, MAX_DIAGNOSTICS_BYTES};
+use tidemill_core::execution::discovery::{
+    Discovery, MAX_COMPARED_REFS, MAX_DIAGNOSTICS_BYTES, MAX_PATH_LEN,
+};
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::pipeline::NoSources;
 use tokio_util::sync::CancellationToken;
@@ -202,4 +204,24 @@ fn changes_since_refs_are_found_with_the_commit() {
     }
     assert_eq!(result.compared_paths.get("topic"), Some(&Some(Vec::new())), "the branch itself");
     assert_eq!(result.compared_paths.len(), refs.len());
+}
+
+#[test]
+fn refs_beyond_those_of_a_report_are_unknown() {
+    let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository.path();
+    git_in(dir, &["init", "-q", "-b", "main"]);
+    let long = "r".repeat(MAX_PATH_LEN + 1);
+    let file = |name: &str| {
+        let rule = |reference: &str| format!("      - if: 'changed_since({reference}, \"**\")'\n");
+        let rules: String = (1..MAX_COMPARED_REFS).map(|n| rule(&format!("\"{name}-{n}\""))).collect();
+        let job = format!("  j:\n    image: i\n    script: x\n    rules:\n{rules}{}", rule("env(\"R\")"));
+        format!("name: {name}\non: {{ push: }}\nvariables: {{ R: {long} }}\njobs:\n{job}")
+    };
+    let (a, b) = (file("a"), file("b"));
+    let head = commit(dir, &[(".pipelines/a.yml", &a), (".pipelines/b.yml", &b)]);
+    let result = find(dir, cache.path(), &head, &Discovery::default());
+    assert!(result.diagnostics.is_empty(), "{:?}", result.diagnostics);
+    assert_eq!(result.compared_paths.len(), MAX_COMPARED_REFS);
+    assert!(result.compared_paths.iter().all(|(name, paths)| name.len() <= MAX_PATH_LEN && paths.is_none()));
 }

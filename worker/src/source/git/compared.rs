@@ -11,7 +11,10 @@ use crate::source::{
     network::Remote,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use tidemill_core::execution::{discovery::MAX_PATHS_BYTES, facts::ComparedPaths};
+use tidemill_core::execution::{
+    discovery::{MAX_COMPARED_REFS, MAX_PATH_LEN, MAX_PATHS_BYTES},
+    facts::ComparedPaths,
+};
 
 /// Where the refs of a commit's repository are.
 pub struct RefSource<'a> {
@@ -23,13 +26,15 @@ pub struct RefSource<'a> {
 
 impl RefSource<'_> {
     /// Returns the paths that differ between `tree`, which is `commit` or based on it, and the commit at which its history and that of
-    /// each of `refs` parted.
+    /// each of `refs` parted. Refs beyond what a report takes are left out, and so unknown: several files may name more than one may.
     pub fn compare(
         &self,
         (commit, tree): (&str, &str),
-        refs: BTreeSet<String>,
+        mut refs: BTreeSet<String>,
     ) -> Result<ComparedPaths, SourceError> {
         let mut all = ComparedPaths::new();
+        refs.retain(|reference| reference.len() <= MAX_PATH_LEN);
+        let refs: BTreeSet<String> = refs.into_iter().take(MAX_COMPARED_REFS).collect();
         if refs.is_empty() {
             return Ok(all);
         }

@@ -13,6 +13,9 @@ use tidemill_core::notification::{
     commit_status::CommitState,
 };
 
+/// The status with which GitHub rejects what a request says.
+const INVALID: u16 = 422;
+
 /// What is known of the check run of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRecord {
@@ -110,6 +113,9 @@ impl ReportClient {
                 check.is_uncertain = failure.is_uncertain();
                 if failure.is_gone() && check.id.take().is_some() {
                     check.annotations = 0;
+                } else if failure.status == Some(INVALID) {
+                    // Jobs write annotations. Those that GitHub does not take must not keep the state from it.
+                    check.annotations += batch.len();
                 }
                 (check, Err(failure))
             }

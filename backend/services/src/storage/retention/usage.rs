@@ -22,7 +22,7 @@ pub trait DiskMeter: fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub(super) struct CachedMeter {
     meter: OnceLock<Arc<dyn DiskMeter>>,
-    last: Mutex<Option<(Instant, DiskUsage)>>,
+    last: Arc<Mutex<Option<(Instant, DiskUsage)>>>,
 }
 
 impl CachedMeter {
@@ -35,17 +35,19 @@ impl CachedMeter {
     /// Returns the last measurement, or makes one, with the time `now`. Without a meter, the reply has no time.
     pub(super) async fn usage(&self, now: Timestamp) -> Result<DiskUsage> {
         let Some(meter) = self.meter.get().cloned() else { return Ok(DiskUsage::default()) };
-        let mut last = self.last.lock().await;
+        let mut last = self.last.clone().lock_owned().await;
         if let Some((at, usage)) = &*last
             && at.elapsed() < TTL
         {
             return Ok(usage.clone());
         }
-        let measured = tokio::task::spawn_blocking(move || meter.measure()).await;
-        let measured = measured.map_err(|error| Error::storage("measuring the use of the disk", error))??;
-        let usage = DiskUsage { measured_at: Some(now), ..measured };
-        *last = Some((Instant::now(), usage.clone()));
-        Ok(usage)
+        // The measurement holds the lock: it goes on when its caller goes away.
+        let measured = tokio::task::spawn_blocking(move || {
+            let usage = DiskUsage { measured_at: Some(now), ..meter.measure()? };
+            *last = Some((Instant::now(), usage.clone()));
+            Ok(usage)
+        });
+        measured.await.map_err(|error| Error::storage("measuring the use of the disk", error))?
     }
 }
 
@@ -55,8 +57,9 @@ mod tests {
     use super::{CachedMeter, DiskMeter, TTL};
     use crate::error::Result;
     use std::sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     };
     use tidemill_core::{retention::api::DiskUsage, time::Timestamp};
 
@@ -85,5 +88,41 @@ mod tests {
         drop(last);
         let later = cached.usage(Timestamp(3)).await.unwrap();
         assert_eq!((later.log_bytes, later.measured_at), (2, Some(Timestamp(3))));
+    }
+
+    /// A meter that says when a measurement begins, and ends it when the test says so.
+    #[derive(Debug)]
+    struct Slow {
+        begun: tokio::sync::mpsc::UnboundedSender<()>,
+        end: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl DiskMeter for Slow {
+        fn measure(&self) -> Result<DiskUsage> {
+            self.begun.send(()).unwrap();
+            self.end.lock().unwrap().recv().unwrap();
+            Ok(DiskUsage { log_bytes: 1, ..DiskUsage::default() })
+        }
+    }
+
+    #[tokio::test]
+    async fn measurement_without_its_caller_goes_on_and_starts_no_other() {
+        let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+        let (finish, end) = mpsc::channel();
+        let cached = Arc::new(CachedMeter::default());
+        cached.set(Arc::new(Slow { begun, end: Mutex::new(end) }));
+        let usage = |now| {
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.usage(Timestamp(now)).await })
+        };
+        let first = usage(1);
+        has_begun.recv().await.unwrap();
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert!(cached.last.try_lock().is_err(), "the measurement goes on");
+        let second = usage(2);
+        finish.send(()).unwrap();
+        assert_eq!(second.await.unwrap().unwrap().measured_at, Some(Timestamp(1)), "the first one's");
+        assert!(has_begun.try_recv().is_err(), "there was no second one");
     }
 }
