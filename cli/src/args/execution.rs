@@ -48,7 +48,7 @@ pub struct Run {
     #[command(flatten)]
     pub view: ViewArgs,
     /// Print this job's log while it runs; may be repeated
-    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet", "debug", "break_before", "break_after"])]
     pub follow: Vec<String>,
     #[command(flatten)]
     pub debug: DebugArgs,
@@ -56,17 +56,17 @@ pub struct Run {
     pub connection: ConnectionArgs,
 }
 
-/// Where `run` opens shells.
+/// Where `run` and `retry` open shells.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DebugArgs {
     /// Open a shell in the container of each job that fails; local runs only
-    #[arg(long, conflicts_with_all = ["format", "quiet", "follow"])]
+    #[arg(long, conflicts_with_all = ["format", "quiet"])]
     pub debug: bool,
     /// Open a shell before this job's script; may be repeated, local runs only
-    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet", "follow"])]
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
     pub break_before: Vec<String>,
     /// Open a shell after this job's script, however it ended; may be repeated, local runs only
-    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet", "follow"])]
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
     pub break_after: Vec<String>,
 }
 
@@ -241,6 +241,8 @@ pub struct Retry {
     /// Also run this unapproved manual job
     #[arg(long, value_name = "JOB")]
     pub approve: Vec<String>,
+    #[command(flatten)]
+    pub debug: DebugArgs,
     #[command(flatten)]
     pub slots: SlotArgs,
     #[command(flatten)]

@@ -32,7 +32,7 @@ use tidemill_core::{
     },
 };
 use tidemill_worker::{
-    Shell,
+    Shell, Worker,
     client::{Socket, SocketMessage},
     debug::{Debugger, HeldJob},
 };
@@ -63,13 +63,24 @@ struct Held {
 #[derive(Debug)]
 pub struct HeldJobs(mpsc::UnboundedReceiver<Held>);
 
-/// Creates a debugger for these break points.
-pub fn debugger(break_points: BreakPoints) -> (Arc<TerminalDebugger>, HeldJobs) {
+/// Lets the jobs of `worker` be held at these break points, and returns those that are. Fails if its jobs have no containers.
+pub fn set_debugger(
+    worker: Option<&mut Worker>,
+    break_points: Option<BreakPoints>,
+) -> Outcome<Option<HeldJobs>> {
+    let (Some(worker), Some(break_points)) = (worker, break_points) else { return Ok(None) };
+    if !worker.has_containers() {
+        return Err(Failure::usage(
+            "--debug, --break-before and --break-after open shells in containers; run the command without --executor process",
+        ));
+    }
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Arc::new(TerminalDebugger { break_points, sender }), HeldJobs(receiver))
+    worker.set_debugger(Arc::new(TerminalDebugger { break_points, sender }));
+    Ok(Some(HeldJobs(receiver)))
 }
 
-/// Returns the break points that options of `run` ask for; `None` if there are none. Fails where no shell could be opened.
+/// Returns the break points that options of `run` and `retry` ask for; `None` if there are none. Fails where no shell could be
+/// opened.
 pub fn break_points(settings: &Settings, args: &DebugArgs) -> Outcome<Option<BreakPoints>> {
     let break_points = BreakPoints {
         on_failure: args.debug,
@@ -103,11 +114,15 @@ impl Debugger for TerminalDebugger {
 
     fn hold(&self, job: HeldJob) -> BoxFuture<'_, ()> {
         let (release, released) = oneshot::channel();
+        let ended = job.ended.clone();
         let is_sent = self.sender.send(Held { job, _release: release }).is_ok();
         async move {
             if is_sent {
-                // It is never sent, only dropped.
-                let _ = released.await;
+                tokio::select! {
+                    // It is never sent, only dropped.
+                    _ = released => {}
+                    () = ended.cancelled() => {}
+                }
             }
         }
         .boxed()
@@ -124,7 +139,7 @@ pub async fn open_shells(mut held: HeldJobs, view: SharedView) -> Outcome {
         errln!("{}", Printable(&job.introduction()));
         let opened = job.open_shell(&std::env::var(env_vars::TERM).unwrap_or_default(), size()).await;
         let message = match opened {
-            Ok(shell) => match run_shell(shell).await {
+            Ok(shell) => match run_shell(shell, &job).await {
                 Ok(()) => format!("the shell has ended; {} goes on", Printable(&job.name)),
                 Err(error) => format!("the shell was left: {error}; {} goes on", Printable(&job.name)),
             },
@@ -142,72 +157,104 @@ fn size() -> TerminalSize {
 }
 
 /// Connects this terminal with a shell until the shell ends.
-async fn run_shell(mut shell: Shell) -> io::Result<()> {
+async fn run_shell(mut shell: Shell, job: &HeldJob) -> io::Result<()> {
     let Some(connection) = shell.take_connection() else { return Ok(()) };
     let (mut from_shell, mut to_shell) = tokio::io::split(connection);
     let mut resized = signal(SignalKind::window_change())?;
     let mut terminal = RawTerminal::enter()?;
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        tokio::select! {
-            read = from_shell.read(&mut buffer) => match read {
-                Ok(length @ 1..) => {
-                    write_raw(&buffer[..length])?;
-                }
-                // The container may have been killed, which ends the connection in any way.
-                Ok(0) | Err(_) => return Ok(()),
-            },
-            typed = terminal.input.recv() => match typed {
-                Some(bytes) => {
-                    if to_shell.write_all(&bytes).await.is_err() || to_shell.flush().await.is_err() {
-                        return Ok(());
-                    }
-                }
-                None => return Err(io::Error::other("the terminal is closed")),
-            },
-            _ = resized.recv() => shell.resize(size()).await,
+    // Output continues while the shell does not read what was typed: it may wait until its own output is read.
+    let output = async {
+        let mut buffer = vec![0; BUFFER_SIZE];
+        // The container may have been killed, which ends the connection in any way.
+        while let Ok(length @ 1..) = from_shell.read(&mut buffer).await {
+            write_raw(&buffer[..length])?;
         }
+        Ok(())
+    };
+    let input = async {
+        while let Some(bytes) = terminal.input.recv().await {
+            if to_shell.write_all(&bytes).await.is_err() || to_shell.flush().await.is_err() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the terminal is closed"))
+    };
+    let resizing = async {
+        while resized.recv().await.is_some() {
+            shell.resize(size()).await;
+        }
+        std::future::pending().await
+    };
+    let left = tokio::select! {
+        ended = output => ended,
+        left = input => left,
+        () = resizing => Ok(()),
+        () = job.ended.cancelled() => Ok(()),
+    };
+    if left.is_err() {
+        shell.end().await;
     }
+    left
 }
 
 /// Connects this terminal with a shell on a server until one side ends it.
 pub async fn run_session(socket: &mut Socket) -> Outcome {
     let term = std::env::var(env_vars::TERM).unwrap_or_default();
-    if !socket.send_message(&ShellMessage::Start { term, size: size() }).await {
-        return Err(Failure::system("the connection to the server was lost"));
+    let Socket { sender, receiver } = socket;
+    let lost = || Failure::system("the connection to the server was lost");
+    if !sender.send_message(&ShellMessage::Start { term, size: size() }).await {
+        return Err(lost());
     }
-    // The first message says that the shell is open, or why there is none.
-    match socket.receive().await {
-        Some(SocketMessage::Shell(ShellMessage::Note { text })) => errln!("{}", printable_lines(&text)),
-        _ => return Err(Failure::system("the connection to the server was lost")),
+    match receiver.receive().await {
+        Some(SocketMessage::Shell(ShellMessage::Opened { text })) => errln!("{}", printable_lines(&text)),
+        Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
+            return Err(Failure::system(format!("no shell was opened: {text}")));
+        }
+        _ => return Err(lost()),
     }
     let mut resized = signal(SignalKind::window_change())?;
     let mut interrupts = Interrupts::listen()?;
     let mut terminal = RawTerminal::enter()?;
-    loop {
-        tokio::select! {
-            received = socket.receive() => match received {
-                Some(SocketMessage::Bytes(bytes)) => {
-                    write_raw(&bytes)?;
-                }
+    let output = async {
+        let mut is_explained = false;
+        loop {
+            match receiver.receive().await {
+                Some(SocketMessage::Bytes(bytes)) => write_raw(&bytes)?,
                 // It says why the session ends.
                 Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
+                    is_explained = true;
                     restore_terminal();
                     errln!("{}", printable_lines(&text));
                 }
                 Some(SocketMessage::Shell(_)) => {}
-                None => return Ok(()),
-            },
-            typed = terminal.input.recv() => match typed {
-                Some(bytes) if socket.send_bytes(&bytes).await => {}
-                _ => return Ok(()),
-            },
-            _ = resized.recv() => {
-                socket.send_message(&ShellMessage::Resize { size: size() }).await;
+                None if is_explained => return Ok(()),
+                None => return Err(lost()),
             }
-            _ = interrupts.recv() => return Err(Failure::silent(Exit::Canceled)),
         }
-    }
+    };
+    // Output continues meanwhile: a shell may wait until it is read.
+    let input = async {
+        loop {
+            let is_sent = tokio::select! {
+                typed = terminal.input.recv() => match typed {
+                    Some(bytes) => sender.send_bytes(&bytes).await,
+                    None => return Err(Failure::system("the terminal is closed")),
+                },
+                _ = resized.recv() => sender.send_message(&ShellMessage::Resize { size: size() }).await,
+            };
+            if !is_sent {
+                // The other direction says why.
+                return pending().await;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = output => ended,
+        ended = input => ended,
+        _ = interrupts.recv() => Err(Failure::silent(Exit::Canceled)),
+    };
+    restore_terminal();
+    ended
 }
 
 /// A view that makes room for shells. Its clones are the same view.

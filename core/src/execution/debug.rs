@@ -76,7 +76,12 @@ pub enum ShellMessage {
         /// The size.
         size: TerminalSize,
     },
-    /// A line for the user. The first one of a worker says that the shell is open.
+    /// The first message of a worker whose shell is open.
+    Opened {
+        /// A line for the user.
+        text: String,
+    },
+    /// A line for the user: why there is no shell, or why it ends.
     Note {
         /// The line.
         text: String,
@@ -143,7 +148,10 @@ pub enum ShellDenial {
     #[error("the job has ended; retry it, and open the shell while the new execution waits or runs")]
     Ended,
     /// It has no container.
-    #[error("the job has no container: it starts another pipeline, or reads pipeline files")]
+    #[error(
+        "the job has no container that runs its script: it starts another pipeline, reads pipeline files, only builds an image, or \
+         runs as plain processes (`image: none`)"
+    )]
     NoContainer,
 }
 

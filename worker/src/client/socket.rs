@@ -7,7 +7,10 @@ use super::{
 use ::http::{Method, StatusCode, header::SEC_WEBSOCKET_ACCEPT};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use reqwest::{Body, Upgraded};
 use std::time::Duration;
 use tidemill_core::execution::debug::{MAX_MESSAGE, ShellMessage};
@@ -25,9 +28,22 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the server may take to read a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An open WebSocket.
+/// An open WebSocket. Both directions can be used at the same time.
 #[derive(Debug)]
-pub struct Socket(WebSocketStream<Upgraded>);
+pub struct Socket {
+    /// To the server.
+    pub sender: SocketSender,
+    /// From the server.
+    pub receiver: SocketReceiver,
+}
+
+/// The direction to the server.
+#[derive(Debug)]
+pub struct SocketSender(SplitSink<WebSocketStream<Upgraded>, Message>);
+
+/// The direction from the server.
+#[derive(Debug)]
+pub struct SocketReceiver(SplitStream<WebSocketStream<Upgraded>>);
 
 /// A message of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +79,13 @@ impl ApiClient {
         let upgraded = self.within(path, OPEN_TIMEOUT, opening).await?;
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-        Ok(Socket(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await))
+        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+        let (sink, stream) = stream.split();
+        Ok(Socket { sender: SocketSender(sink), receiver: SocketReceiver(stream) })
     }
 }
 
-impl Socket {
+impl SocketReceiver {
     /// Returns the next message; `None` once the connection has ended.
     pub async fn receive(&mut self) -> Option<SocketMessage> {
         loop {
@@ -84,7 +102,9 @@ impl Socket {
             }
         }
     }
+}
 
+impl SocketSender {
     /// Sends bytes of the terminal. Returns whether the connection is still open.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> bool {
         for part in bytes.chunks(MAX_MESSAGE) {
@@ -106,7 +126,7 @@ impl Socket {
     /// Ends the connection.
     pub async fn close(&mut self) {
         // The other side may be gone.
-        let _ = tokio::time::timeout(SEND_TIMEOUT, self.0.close(None)).await;
+        let _ = tokio::time::timeout(SEND_TIMEOUT, self.0.close()).await;
     }
 
     async fn send(&mut self, message: Message) -> bool {

@@ -39,7 +39,10 @@ pub enum Event {
     /// Time passed.
     Tick,
     /// The job is held for a shell: its time does not count.
-    Held,
+    Held {
+        /// Whether its script has ended, as its output says. A job can forge this.
+        has_ended: bool,
+    },
     /// The job goes on.
     Released,
     /// The job exceeded a limit.
@@ -72,6 +75,8 @@ pub enum Response {
     KillScript,
     /// Kill the `after_script`. Has no effect on a script.
     KillAfterScript,
+    /// Let the job go on that is held.
+    EndHold,
     /// Kill the container.
     Kill,
     /// End the attempt with this result.
@@ -95,6 +100,8 @@ pub struct Dispatcher {
     killed_at: Option<Duration>,
     /// Since when the job is held.
     held_since: Option<Duration>,
+    /// Whether it is held after its script, as its output says.
+    held_after_script: bool,
     has_ended: bool,
     death: fn(&str) -> FailureReason,
 }
@@ -123,6 +130,7 @@ impl Dispatcher {
             after_script_killed_at: None,
             killed_at: None,
             held_since: None,
+            held_after_script: false,
             has_ended: false,
             death: container_death,
         }
@@ -155,13 +163,18 @@ impl Dispatcher {
                 if self.has_after_script {
                     self.after_script_since.get_or_insert(now);
                 }
-                Vec::new()
+                // Everything had ended, as the job said before, so that was false.
+                if self.held_after_script { vec![Response::KillAfterScript] } else { Vec::new() }
             }
-            Event::Held => {
+            Event::Held { has_ended } => {
                 self.held_since.get_or_insert(now);
-                Vec::new()
+                self.held_after_script = has_ended;
+                // Its time does not count any longer. What still runs although its output says that it has ended is killed;
+                // otherwise the container's first process ignores both.
+                if has_ended { vec![Response::KillScript, Response::KillAfterScript] } else { Vec::new() }
             }
             Event::Released => {
+                self.held_after_script = false;
                 if let Some(since) = self.held_since.take() {
                     self.postpone(now.saturating_sub(since));
                 }
@@ -264,12 +277,18 @@ impl Dispatcher {
         let deadline = now + grace;
         let in_after_script = self.after_script_since.is_some();
         let is_first = self.stopping.is_none();
+        let gives_back = reason.kind == FailureKind::GivenBack;
         let is_held = self.held_since.is_some();
         let stopping = self.stopping.get_or_insert_with(|| {
             let is_final =
                 cause == StopCause::Final && reason.kind != FailureKind::GivenBack && !in_after_script;
             Stopping { reason, cause, deadline, is_final }
         });
+        if is_held && self.held_after_script && gives_back {
+            // The script has ended, so the job ends with its result instead of running again.
+            stopping.deadline = deadline;
+            return if is_first { vec![Response::EndHold] } else { Vec::new() };
+        }
         if is_held {
             // The script has ended, or has not started: there is nothing to wait for.
             return if self.killed_at.is_some() { Vec::new() } else { self.kill(now) };

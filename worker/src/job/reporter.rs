@@ -39,6 +39,11 @@ const MAX_MESSAGE_LEN: usize = 8 << 10;
 const MAX_REPORT_LOG: usize = 4 << 20;
 /// Maximum unsent log bytes; beyond that, the container has to wait.
 const MAX_PENDING_LOG: usize = 12 << 20;
+/// Maximum bytes of shells in the log of an attempt.
+const MAX_SHELL_LOG: usize = 8 << 20;
+/// Their last line if there are more.
+const SHELL_LOG_ENDED: &[u8] =
+    b"[shell] 8 MiB of shells were recorded, which is the limit of a job; the rest is not recorded";
 /// Unsent log bytes from which a report is sent immediately.
 const FLUSH_SIZE: usize = 1 << 20;
 /// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
@@ -85,6 +90,8 @@ struct ReporterState {
     buffer_drained: Notify,
     /// Log bytes that may still be added; `None` if the log was truncated.
     remaining: Mutex<Option<u64>>,
+    /// Bytes of shells that may still be added, apart from the job's own; `None` after the last line about it.
+    shell_remaining: Mutex<Option<usize>>,
     /// The last line of a truncated log.
     log_limit_message: String,
     /// The shell that a user asks for.
@@ -139,6 +146,7 @@ impl Reporter {
             changed: Notify::new(),
             buffer_drained: Notify::new(),
             remaining: Mutex::new(Some(limits.log_bytes)),
+            shell_remaining: Mutex::new(Some(MAX_SHELL_LOG)),
             log_limit_message: limits.log_limit_message(),
             shell: watch::Sender::default(),
         });
@@ -174,6 +182,22 @@ impl Reporter {
     pub async fn log_line(&self, text: &str) {
         let separator = if self.shared.is_in_line.load(Ordering::Relaxed) { "\n" } else { "" };
         self.log(format!("{separator}{text}\n").as_bytes()).await;
+    }
+
+    /// Adds a masked line of a shell. It is no part of the job's own output: it does not count there, and output of the job that is
+    /// held back, as it may be the beginning of a secret, continues after it.
+    pub async fn shell_line(&self, masked: &[u8]) {
+        let line = {
+            let mut remaining = self.shared.shell_remaining.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(allowed) = *remaining else { return };
+            *remaining = allowed.checked_sub(masked.len() + 1);
+            if remaining.is_some() { masked } else { SHELL_LOG_ENDED }
+        };
+        // Locked until the bytes are added, like output of the job.
+        let _stream = self.shared.stream.lock().await;
+        let is_in_line = self.shared.is_in_line.swap(false, Ordering::Relaxed);
+        let separator: &[u8] = if is_in_line { b"\n" } else { b"" };
+        self.add(&[separator, line, b"\n"].concat()).await;
     }
 
     /// Adds bytes up to the log's limit. The first byte beyond it ends the log with a message.

@@ -66,6 +66,7 @@ pub async fn run<S: Sandbox>(
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = sandbox.watch_disk(sender.clone());
+    let end_hold = holder.as_ref().map(Holder::end_of_hold).unwrap_or_default();
     let text = (script_text(assignment, &sandbox.directories(), &nonce), holder);
     let mut running = RunningScript::start(&mut sandbox, text, sender.clone(), |events| {
         OutputPipe::new(&nonce, reporter.clone(), events, assignment)
@@ -102,6 +103,7 @@ pub async fn run<S: Sandbox>(
                     tokio::spawn(async move { reporter.log(AFTER_SCRIPT_KILLED).await }.in_current_span());
                     sandbox.signal(ScriptSignal::KillAfterScript);
                 }
+                Response::EndHold => end_hold.cancel(),
                 Response::Kill => sandbox.signal(ScriptSignal::Kill),
                 Response::Finish(end) => break 'run Some(end),
                 Response::Abandon => break 'run None,

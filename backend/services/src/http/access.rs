@@ -18,9 +18,17 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::{net::IpAddr, sync::Arc, time::Instant};
-use tidemill_core::ids::job_token::JobToken;
-use tidemill_core::{access::Scope, api::path};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tidemill_core::{
+    access::Scope,
+    api::path,
+    ids::{JobId, job_token::JobToken},
+};
+use tokio::time::sleep;
 
 /// State of the access check of one operation.
 #[derive(Debug, Clone)]
@@ -177,6 +185,50 @@ impl Check {
             }
         }
         Ok(caller)
+    }
+}
+
+/// Time between two checks of the access of an open connection.
+const ACCESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Checks the access of a connection that stays open.
+pub(in crate::http) struct OpenAccess {
+    api: ApiState,
+    headers: HeaderMap,
+    from: Option<IpAddr>,
+    accepted: &'static [Scope],
+    job: JobId,
+}
+
+impl OpenAccess {
+    /// Creates the checks of a connection that `caller` opened to a job with these headers.
+    pub fn new(api: ApiState, headers: HeaderMap, caller: &Caller, job: JobId) -> Self {
+        Self { api, headers, from: caller.from, accepted: caller.accepted, job }
+    }
+
+    /// Returns a message once the caller may not have opened the connection any more: the token was revoked or has expired, the session
+    /// has ended, or the role was removed. A store that does not answer ends nothing.
+    pub async fn lost(&self) -> String {
+        loop {
+            sleep(ACCESS_INTERVAL).await;
+            if let Err(error) = self.check().await
+                && error.is_denial()
+            {
+                return "access was withdrawn: the token or session is not valid any more, or has lost its scope or role".to_owned();
+            }
+        }
+    }
+
+    async fn check(&self) -> Result<(), ApiError> {
+        let caller = self.api.caller(&self.headers, true, self.from).await?;
+        let caller = Caller { accepted: self.accepted, ..caller };
+        if !caller.may_call(self.accepted) {
+            return Err(ApiError::forbidden(&caller, self.accepted));
+        }
+        if caller.sees_all() && caller.person.is_none() {
+            return Ok(());
+        }
+        Ok(self.api.services.check_repository("jobId", &self.job.to_string(), &caller).await?)
     }
 }
 

@@ -70,6 +70,13 @@ impl ApiError {
         self.problem.status == StatusCode::UNAUTHORIZED.as_u16()
     }
 
+    /// Whether the caller may not do this, as far as they are told.
+    pub fn is_denial(&self) -> bool {
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND]
+            .iter()
+            .any(|status| self.problem.status == status.as_u16())
+    }
+
     /// A cookie came with a request that is not of the web UI.
     pub fn foreign_request() -> Self {
         let detail = "requests that change something and are authenticated by a cookie must come from the server's own pages, \

@@ -2,7 +2,10 @@
 
 use super::retry::retry;
 use crate::{
-    args::{Approve, ConsentArgs, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs, ViewFormat},
+    args::{
+        Approve, ConsentArgs, DebugArgs, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs,
+        ViewFormat,
+    },
     deployment::{Deployment, find_job},
     execution::select::{Purpose, Selected, is_not_approved, select_job},
     failure::{Failure, Outcome},
@@ -101,6 +104,7 @@ async fn approve_by_retry(
             all: false,
             alone: false,
             approve,
+            debug: DebugArgs::default(),
             slots: SlotArgs::default(),
             view: ViewArgs {
                 format: if format.is_json() { ViewFormat::Json } else { ViewFormat::Human },

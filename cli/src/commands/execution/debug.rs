@@ -38,7 +38,7 @@ pub async fn debug(settings: &Settings, args: &DebugShell) -> Outcome {
         selected.title()
     );
     let ended = shells::run_session(&mut socket).await;
-    socket.close().await;
+    socket.sender.close().await;
     deployment.close().await;
     ended
 }

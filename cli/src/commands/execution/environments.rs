@@ -67,6 +67,7 @@ pub async fn environments(settings: &Settings, args: &Environments) -> Outcome {
                 all: false,
                 alone: true,
                 approve: Vec::new(),
+                debug: DebugArgs::default(),
                 slots: slots.clone(),
                 view: *view,
                 consent: *consent,
@@ -189,7 +190,8 @@ async fn stop(
             execution.run_number,
             execution.execution_id
         );
-        let started = StartedExecution { deployment, worker, interrupts, id: execution.execution_id };
+        let started =
+            StartedExecution { deployment, worker, interrupts, id: execution.execution_id, held: None };
         return Box::pin(watch_started(settings, started, view, &note)).await;
     }
     workers::close(worker).await;

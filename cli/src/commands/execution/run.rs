@@ -88,18 +88,14 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             return Err(failure);
         }
     };
-    if break_points.is_some() && worker.as_ref().is_some_and(|worker| !worker.has_containers()) {
-        workers::close(worker).await;
-        deployment.close().await;
-        return Err(Failure::usage(
-            "--debug, --break-before and --break-after open shells in containers; run the command without --executor process",
-        ));
-    }
-    let held = break_points.zip(worker.as_mut()).map(|(break_points, worker)| {
-        let (debugger, held) = shells::debugger(break_points);
-        worker.set_debugger(debugger);
-        held
-    });
+    let held = match shells::set_debugger(worker.as_mut(), break_points) {
+        Ok(held) => held,
+        Err(failure) => {
+            workers::close(worker).await;
+            deployment.close().await;
+            return Err(failure);
+        }
+    };
     if let Some(worker) = &worker {
         prepare(args, worker, &sources, (&plan, &facts));
     }

@@ -4,7 +4,7 @@ use super::{images::EngineHttp, manager::DockerManager};
 use bollard::{exec::ResizeExecOptions, models::ExecConfig};
 use http::{Method, Request};
 use reqwest::{Body, Upgraded};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tidemill_core::execution::{
     debug::TerminalSize,
     failure::{FailureKind, FailureReason},
@@ -12,6 +12,13 @@ use tidemill_core::execution::{
 
 /// Becomes the shell; see the file.
 const SHELL_SCRIPT: &str = include_str!("shell.sh");
+/// Ends a shell and what it runs; see the file.
+const END_SCRIPT: &str = include_str!("end.sh");
+/// How long that may take.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// Keys after which an engine leaves a process with a terminal, and holds the first of them back until the next key. Some are
+/// always set, by default Ctrl-P Ctrl-Q. These are no keys that programs use in this order.
+const DETACH_KEYS: &str = "ctrl-^,ctrl-],ctrl-^,ctrl-],ctrl-@";
 /// Where images have a shell that can run it.
 const SHELLS: [&str; 6] = ["sh", "/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/local/bin/bash", "/busybox/sh"];
 /// The longest name of a type of terminal.
@@ -22,6 +29,11 @@ const MAX_TERM_LEN: usize = 64;
 pub struct Shell {
     engine: Arc<DockerManager>,
     id: String,
+    container: String,
+    /// The program in the container that runs [`END_SCRIPT`].
+    program: &'static str,
+    /// Names the file in the container that has the id of the shell's process.
+    name: String,
     connection: Option<Upgraded>,
 }
 
@@ -36,12 +48,14 @@ impl DockerManager {
         size: TerminalSize,
     ) -> Result<Shell, FailureReason> {
         let shell = self.shell_of(container).await?;
-        let words = [shell, "-c", SHELL_SCRIPT, "shell", job_status].map(str::to_owned).to_vec();
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let words = [shell, "-c", SHELL_SCRIPT, "shell", job_status, &name].map(str::to_owned).to_vec();
         let config = ExecConfig {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(true),
+            detach_keys: Some(DETACH_KEYS.to_owned()),
             env: Some(vec![format!("TERM={}", term_type(term))]),
             cmd: Some(words),
             ..Default::default()
@@ -60,7 +74,8 @@ impl DockerManager {
         let Some(connection) = connection else {
             return Err(failed("the engine did not open a connection"));
         };
-        let mut shell = Shell { engine: self.clone(), id, connection: Some(connection) };
+        let (container, connection) = (container.to_owned(), Some(connection));
+        let mut shell = Shell { engine: self.clone(), id, container, program: shell, name, connection };
         shell.resize(size).await;
         Ok(shell)
     }
@@ -85,6 +100,15 @@ impl Shell {
     /// Takes the connection, the first time.
     pub fn take_connection(&mut self) -> Option<Upgraded> {
         self.connection.take()
+    }
+
+    /// Ends its processes, which the end of its connection does not. Processes that it moved to a session of their own stay until the
+    /// script has ended.
+    pub async fn end(self) {
+        let words = [self.program, "-c", END_SCRIPT, "end", &self.name].map(str::to_owned).to_vec();
+        let config = ExecConfig { attach_stdout: Some(true), cmd: Some(words), ..Default::default() };
+        // They end with the container as well.
+        let _ = tokio::time::timeout(END_TIMEOUT, self.engine.exec(&self.container, config)).await;
     }
 
     /// Changes the size of its terminal.

@@ -1,4 +1,5 @@
-# Gives a shell in a job's container the job's environment, and becomes that shell. $1 is the job's status.
+# Gives a shell in a job's container the job's environment, and becomes that shell. $1 is the job's status,
+# $2 names the file with the id of this process.
 # The boot script writes the environment's file, and then opens that of the script.
 tm_tries=0
 while :; do
@@ -8,6 +9,7 @@ while :; do
   tm_tries=$((tm_tries + 1))
   sleep 0.1
 done
+(umask 077 && printf '%s\n' "$$" >"$tm_dir/shell-$2") 2>/dev/null
 [ -d "$HOME" ] && [ -w "$HOME" ] || {
   for tm_home in /tmp/tidemill-home /dev/shm/tidemill-home /dev/shm; do
     [ -d "$tm_home" ] && [ -w "$tm_home" ] && break

@@ -22,6 +22,8 @@ pub struct Holder {
     container: String,
     reporter: Reporter,
     events: mpsc::UnboundedSender<Event>,
+    /// Cancelled when the job is not to be held any longer.
+    end_of_hold: CancellationToken,
 }
 
 impl Holder {
@@ -41,7 +43,13 @@ impl Holder {
             container: container.id.clone(),
             reporter: reporter.clone(),
             events: events.clone(),
+            end_of_hold: CancellationToken::new(),
         })
+    }
+
+    /// Returns what lets the job go on when it is cancelled.
+    pub fn end_of_hold(&self) -> CancellationToken {
+        self.end_of_hold.clone()
     }
 
     /// Holds the job at `point` if its debugger says so. `ended` is cancelled once its container has ended.
@@ -50,9 +58,18 @@ impl Holder {
         if !self.debugger.holds(&self.assignment, point, request) {
             return;
         }
-        drop(self.events.send(Event::Held));
+        let has_ended = matches!(point, HoldPoint::AfterScript { .. });
+        drop(self.events.send(Event::Held { has_ended }));
         self.reporter.phase("held for a shell");
-        self.debugger.hold(self.job(point, request, ended)).await;
+        let hold_ended = ended.child_token();
+        let mut hold = self.debugger.hold(self.job(point, request, &hold_ended));
+        tokio::select! {
+            () = &mut hold => {}
+            () = self.end_of_hold.cancelled() => {
+                hold_ended.cancel();
+                hold.await;
+            }
+        }
         self.reporter.phase("running");
         drop(self.events.send(Event::Released));
     }

@@ -35,7 +35,7 @@ pub struct HeldJob {
     pub name: String,
     /// Where it is held.
     pub point: HoldPoint,
-    /// Cancelled once its container has ended: it was canceled, or its lease is lost.
+    /// Cancelled once its container has ended, as it was canceled or its lease is lost, and when the job is to go on.
     pub ended: CancellationToken,
     /// The shell that a user of the server asks for.
     pub(super) request: Option<ShellRequest>,

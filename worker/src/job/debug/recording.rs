@@ -12,6 +12,7 @@ const MAX_LINE: usize = 4 << 10;
 #[derive(Debug)]
 pub struct Recording {
     reporter: Reporter,
+    text: PlainText,
     stream: MaskStream,
     line: Vec<u8>,
 }
@@ -19,13 +20,19 @@ pub struct Recording {
 impl Recording {
     /// Records that a shell was opened.
     pub async fn start(reporter: &Reporter) -> Self {
-        reporter.log_line("[shell] a user opened a shell").await;
-        Self { reporter: reporter.clone(), stream: MaskStream::default(), line: Vec::new() }
+        reporter.shell_line(b"[shell] a user opened a shell").await;
+        Self {
+            reporter: reporter.clone(),
+            text: PlainText::default(),
+            stream: MaskStream::default(),
+            line: Vec::new(),
+        }
     }
 
     /// Records output.
     pub async fn add(&mut self, bytes: &[u8]) {
-        let masked = self.reporter.mask().push(&mut self.stream, bytes);
+        let text = self.text.push(bytes);
+        let masked = self.reporter.mask().push(&mut self.stream, &text);
         self.add_masked(&masked).await;
     }
 
@@ -36,7 +43,7 @@ impl Recording {
         if !self.line.is_empty() {
             self.end_line().await;
         }
-        self.reporter.log_line("[shell] the shell was closed").await;
+        self.reporter.shell_line(b"[shell] the shell was closed").await;
     }
 
     async fn add_masked(&mut self, bytes: &[u8]) {
@@ -52,7 +59,90 @@ impl Recording {
 
     async fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let text = [PREFIX, line.strip_suffix(b"\r").unwrap_or(&line), b"\n"].concat();
-        self.reporter.log(&text).await;
+        self.reporter.shell_line(&[PREFIX, line.strip_suffix(b"\r").unwrap_or(&line)].concat()).await;
+    }
+}
+
+/// Leaves out what a terminal does not show as text: a secret with a colour within it, or that a shell wraps at the end of a row,
+/// would not be found.
+#[derive(Debug, Default)]
+struct PlainText {
+    state: TextState,
+    /// Whether a space is held back, as a shell that wraps a row writes a space and a carriage return.
+    has_space: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum TextState {
+    #[default]
+    Text,
+    /// After ESC.
+    Escape,
+    /// In a control sequence, until its last byte.
+    Control,
+    /// In a string, such as a title, until BEL or ESC.
+    String,
+    /// After two bytes of a sequence of three.
+    Charset,
+}
+
+impl PlainText {
+    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            self.state = match (self.state, *byte) {
+                (_, 0x1b) => TextState::Escape,
+                (TextState::Escape, b'[') => TextState::Control,
+                (TextState::Escape, b']' | b'P' | b'_' | b'^' | b'X') => TextState::String,
+                (TextState::Escape, b'(' | b')' | b'#' | b'%') => TextState::Charset,
+                (TextState::Escape | TextState::Charset, _) => TextState::Text,
+                (TextState::Control, 0x40..=0x7e) | (TextState::String, 0x07) => TextState::Text,
+                // A line end is not hidden: an unfinished sequence must not hide what comes after it.
+                (TextState::Control | TextState::String, b'\n') | (TextState::Text, _) => {
+                    self.add(*byte, &mut text);
+                    TextState::Text
+                }
+                (state @ (TextState::Control | TextState::String), _) => state,
+            };
+        }
+        text
+    }
+
+    fn add(&mut self, byte: u8, text: &mut Vec<u8>) {
+        if std::mem::take(&mut self.has_space) {
+            if byte == b'\r' {
+                return;
+            }
+            text.push(b' ');
+        }
+        match byte {
+            b' ' => self.has_space = true,
+            0x00..=0x06 | 0x0e..=0x1a | 0x07 => {}
+            _ => text.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PlainText;
+
+    #[test]
+    fn control_sequences_and_wrapped_rows_do_not_divide_text() {
+        for (printed, expected) in [
+            ("tok-\x1b[31m123\x1b[0m45\r\n", "tok-12345\r\n"),
+            ("tok-12 \r345\n", "tok-12345\n"),
+            ("a b  c \r\n", "a b  c\n"),
+            ("\x1b]0;title\x07tok-\x1b(B12345\x1b[?2004h\n", "tok-12345\n"),
+            ("\x1b]0;never ends\nshown\n", "\nshown\n"),
+            ("\x1b[1\n2\x1b\\3\x07\n", "\n23\n"),
+        ] {
+            for size in 1..=printed.len() {
+                let mut text = PlainText::default();
+                let plain: Vec<u8> =
+                    printed.as_bytes().chunks(size).flat_map(|chunk| text.push(chunk)).collect();
+                assert_eq!(String::from_utf8_lossy(&plain), expected, "{printed:?} in chunks of {size}");
+            }
+        }
     }
 }

@@ -11,19 +11,25 @@ use tidemill_core::{
     api::path,
     execution::{
         assignment::Assignment,
-        debug::{HoldPoint, MAX_SESSION, ShellMessage, ShellRequest},
+        debug::{HoldPoint, MAX_SESSION, ShellMessage, ShellRequest, TerminalSize},
     },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
 /// Maximum number of shells of one worker.
 const MAX_SHELLS: usize = 4;
 /// How long the user's first message may take.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the engine may take to open a shell.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long what is typed may wait for a shell that does not read it.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of the recording may wait for the log.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that are read from a shell at once.
 const BUFFER_SIZE: usize = 16 << 10;
 
@@ -44,7 +50,10 @@ impl RemoteShells {
         let request = job.request?;
         let permit = self.permits.try_acquire();
         let path = path::SHELL_SESSION.replace("{sessionId}", &request.session.to_string());
-        let opened = self.api.open_socket(&path).await;
+        let opened = tokio::select! {
+            opened = self.api.open_socket(&path) => opened,
+            () = job.ended.cancelled() => return None,
+        };
         let mut socket =
             opened.inspect_err(|error| tracing::info!(%error, "a shell could not be connected")).ok()?;
         let note = match permit {
@@ -52,9 +61,9 @@ impl RemoteShells {
             Err(_) => Some(format!("{MAX_SHELLS} shells are open on the worker, which is its limit")),
         };
         if let Some(text) = note {
-            socket.send_message(&ShellMessage::Note { text }).await;
+            socket.sender.send_message(&ShellMessage::Note { text }).await;
         }
-        socket.close().await;
+        socket.sender.close().await;
         Some(())
     }
 }
@@ -72,43 +81,82 @@ impl Debugger for RemoteShells {
 
 /// Connects a shell in the job with the user's end until one of them ends. Returns a failure for the user.
 async fn relay(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
-    let first = timeout(START_TIMEOUT, socket.receive()).await;
-    let Ok(Some(SocketMessage::Shell(ShellMessage::Start { term, size }))) = first else {
-        return Err("the first message does not start a shell".to_owned());
+    let starting = async {
+        let first = timeout(START_TIMEOUT, socket.receiver.receive()).await;
+        let Ok(Some(SocketMessage::Shell(ShellMessage::Start { term, size }))) = first else {
+            return Err("the first message does not start a shell".to_owned());
+        };
+        let opened = timeout(OPEN_TIMEOUT, job.open_shell(&term, size)).await;
+        opened
+            .map_err(|_| "the engine did not open the shell in time".to_owned())?
+            .map_err(|reason| reason.message)
     };
-    let mut shell = job.open_shell(&term, size).await.map_err(|reason| reason.message)?;
+    let mut shell = tokio::select! {
+        shell = starting => shell?,
+        () = job.ended.cancelled() => return Err("the job has ended".to_owned()),
+    };
     let Some(connection) = shell.take_connection() else { return Ok(()) };
     let (mut from_shell, mut to_shell) = tokio::io::split(connection);
-    socket.send_message(&ShellMessage::Note { text: job.introduction() }).await;
-    let mut recording = Recording::start(&job.reporter).await;
-    let mut buffer = vec![0; BUFFER_SIZE];
-    let deadline = Instant::now() + MAX_SESSION;
-    loop {
-        tokio::select! {
-            read = from_shell.read(&mut buffer) => match read {
-                Ok(length @ 1..) => {
-                    recording.add(&buffer[..length]).await;
-                    if !socket.send_bytes(&buffer[..length]).await {
-                        break;
-                    }
-                }
-                Ok(0) | Err(_) => break,
-            },
-            received = socket.receive() => match received {
-                Some(SocketMessage::Bytes(bytes)) => {
-                    if to_shell.write_all(&bytes).await.is_err() || to_shell.flush().await.is_err() {
-                        break;
-                    }
-                }
-                Some(SocketMessage::Shell(ShellMessage::Resize { size })) => shell.resize(size).await,
-                Some(SocketMessage::Shell(_)) => {}
-                None => break,
-            },
-            () = job.ended.cancelled() => break,
-            // The server ends it as well, and earlier without input.
-            () = sleep_until(deadline) => break,
+    let mut recording = None;
+    let Socket { sender, receiver } = socket;
+    // Each direction in a future of its own: output continues while a shell does not read what was typed, and the other way round.
+    let output = async {
+        sender.send_message(&ShellMessage::Opened { text: job.introduction() }).await;
+        let recording = recording.insert(Recording::start(&job.reporter).await);
+        let mut buffer = vec![0; BUFFER_SIZE];
+        while let Ok(length @ 1..) = from_shell.read(&mut buffer).await {
+            recording.add(&buffer[..length]).await;
+            if !sender.send_bytes(&buffer[..length]).await {
+                break;
+            }
         }
+        Ok(())
+    };
+    let input = async {
+        loop {
+            match receiver.receive().await {
+                Some(SocketMessage::Bytes(bytes)) => {
+                    let written = async {
+                        to_shell.write_all(&bytes).await?;
+                        to_shell.flush().await
+                    };
+                    match timeout(INPUT_TIMEOUT, written).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Ok(()),
+                        Err(_) => return Err(unread_input()),
+                    }
+                }
+                Some(SocketMessage::Shell(ShellMessage::Resize { size })) => {
+                    // A size that the engine is slow to set is not worth more.
+                    let _ = timeout(START_TIMEOUT, shell.resize(usable(size))).await;
+                }
+                Some(SocketMessage::Shell(_)) => {}
+                None => return Ok(()),
+            }
+        }
+    };
+    // These apply whatever the relay waits for.
+    let ended = tokio::select! {
+        ended = output => ended,
+        ended = input => ended,
+        () = job.ended.cancelled() => Ok(()),
+        // The server ends it as well, and earlier without input.
+        () = sleep(MAX_SESSION) => Ok(()),
+    };
+    if let Some(recording) = recording {
+        let _ = timeout(RECORDING_TIMEOUT, recording.finish()).await;
     }
-    recording.finish().await;
-    Ok(())
+    if !job.ended.is_cancelled() {
+        shell.end().await;
+    }
+    ended
+}
+
+fn unread_input() -> String {
+    format!("the shell did not read what was typed for {} s", INPUT_TIMEOUT.as_secs())
+}
+
+/// A size that a terminal can have: programs divide by it.
+fn usable(size: TerminalSize) -> TerminalSize {
+    TerminalSize { columns: size.columns.max(1), rows: size.rows.max(1) }
 }

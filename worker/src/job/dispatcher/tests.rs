@@ -27,6 +27,10 @@ const fn completed(exit_code: i32) -> Event {
 const FAILED: Response = Response::Stop(StopCause::Failed);
 const CANCELED: Response = Response::Stop(StopCause::Canceled);
 const FINAL: Response = Response::Stop(StopCause::Final);
+const HELD_BEFORE: Event = Event::Held { has_ended: false };
+const HELD_AFTER: Event = Event::Held { has_ended: true };
+/// What a script that has ended ignores.
+const KILL_REST: [Response; 2] = [Response::KillScript, Response::KillAfterScript];
 
 #[test]
 fn script_that_ignores_term_is_killed_after_its_grace() {
@@ -149,13 +153,13 @@ fn stopping_worker_ends_after_script_and_keeps_the_result() {
 #[test]
 fn held_job_has_no_time_limit_until_it_goes_on() {
     let mut job = Dispatcher::new(s(60), false);
-    assert_eq!(job.handle(s(10), Event::Held), []);
+    assert_eq!(job.handle(s(10), HELD_BEFORE), []);
     assert_eq!(job.handle(s(5_000), Event::Tick), []);
     assert_eq!(job.handle(s(5_010), Event::Released), []);
     assert_eq!(job.handle(s(5_059), Event::Tick), []);
     assert_eq!(job.handle(s(5_060), Event::Tick), [FAILED]);
     // A script that timed out is held as well.
-    assert_eq!(job.handle(s(5_061), Event::Held), []);
+    assert_eq!(job.handle(s(5_061), HELD_AFTER), KILL_REST);
     assert_eq!(job.handle(s(6_000), Event::Tick), []);
     job.handle(s(6_061), Event::Released);
     assert_eq!(kind(&job.handle(s(6_062), ended(143))), Some(FailureKind::TimedOut));
@@ -167,7 +171,7 @@ fn cancel_of_a_held_job_kills_its_container() {
         [(Event::Canceled, FailureKind::Canceled), (Event::Shutdown, FailureKind::GivenBack)]
     {
         let mut job = Dispatcher::new(s(60), true);
-        job.handle(s(1), Event::Held);
+        job.handle(s(1), HELD_BEFORE);
         assert_eq!(job.handle(s(2), event.clone()), [Response::Kill]);
         assert_eq!(job.handle(s(3), event), [], "killed once");
         assert_eq!(kind(&job.handle(s(5), Event::Tick)), Some(expected));
@@ -178,4 +182,35 @@ fn cancel_of_a_held_job_kills_its_container() {
 fn lost_lease_stops_the_container_and_reports_nothing() {
     let mut job = Dispatcher::new(s(9), false);
     assert_eq!(job.handle(s(1), Event::LeaseLost), [Response::Kill, Response::Abandon]);
+}
+
+#[test]
+fn script_that_claims_its_end_is_killed_while_it_is_held() {
+    let mut job = Dispatcher::new(s(60), true);
+    assert_eq!(job.handle(s(10), HELD_AFTER), KILL_REST);
+    assert_eq!(job.handle(s(11), Event::AfterScriptStarted), [Response::KillAfterScript]);
+}
+
+#[test]
+fn job_whose_script_has_ended_keeps_its_result_when_the_worker_stops() {
+    for (exit_code, expected) in [(0, None), (3, Some(FailureKind::ScriptFailed))] {
+        let mut job = Dispatcher::new(s(60), false);
+        job.handle(s(1), HELD_AFTER);
+        assert_eq!(job.handle(s(2), Event::Shutdown), [Response::EndHold]);
+        assert_eq!(job.handle(s(3), Event::Shutdown), [], "once");
+        job.handle(s(4), Event::Released);
+        assert_eq!(kind(&job.handle(s(4), completed(exit_code))), expected);
+    }
+    // One that does not end is given back.
+    let mut job = Dispatcher::new(s(60), false);
+    job.handle(s(1), HELD_AFTER);
+    job.handle(s(2), Event::Shutdown);
+    job.handle(s(20), Event::Released);
+    assert_eq!(job.handle(s(30), Event::Tick), [Response::Kill]);
+    assert_eq!(kind(&job.handle(s(31), ended(137))), Some(FailureKind::GivenBack));
+    // A cancel still kills.
+    let mut job = Dispatcher::new(s(60), false);
+    job.handle(s(1), HELD_AFTER);
+    assert_eq!(job.handle(s(2), Event::Canceled), [Response::Kill]);
+    assert_eq!(job.handle(s(2), Event::Shutdown), []);
 }

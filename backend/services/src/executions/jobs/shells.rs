@@ -14,6 +14,8 @@ use tidemill_core::{
         status::JobStatus,
     },
     ids::JobId,
+    pipeline::NO_IMAGE,
+    plan::PlannedJob,
 };
 use uuid::Uuid;
 
@@ -23,7 +25,7 @@ impl JobExecutionService {
         let node = self.context.job(id).await?;
         let execution = self.context.cached_execution(node.key.execution).await?;
         let planned = self.context.spec(node.key.execution, node.key.ix).await?.planned;
-        let has_container = planned.discovery.is_none() && planned.surroundings.child.is_none();
+        let has_container = has_container(&planned);
         let status = job_of(&node)?.job.status;
         let access = shell_access(status, execution.spec.facts.is_from_fork(), has_container, on_failure);
         let is_held = match access {
@@ -45,4 +47,11 @@ impl JobExecutionService {
     pub async fn status(&self, id: JobId) -> Result<JobStatus> {
         Ok(job_of(&self.context.job(id).await?)?.job.status)
     }
+}
+
+/// Whether the script of a job runs in a container.
+fn has_container(job: &PlannedJob) -> bool {
+    let options = &job.surroundings;
+    let only_builds = options.build.is_some() && job.script.is_empty();
+    job.discovery.is_none() && options.child.is_none() && job.image != NO_IMAGE && !only_builds
 }
