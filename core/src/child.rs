@@ -27,24 +27,25 @@ pub enum ChildError {
     Invalid(Box<PipelineErrors>),
 }
 
-/// Reads and checks the files of `child`. `artifact` is the text of the file if it is one of a job's artifacts; `files` are the
+/// Reads and checks the files of `child`. `artifacts` are the texts of its files of artifacts, in their order; `files` are the
 /// sources.
 ///
 /// # Errors
 /// A file cannot be read, or is not a valid pipeline.
 pub fn read_child(
     child: &ChildPipeline,
-    artifact: Option<&str>,
+    artifacts: &[String],
     files: &dyn RepositoryFiles,
     options: &TranslateOptions,
 ) -> Result<PipelineWithSources, ChildError> {
     let invalid = |errors| ChildError::Invalid(Box::new(errors));
     let untyped = || TranslateOptions { has_untyped_inputs: true, ..options.clone() };
     let first = child.files.first().map_or("", String::as_str);
-    let path = child.artifact_path().unwrap_or(first);
-    let files = WithArtifact { path: plain(path), text: artifact, files };
+    let names = artifact_names(child);
+    let made = names.iter().map(String::as_str).zip(artifacts.iter().map(String::as_str)).collect();
+    let files = WithArtifacts { made, files };
     if !child.includes.is_empty() {
-        return translate(JOINED_FILE, &including(child), &files, &untyped()).map_err(invalid);
+        return translate(JOINED_FILE, &including(child, &names), &files, &untyped()).map_err(invalid);
     }
     if child.is_gitlab && child.files.len() > 1 {
         return translate(JOINED_FILE, &joined(child), &files, &untyped()).map_err(invalid);
@@ -56,6 +57,22 @@ pub fn read_child(
         return translate(first, &text, &files, &options).map_err(invalid);
     }
     assemble_from(first, &text, &files).map_err(invalid)
+}
+
+/// Returns the paths by which the files of artifacts are read: their own, unless the child has another file of the same path.
+fn artifact_names(child: &ChildPipeline) -> Vec<String> {
+    let artifacts = child.artifacts();
+    let locals = child.includes.iter().filter_map(|include| match &include.source {
+        ChildIncludeSource::Local { path } => Some(plain(path)),
+        _ => None,
+    });
+    let mut taken: Vec<&str> = locals.collect();
+    taken.extend(artifacts.iter().map(|(_, path)| plain(path)));
+    let name = |(index, (_, path)): (usize, &(&str, &str))| {
+        let is_unique = taken.iter().filter(|other| **other == plain(path)).count() == 1;
+        if is_unique { plain(path).to_owned() } else { format!("artifact-{}/{}", index + 1, plain(path)) }
+    };
+    artifacts.iter().enumerate().map(name).collect()
 }
 
 /// Returns a GitLab file that includes those of a child.
@@ -77,13 +94,15 @@ fn push_inputs(inputs: &IndexMap<String, String>, text: &mut String) {
     }
 }
 
-/// Returns a GitLab file that includes the files of a child from anywhere.
-fn including(child: &ChildPipeline) -> String {
+/// Returns a GitLab file that includes the files of a child from anywhere, those of artifacts by their `names`.
+fn including(child: &ChildPipeline, names: &[String]) -> String {
     let mut text = "include:\n".to_owned();
+    let mut names = names.iter();
     for include in &child.includes {
         let keys = match &include.source {
-            ChildIncludeSource::Local { path } | ChildIncludeSource::Artifact { path } => {
-                vec![("local", literal(path))]
+            ChildIncludeSource::Local { path } => vec![("local", literal(path))],
+            ChildIncludeSource::Artifact { path, .. } => {
+                vec![("local", literal(names.next().unwrap_or(path)))]
             }
             ChildIncludeSource::Project { project, reference, files } => {
                 let files: Vec<String> = files.iter().map(|file| literal(file)).collect();
@@ -127,18 +146,18 @@ fn plain(path: &str) -> &str {
     path.trim_start_matches('/').trim_start_matches("./")
 }
 
-/// The sources, and a file of artifacts that stands for one of them.
-struct WithArtifact<'a> {
-    path: &'a str,
-    text: Option<&'a str>,
+/// The sources, and files of artifacts that stand for some of them.
+struct WithArtifacts<'a> {
+    /// Paths and texts.
+    made: Vec<(&'a str, &'a str)>,
     files: &'a dyn RepositoryFiles,
 }
 
-impl RepositoryFiles for WithArtifact<'_> {
+impl RepositoryFiles for WithArtifacts<'_> {
     fn read(&self, path: &str) -> Result<String, FileError> {
-        match self.text {
-            Some(text) if plain(path) == self.path => Ok(text.to_owned()),
-            _ => self.files.read(path),
+        match self.made.iter().find(|(name, _)| *name == plain(path)) {
+            Some((_, text)) => Ok((*text).to_owned()),
+            None => self.files.read(path),
         }
     }
 

@@ -227,6 +227,6 @@ fn child_includes_files_from_elsewhere() {
     let text = format!("name: c\ninclude: {{ git: '{LIB}', ref: v2, file: ci/a.yml }}\n");
     let files = lib(&[("child.yml", &text)]);
     let child = ChildPipeline { files: vec!["child.yml".to_owned()], ..ChildPipeline::default() };
-    let read = read_child(&child, None, &files, &TranslateOptions::for_pipeline("c")).unwrap();
+    let read = read_child(&child, &[], &files, &TranslateOptions::for_pipeline("c")).unwrap();
     assert_eq!(read.includes.len(), 2, "{:?}", read.includes);
 }

@@ -197,8 +197,8 @@ async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
     let bench = Bench::new(None);
     let (sources, job) = local_run(&bench, CHILD);
     // The file is one of the sources, or one that another job made.
-    for artifact in [None, Some(CHILD.to_owned())] {
-        let child = sources.read_child(&job, child_request(artifact.is_some()), artifact).await.unwrap();
+    for artifacts in [Vec::new(), vec![CHILD.to_owned()]] {
+        let child = sources.read_child(&job, child_request(!artifacts.is_empty()), artifacts).await.unwrap();
         assert!(child.text.as_ref().is_ok_and(|text| text.contains("lib:")), "{child:?}");
         assert_eq!(child.includes[0].version(), bench.lib);
     }
@@ -215,7 +215,7 @@ async fn conditional_include_of_a_child_is_decided_for_its_event() {
         let event =
             Facts { trigger: Trigger::ParentPipeline, branch: Some(branch.to_owned()), ..Facts::default() };
         let request = ChildRequest { event: Some(Box::new(event)), ..child_request(false) };
-        let child = sources.read_child(&job, request, None).await.unwrap();
+        let child = sources.read_child(&job, request, Vec::new()).await.unwrap();
         assert!(child.text.as_ref().is_ok_and(|text| text.contains(image)), "{branch}: {child:?}");
     }
 }
@@ -246,11 +246,11 @@ async fn only_a_users_own_file_includes_with_the_users_credential() {
     let bench = Bench::new(Some(TOKEN));
     let (sources, job) = local_run(&bench, CHILD);
     // The user's own file, one that a job made, and one of the sources that such a file names.
-    for (artifact, is_of_artifact, is_read) in
-        [(None, false, true), (Some(CHILD.to_owned()), false, false), (None, true, false)]
+    for (artifacts, is_of_artifact, is_read) in
+        [(Vec::new(), false, true), (vec![CHILD.to_owned()], false, false), (Vec::new(), true, false)]
     {
-        let request = ChildRequest { is_of_artifact, ..child_request(artifact.is_some()) };
-        let child = sources.read_child(&job, request, artifact).await.unwrap();
+        let request = ChildRequest { is_of_artifact, ..child_request(!artifacts.is_empty()) };
+        let child = sources.read_child(&job, request, artifacts).await.unwrap();
         assert_eq!(child.text.is_ok(), is_read, "{child:?}");
     }
 }

@@ -60,7 +60,7 @@ pub fn check(
                 ..TranslateOptions::for_pipeline(&format!("{}: {}", pipeline.name, job.name))
             };
             let name = child.label().to_owned();
-            let (sources, diagnostics) = match read_child(child, None, &files, &options) {
+            let (sources, diagnostics) = match read_child(child, &[], &files, &options) {
                 Ok(read) => {
                     if depth < MAX_CHILD_DEPTH {
                         pending.push((read.parsed.pipeline, depth + 1));

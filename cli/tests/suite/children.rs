@@ -13,6 +13,17 @@ jobs:
     stage: make
     script: 'echo "{ name: made, jobs: { hello: { image: \"IMAGE\", script: \"echo made, \$TEXT\" } } }" >made.yml'
     artifacts: { paths: [made.yml] }
+  gitlab:
+    stage: make
+    script: 'echo "first: { image: \"IMAGE\", script: echo of the first }" >made.yml'
+    artifacts: { paths: [made.yml] }
+  more:
+    stage: make
+    script: 'echo "second: { image: \"IMAGE\", script: echo of the second }" >made.yml'
+    artifacts: { paths: [made.yml] }
+  both:
+    stage: start
+    pipeline: { include: [{ artifact: made.yml, job: gitlab }, { artifact: made.yml, job: more }] }
   made:
     stage: start
     variables: { TEXT: by-parent }
@@ -37,8 +48,13 @@ pub fn children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome(on:
     let run = env.tidemill(&["run", "--force"]);
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
     let view = env.latest();
-    for name in ["made", "written"] {
+    for name in ["made", "written", "both"] {
         assert_eq!(child(&view, name)["status"], "SUCCESS", "{view:#}");
+    }
+    let both = child(&view, "both")["execution_id"].as_str().unwrap().to_owned();
+    for name in ["first", "second"] {
+        let log = env.tidemill(&["logs", &both, name]);
+        assert!(text(&log.stdout).contains(&format!("of the {name}")), "{}", text(&log.stdout));
     }
     let id = child(&view, "made")["execution_id"].as_str().unwrap().to_owned();
     let log = env.tidemill(&["logs", &id, "hello"]);

@@ -304,7 +304,7 @@ fn conditional_include_of_a_child_is_decided_for_the_event_of_the_child() {
     };
     files.push(("other.yml", "other: {image: x, script: x}\n"));
     let images = |facts: &Facts, count| {
-        let read = read_child(&child(count), None, &files_of(&files), &options_of(facts)).unwrap();
+        let read = read_child(&child(count), &[], &files_of(&files), &options_of(facts)).unwrap();
         let plan = Plan::for_facts(&read.parsed.pipeline, facts).unwrap();
         plan.jobs.into_iter().map(|job| job.image).collect::<Vec<_>>()
     };
@@ -316,7 +316,7 @@ fn conditional_include_of_a_child_is_decided_for_the_event_of_the_child() {
     let mut with_variable = on_push("main");
     with_variable.variables.insert("DEEP".to_owned(), "yes".to_owned());
     assert_eq!(images(&with_variable, 1), ["of-event"]);
-    let without = read_child(&child(1), None, &files_of(&files), &TranslateOptions::for_pipeline("app"));
+    let without = read_child(&child(1), &[], &files_of(&files), &TranslateOptions::for_pipeline("app"));
     assert!(matches!(without, Err(ChildError::Invalid(_))), "{without:?}");
 }
 
@@ -472,4 +472,18 @@ fn merging_of_large_files_is_bounded() {
     assert!(found.len() == 1, "{found:?}");
     // Each of them once is no problem.
     assert_eq!(jobs("include: [a.yml, b.yml]\nj: {image: x, script: x}\n", &files, &on_push("main")), ["j"]);
+}
+
+#[test]
+fn conditional_include_of_a_missing_file_is_an_error_only_where_it_is_included() {
+    let text = "include: [{ local: own.yml, rules: [{ exists: [own.yml] }] }]\nj: { image: i, script: x }\n";
+    assert_eq!(jobs(text, &[], &on_push("main")), ["j"]);
+    assert_eq!(jobs(text, &[("own.yml", "own: { image: i, script: x }\n")], &on_push("main")), ["own", "j"]);
+    let text = text.replace("exists: [own.yml]", "if: '$CI_COMMIT_BRANCH == \"next\"'");
+    assert_eq!(for_event(&text, &[], &on_push("main")).0, ["j i"]);
+    let next = options_of(&on_push("next"));
+    let refused = translate(".gitlab-ci.yml", &text, &files_of(&[]), &next).unwrap_err();
+    assert!(refused.render(false).contains("`own.yml` cannot be read"), "{}", refused.render(false));
+    // Without an event, it might be included.
+    assert!(of(&text, &[]).is_err());
 }

@@ -122,13 +122,10 @@ fn file_of_an_artifact_is_read_beside_others() {
     let text = "make: { image: a, script: x, artifacts: { paths: [made.yml] } }\n\
                 j:\n  stage: deploy\n  trigger:\n    include:\n      - one.yml\n      - { artifact: made.yml, job: make }\n";
     let child = child_of(text);
-    assert_eq!((child.artifact_of.as_deref(), child.artifact_path()), (Some("make"), Some("made.yml")));
+    assert_eq!((child.artifact_of.as_deref(), child.artifacts()), (None, vec![("make", "made.yml")]));
     assert!(child.files.is_empty() && !child.is_known_early());
-    let made = read(&child, Some("made: { image: i, script: x }\n")).unwrap();
+    let made = read(&child, &["made: { image: i, script: x }\n"]).unwrap();
     assert_eq!(names(&made), ["one", "made"]);
-    let twice = text.replace("one.yml", "{ artifact: other.yml, job: make }");
-    let found = diagnostics(&twice);
-    assert!(found.iter().any(|one| one.contains("one file of a job's artifacts")), "{found:#?}");
     // A native item needs the job.
     let native = |keys: &str| {
         let text = format!(
@@ -141,11 +138,50 @@ fn file_of_an_artifact_is_read_beside_others() {
     assert!(native("").is_err());
 }
 
+#[test]
+fn files_of_several_artifacts_and_jobs_are_read_as_one_pipeline() {
+    let text = "a: { image: a, script: x, artifacts: { paths: [made.yml, same.yml] } }\n\
+                b: { image: a, script: x, artifacts: { paths: [made.yml] } }\n\
+                j:\n  stage: deploy\n  trigger:\n    include:\n      - { artifact: made.yml, job: a }\n      \
+                - { artifact: /made.yml, job: b, inputs: { name: n } }\n      - same.yml\n      - { artifact: same.yml, job: a }\n";
+    assert_eq!(diagnostics(text), [""; 0]);
+    let child = child_of(text);
+    assert_eq!(child.artifacts(), [("a", "made.yml"), ("b", "made.yml"), ("a", "same.yml")]);
+    let of_b = "spec: { inputs: { name: } }\n---\n\"of-b-$[[ inputs.name ]]\": { image: i, script: x }\n";
+    let made = read(&child, &["of-a: { image: i, script: x }\n", of_b, "again: { image: i, script: x }\n"]);
+    assert_eq!(names(&made.unwrap()), ["of-a", "of-b-n", "of-sources", "again"]);
+    let mistake = read(&child, &["of-a: { script: [ }\n", of_b, "again: { image: i, script: x }\n"]);
+    let Err(ChildError::Invalid(errors)) = mistake else { panic!("a file is not YAML") };
+    assert!(errors.render(false).contains("artifact-1/made.yml:1:"), "{}", errors.render(false));
+    let missing = diagnostics(&text.replace("made.yml, job: b", "made.yml, job: c"));
+    assert!(missing.iter().any(|one| one.contains("there is no job c")), "{missing:#?}");
+    // Natively, each item names its job, or `artifact_of` does for those that name none.
+    let native = |child: &str| {
+        let text = format!(
+            "name: a\njobs:\n  m: {{ image: i, script: x, artifacts: {{ paths: [m.yml] }} }}\n  \
+             o: {{ image: i, script: x }}\n  j: {{ needs: [m, o], pipeline: {{ {child} }} }}\n"
+        );
+        tidemill_core::pipeline::parse(&text)
+    };
+    let both = "artifact_of: m, include: [{ artifact: m.yml }, { artifact: o.yml, job: o }]";
+    let parsed = native(both).unwrap();
+    let child = parsed.pipeline.jobs[2].surroundings.child.as_deref().unwrap();
+    assert_eq!(child.artifacts(), [("m", "m.yml"), ("o", "o.yml")]);
+    for (child, message) in [
+        ("artifact_of: m, include: [{ artifact: o.yml, job: o }]", "no item of `include` has an `artifact`"),
+        ("include: [{ artifact: o.yml, job: p }]", "there is no job `p`"),
+        ("include: [{ local: o.yml, job: o }]", "`artifact` with `job`"),
+    ] {
+        let found = native(child).unwrap_err().render(false);
+        assert!(found.replace('"', "`").contains(message), "{found}");
+    }
+}
+
 /// Returns the jobs and the pinned files of the child of a GitLab file.
 fn read_elsewhere(text: &str, files: &Elsewhere) -> Result<(Vec<String>, Vec<String>), ChildError> {
     let plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
     let child = plan.jobs.iter().find_map(|job| job.surroundings.child.as_deref()).unwrap();
-    let read = read_child(child, None, files, &TranslateOptions::for_pipeline("app: j"))?;
+    let read = read_child(child, &[], files, &TranslateOptions::for_pipeline("app: j"))?;
     let jobs = read.parsed.pipeline.jobs.into_iter().map(|job| job.name).collect();
     Ok((jobs, read.includes.iter().map(ToString::to_string).collect()))
 }
@@ -199,8 +235,9 @@ fn files_of_a_trigger_come_from_anywhere_and_are_pinned() {
     }
 }
 
-fn read(child: &ChildPipeline, artifact: Option<&str>) -> Result<Pipeline, ChildError> {
+fn read(child: &ChildPipeline, artifacts: &[&str]) -> Result<Pipeline, ChildError> {
     let files = |path: &str| match path {
+        "same.yml" => Ok("of-sources: { image: i, script: x }\n".to_owned()),
         "one.yml" => Ok("one: { image: i, script: x }\n".to_owned()),
         "two.yml" => Ok("two: { image: i, script: x }\n".to_owned()),
         "typed.yml" => Ok("spec:\n  inputs:\n    count: { type: number }\n    name:\n---\n\
@@ -210,7 +247,8 @@ fn read(child: &ChildPipeline, artifact: Option<&str>) -> Result<Pipeline, Child
         "more.yml" => Ok("jobs: { more: { image: i, script: x } }\n".to_owned()),
         _ => Err(FileError::Missing),
     };
-    read_child(child, artifact, &files, &TranslateOptions::for_pipeline("app: j"))
+    let artifacts: Vec<String> = artifacts.iter().map(|&text| text.to_owned()).collect();
+    read_child(child, &artifacts, &files, &TranslateOptions::for_pipeline("app: j"))
         .map(|read| read.parsed.pipeline)
 }
 
@@ -225,25 +263,29 @@ fn files_of_a_child_are_read_as_one_pipeline() {
         is_gitlab,
         ..ChildPipeline::default()
     };
-    let both = read(&of(&["one.yml", "two.yml"], true), None).unwrap();
+    let made_by = |files: &[&str], is_gitlab| ChildPipeline {
+        artifact_of: Some("make".to_owned()),
+        ..of(files, is_gitlab)
+    };
+    let both = read(&of(&["one.yml", "two.yml"], true), &[]).unwrap();
     assert_eq!((names(&both), both.name.as_str()), (vec!["one", "two"], "app: j"));
     let inputs = [("count", "3"), ("name", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let typed = ChildPipeline { inputs: IndexMap::from(inputs), ..of(&["typed.yml"], true) };
-    assert_eq!(names(&read(&typed, None).unwrap()), ["of x"]);
+    assert_eq!(names(&read(&typed, &[]).unwrap()), ["of x"]);
     let inputs = [("count", "3"), ("name", "1.10")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let version = ChildPipeline { inputs: IndexMap::from(inputs), ..of(&["typed.yml"], true) };
-    assert_eq!(names(&read(&version, None).unwrap()), ["of 1.10"]);
-    assert_eq!(names(&read(&of(&["native.yml"], false), None).unwrap()), ["more"]);
+    assert_eq!(names(&read(&version, &[]).unwrap()), ["of 1.10"]);
+    assert_eq!(names(&read(&of(&["native.yml"], false), &[]).unwrap()), ["more"]);
     let made = "name: m\ninclude: more.yml\n";
-    assert_eq!(read(&of(&["out/made.yml"], false), Some(made)).unwrap().name, "m");
+    assert_eq!(read(&made_by(&["out/made.yml"], false), &[made]).unwrap().name, "m");
     for path in ["./out/made.yml", "/out/made.yml"] {
-        let child = of(&[path, "one.yml"], true);
+        let child = made_by(&[path, "one.yml"], true);
         let made = "made: { image: i, script: x }\n";
-        assert_eq!(names(&read(&child, Some(made)).unwrap()), ["made", "one"], "{path}");
+        assert_eq!(names(&read(&child, &[made]).unwrap()), ["made", "one"], "{path}");
     }
-    let missing = read(&of(&["none.yml"], false), None).unwrap_err();
+    let missing = read(&of(&["none.yml"], false), &[]).unwrap_err();
     assert!(matches!(missing, ChildError::Unreadable { path, .. } if path == "none.yml"));
-    let Err(ChildError::Invalid(errors)) = read(&of(&["out/made.yml"], false), Some("name: m\n")) else {
+    let Err(ChildError::Invalid(errors)) = read(&made_by(&["out/made.yml"], false), &["name: m\n"]) else {
         panic!("it has no jobs")
     };
     assert!(errors.render(false).contains("out/made.yml"), "{}", errors.render(false));

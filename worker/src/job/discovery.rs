@@ -9,9 +9,10 @@ use crate::{artifact::ArtifactTransfer, client::ApiClient, source::SourceCache};
 use std::collections::BTreeMap;
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
-    assignment::Assignment,
+    assignment::{ArtifactSource, Assignment},
     discovery::{ChildReport, ChildRequest, Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
+    report::base_name,
 };
 use tidemill_core::pipeline::MAX_FILE_BYTES;
 
@@ -126,26 +127,29 @@ async fn read_and_start(
         };
         return report_child(&artifacts.api, reporter, report).await;
     }
-    let mut artifact = None;
-    if let (Some(job), Some(path)) = (&request.pipeline.artifact_of, request.pipeline.artifact_path()) {
-        for source in assignment.files() {
-            let read = artifacts.read_file(source, path, MAX_FILE_BYTES as u64).await;
-            artifact = match read {
+    let mut made = Vec::new();
+    for (job, path) in request.pipeline.artifacts() {
+        let mut text = None;
+        let is_of_job =
+            |source: &&ArtifactSource| source.from_job == job || base_name(&source.from_job) == job;
+        for source in assignment.files().filter(is_of_job) {
+            text = match artifacts.read_file(source, path, MAX_FILE_BYTES as u64).await {
                 Ok(text) => text,
                 Err(reason) => return Err(failed(reason).await),
             };
-            if artifact.is_some() {
+            if text.is_some() {
                 break;
             }
         }
-        if artifact.is_none() {
+        let Some(text) = text else {
             let message = format!(
                 "no artifact of `{job}` has the file {path}; list it under `artifacts` of `{job}`, and let this job wait for it"
             );
             return Err(failed(FailureReason::new(FailureKind::ArtifactFailed, message)).await);
-        }
+        };
+        made.push(text);
     }
-    let read = match sources.read_child(&assignment.preparation, request.clone(), artifact).await {
+    let read = match sources.read_child(&assignment.preparation, request.clone(), made).await {
         Ok(read) => read,
         Err(error) => {
             let message = format!("the sources could not be read: {error}");

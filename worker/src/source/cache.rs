@@ -197,13 +197,13 @@ impl SourceCache {
         }
     }
 
-    /// Reads the files of the pipeline that a job starts; `artifact` is the text of the file if it is one of a job's artifacts.
+    /// Reads the files of the pipeline that a job starts; `artifacts` are the texts of its files of artifacts.
     /// Dropping the future cancels the work, as for [`Self::tree`].
     pub async fn read_child(
         &self,
         job: &Preparation,
         mut request: ChildRequest,
-        artifact: Option<String>,
+        artifacts: Vec<String>,
     ) -> Result<ChildFiles, SourceError> {
         if let Some(event) = &mut request.event {
             // It is not sent with the facts.
@@ -213,13 +213,13 @@ impl SourceCache {
         let reach = self.host_policy.with_credential(job.credential.clone());
         // Only the user of this machine can start a snapshot. A file that a job made includes nothing with their credentials, and neither
         // does one that such a file names.
-        let is_made = artifact.is_some() || request.is_of_artifact;
+        let is_made = !artifacts.is_empty() || request.is_of_artifact;
         let is_users_file = !is_made && matches!(job.source, Source::Snapshot { .. });
         let set_up = if is_users_file { GitSetUp::User } else { GitSetUp::None };
         let work = self.run_blocking(move |cancel| {
             let elsewhere = IncludeFetcher::new(this.include_access(&job, reach.clone(), set_up));
             let (commit, tree) = match &job.source {
-                Source::None => return read_child_files(None, &request, artifact.as_deref(), &elsewhere),
+                Source::None => return read_child_files(None, &request, &artifacts, &elsewhere),
                 Source::Git { commit, .. } => (commit, None),
                 Source::Snapshot { commit, tree, .. } | Source::Uploaded { commit, tree, .. } => {
                     (commit, tree.as_ref())
@@ -237,7 +237,7 @@ impl SourceCache {
             })?;
             let tree = tree.unwrap_or(commit).as_str();
             let sources = (objects.path.as_path(), tree);
-            let mut read = read_child_files(Some(sources), &request, artifact.as_deref(), &elsewhere)?;
+            let mut read = read_child_files(Some(sources), &request, &artifacts, &elsewhere)?;
             let remote = match &job.source {
                 Source::Git { url, private_host, .. } => Some(reach.remote(url, *private_host)?),
                 // An upload has no other refs: what changed since them is unknown.

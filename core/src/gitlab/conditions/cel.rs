@@ -184,8 +184,13 @@ impl CelExpr {
 
     /// Whether it may depend on the event: on its files, or on variables of the execution.
     pub(crate) fn depends_on_event(&self) -> bool {
+        self.text.contains("exists(") || self.depends_on_event_besides_files()
+    }
+
+    /// Whether it may depend on more of the event than which files there are.
+    pub(crate) fn depends_on_event_besides_files(&self) -> bool {
         let reads = |part: &str| self.text.contains(part);
-        ["changed(", "changed_since(", "exists(", "event "].into_iter().any(reads)
+        ["changed(", "changed_since(", "event "].into_iter().any(reads)
             || self.variables().any(is_execution_variable)
     }
 

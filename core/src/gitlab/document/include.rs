@@ -14,7 +14,7 @@ use crate::gitlab::values;
 use crate::pipeline::compose::files::RepositoryFiles;
 use crate::pipeline::compose::include::{SourceFile, include_path};
 use crate::pipeline::compose::merge::MergeBudget;
-use crate::pipeline::compose::place::{IncludeReader, IncludedFile};
+use crate::pipeline::compose::place::{IncludeReader, IncludedFile, Place, Unreadable};
 use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::yaml::tree::{Kind, LINES_PER_FILE, MapEntry, Node, Tree, alias_bomb};
 use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
@@ -244,7 +244,8 @@ impl Loader<'_> {
             if self.is_full {
                 break;
             }
-            let document = self.file(file, location, path, given, kind.integrity());
+            let condition_of = condition.as_ref().map(|(condition, _)| condition.as_ref());
+            let document = self.file(file, location, path, (given, condition_of), kind.integrity());
             if let Some(document) = document {
                 self.lay_over(merger, &document, condition.as_ref(), (path, location));
             }
@@ -256,7 +257,7 @@ impl Loader<'_> {
         file: IncludedFile,
         at: Location,
         path: &Path,
-        given: Option<&MapEntry>,
+        (given, condition): (Option<&MapEntry>, Option<&CelExpr>),
         integrity: Option<&[u8]>,
     ) -> Option<Rc<Document>> {
         let (key, label) = (file.key(), file.label());
@@ -294,6 +295,7 @@ impl Loader<'_> {
                 self.chain.pop();
                 document
             }
+            Err(Unreadable::Local(_)) if condition.is_some_and(|one| self.is_left_out(one)) => return None,
             Err(error) => {
                 self.unreadable(&error, &label, at, path);
                 None
@@ -303,6 +305,19 @@ impl Loader<'_> {
             self.documents.insert(key, document.clone());
         }
         document
+    }
+
+    /// Whether the condition of a file that cannot be read leaves it out: for the files of the repository, or possibly for the event,
+    /// which is then decided.
+    fn is_left_out(&mut self, condition: &CelExpr) -> bool {
+        let files = self.reader.list(&Place::Repository, "").ok();
+        if files.is_some_and(|files| event::decide_for_files(condition, files, self.settings) == Some(false))
+        {
+            return true;
+        }
+        let is_for_all = self.mode == IncludeMode::AllEvents;
+        self.depends_on_event |= is_for_all;
+        is_for_all
     }
 }
 

@@ -22,8 +22,6 @@ const ARTIFACT_KEYS: [&str; 3] = ["artifact", "inputs", "job"];
 pub(super) struct ChildFiles {
     /// Items of the native `include`.
     items: Vec<Mapping>,
-    /// The job whose artifacts have one of the files.
-    artifact_of: Option<String>,
 }
 
 impl ChildFiles {
@@ -39,10 +37,10 @@ impl ChildFiles {
         self.items.iter().map(path).collect()
     }
 
-    /// Returns the path and the inputs of the only file, if it is one of a job's artifacts.
-    fn only_artifact(&self) -> Option<(Value, Option<Value>)> {
+    /// Returns the path, the job and the inputs of the only file, if it is one of a job's artifacts.
+    fn only_artifact(&self) -> Option<(Value, Value, Option<Value>)> {
         let [item] = self.items.as_slice() else { return None };
-        Some((item.get("artifact")?.clone(), item.get("inputs").cloned()))
+        Some((item.get("artifact")?.clone(), item.get("job")?.clone(), item.get("inputs").cloned()))
     }
 }
 
@@ -66,8 +64,8 @@ impl Job<'_> {
             self.log.invalid_with_help(path, at, message, help);
         }
         native.insert("gitlab".into(), true.into());
-        native.extend(files.artifact_of.take().map(|job| ("artifact_of".into(), job.into())));
-        if let Some((file, own)) = files.only_artifact() {
+        if let Some((file, job, own)) = files.only_artifact() {
+            native.insert("artifact_of".into(), job);
             native.insert("file".into(), Value::Sequence(vec![file]));
             native.extend(own.or(inputs).map(|inputs| ("inputs".into(), inputs)));
         } else if let Some(paths) = files.local_paths() {
@@ -149,7 +147,7 @@ impl Job<'_> {
 
     /// Reads an item with a file of a job's artifacts.
     fn artifact_file(&mut self, item: &Node, path: &Path, files: &mut ChildFiles) {
-        let (mut file, mut inputs) = (None, None);
+        let (mut file, mut job, mut inputs) = (None, None, None);
         for part in values::entries(item) {
             let at = path.key(&part.key);
             match (part.key.as_str(), values::text(&part.value)) {
@@ -161,18 +159,15 @@ impl Job<'_> {
                         self.log.invalid(&at, part.key_location, message);
                     }
                 }
-                ("job", Some(job)) => files.artifact_of = Some(job.to_owned()),
+                ("job", Some(name)) => job = Some(name.to_owned()),
                 ("inputs", _) => inputs = self.inputs(&part.value, &at),
                 ("artifact" | "job", None) => self.log.wrong_type(&at, &part.value, "a string"),
                 _ => self.log.unknown_key(path, part, &ARTIFACT_KEYS),
             }
         }
-        if files.items.iter().any(|item| item.contains_key("artifact")) {
-            let message = "a child pipeline has one file of a job's artifacts";
-            self.log.invalid(path, item.location, message);
-        }
-        if let Some(file) = file {
-            let mut native = Mapping::from_iter([("artifact".into(), file.into())]);
+        if let (Some(file), Some(job)) = (file, job) {
+            let mut native =
+                Mapping::from_iter([("artifact".into(), file.into()), ("job".into(), job.into())]);
             native.extend(inputs.map(|inputs| ("inputs".into(), inputs)));
             files.items.push(native);
         }

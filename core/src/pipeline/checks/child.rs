@@ -92,7 +92,7 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
     ChildPipeline {
         files,
         is_gitlab,
-        artifact_of,
+        artifact_of: artifact_of.filter(|_| includes.is_empty()),
         waits: raw.wait.get().is_none_or(|flag| flag.0),
         forwards_job: forward.contains(&Forward::Job),
         forwards_run: forward.contains(&Forward::Run),
@@ -124,17 +124,15 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
         findings.push(Finding::value("out-of-range", &path, message).help("let one file include the others"));
     }
     let located = items.0.iter().enumerate().map(|(index, item)| (item, path.index(index)));
+    let job = raw.artifact_of.get().map(|job| job.0.as_str());
     let includes: Vec<ChildInclude> =
-        located.filter_map(|(item, path)| include(item, &path, findings)).collect();
-    let is_artifact = |include: &&ChildInclude| matches!(include.source, ChildIncludeSource::Artifact { .. });
-    let artifacts = includes.iter().filter(is_artifact).count();
-    let is_complete = includes.len() == items.0.len();
-    if is_complete && artifacts != usize::from(!raw.artifact_of.is_absent()) {
-        let message =
-            format!("`include` has {artifacts} items with `artifact`, and `artifact_of` names one job");
+        located.filter_map(|(item, path)| include(item, job, &path, findings)).collect();
+    let takes_job = |item: &Either<Text, RawChildInclude>| matches!(item, Either::Long(raw) if !raw.artifact.is_absent() && raw.job.is_absent());
+    if job.is_some() && includes.len() == items.0.len() && !items.0.iter().any(takes_job) {
+        let message = "no item of `include` has an `artifact` of the job that `artifact_of` names";
         findings.push(
             Finding::key("conflicting-keys", &path, message)
-                .help("name the job that makes the file under `artifact_of`, and the file in one item"),
+                .help("add an item `{ artifact: FILE }`, or remove `artifact_of`"),
         );
     }
     includes
@@ -142,6 +140,7 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
 
 fn include(
     item: &Either<Text, RawChildInclude>,
+    artifact_of: Option<&str>,
     path: &Path,
     findings: &mut FindingSink,
 ) -> Option<ChildInclude> {
@@ -153,6 +152,7 @@ fn include(
         Either::Long(raw) => raw,
     };
     let text = |field: &Field<Text>| field.get().map(|text| text.0.clone());
+    let job = text(&raw.job).or_else(|| artifact_of.map(str::to_owned)).unwrap_or_default();
     let sources = [
         text(&raw.local).map(|path| ChildIncludeSource::Local { path }),
         text(&raw.project).map(|project| ChildIncludeSource::Project {
@@ -163,20 +163,22 @@ fn include(
         text(&raw.remote).map(|url| ChildIncludeSource::Remote { url, integrity: text(&raw.integrity) }),
         text(&raw.template).map(|name| ChildIncludeSource::Template { name }),
         text(&raw.component).map(|address| ChildIncludeSource::Component { address }),
-        text(&raw.artifact).map(|path| ChildIncludeSource::Artifact { path }),
+        text(&raw.artifact).map(|path| ChildIncludeSource::Artifact { path, job: job.clone() }),
     ];
     let mut sources = sources.into_iter().flatten();
     let (source, other) = (sources.next(), sources.next());
     let of_project = !raw.reference.is_absent() || !raw.file.is_absent();
     let is_complete = match &source {
         Some(ChildIncludeSource::Project { files, .. }) => !files.is_empty(),
+        Some(ChildIncludeSource::Artifact { .. }) => !of_project && !job.is_empty(),
         Some(_) => !of_project,
         None => false,
     };
     let is_remote = matches!(source, Some(ChildIncludeSource::Remote { .. }));
-    if !is_complete || other.is_some() || (!is_remote && !raw.integrity.is_absent()) {
-        let message = "an item of `include` has `local`, `project` with `file`, `remote`, `template`, `component` or \
-                       `artifact`";
+    let has_other_job = raw.artifact.is_absent() && !raw.job.is_absent();
+    if !is_complete || other.is_some() || has_other_job || (!is_remote && !raw.integrity.is_absent()) {
+        let message = "an item of `include` has `local`, `project` with `file`, `remote`, `template`, `component`, or \
+                       `artifact` with `job`";
         findings.push(
             Finding::key("bad-include", path, message)
                 .help("`ref` is a key beside `project`, and `integrity` one beside `remote`"),
@@ -331,12 +333,20 @@ pub(crate) fn check_all(known: &[KnownJob<'_>], findings: &mut FindingSink) {
             );
         }
         let Either::Long(child) = child else { continue };
-        let Some(from) = child.artifact_of.get().map(|job| job.0.as_str()) else { continue };
-        if !names.contains(from) || job.name == Some(from) {
+        let path = job.path.key("pipeline");
+        let named = child.artifact_of.get().map(|from| (from.0.as_str(), path.key("artifact_of")));
+        let items = child.include.get().map_or(&[][..], |items| items.0.as_slice());
+        let included = items.iter().enumerate().filter_map(|(index, item)| {
+            let Either::Long(item) = item else { return None };
+            Some((item.job.get()?.0.as_str(), path.key("include").index(index).key("job")))
+        });
+        for (from, path) in named.into_iter().chain(included) {
+            if names.contains(from) && job.name != Some(from) {
+                continue;
+            }
             let others = names.iter().copied().filter(|name| Some(*name) != job.name);
             let help = findings.suggestions.did_you_mean(from, others);
             let message = format!("there is no job {} whose artifacts could have the file", quoted(from));
-            let path = job.path.key("pipeline").key("artifact_of");
             findings.push(Finding::value("unknown-dependency", &path, message).maybe_help(help));
         }
     }

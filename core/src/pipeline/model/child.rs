@@ -78,10 +78,12 @@ pub enum ChildIncludeSource {
         /// Its address with the version.
         address: String,
     },
-    /// Among the artifacts of the job that the pipeline names.
+    /// Among the artifacts of a job.
     Artifact {
         /// The path.
         path: String,
+        /// The job.
+        job: String,
     },
 }
 
@@ -91,7 +93,7 @@ impl ChildInclude {
     pub fn label(&self) -> &str {
         let name = match &self.source {
             ChildIncludeSource::Local { path: name }
-            | ChildIncludeSource::Artifact { path: name }
+            | ChildIncludeSource::Artifact { path: name, .. }
             | ChildIncludeSource::Template { name }
             | ChildIncludeSource::Component { address: name } => name,
             ChildIncludeSource::Project { files, .. } => files.first().map_or("", String::as_str),
@@ -103,7 +105,7 @@ impl ChildInclude {
     pub(crate) fn templates(&self) -> impl Iterator<Item = &String> {
         let (one, optional, more) = match &self.source {
             ChildIncludeSource::Local { path: one }
-            | ChildIncludeSource::Artifact { path: one }
+            | ChildIncludeSource::Artifact { path: one, .. }
             | ChildIncludeSource::Template { name: one }
             | ChildIncludeSource::Component { address: one } => (one, None, &[][..]),
             ChildIncludeSource::Project { project, reference, files } => {
@@ -117,7 +119,9 @@ impl ChildInclude {
     fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let source = match &self.source {
             ChildIncludeSource::Local { path } => ChildIncludeSource::Local { path: put_in(path) },
-            ChildIncludeSource::Artifact { path } => ChildIncludeSource::Artifact { path: put_in(path) },
+            ChildIncludeSource::Artifact { path, job } => {
+                ChildIncludeSource::Artifact { path: put_in(path), job: job.clone() }
+            }
             ChildIncludeSource::Project { project, reference, files } => ChildIncludeSource::Project {
                 project: put_in(project),
                 reference: reference.as_deref().map(&put_in),
@@ -145,7 +149,7 @@ pub struct ChildPipeline {
     /// Whether they are files of GitLab.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gitlab: bool,
-    /// The job whose artifacts have the file. `None`: it is in the sources.
+    /// The job whose artifacts have the file of `files`. `None`: it is in the sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_of: Option<String>,
     /// Whether the jobs that wait for the job, and its execution, wait for the end of the child and depend on its outcome.
@@ -192,22 +196,22 @@ impl ChildPipeline {
         files.chain(self.includes.iter().map(ChildInclude::label)).collect()
     }
 
-    /// Returns the path of the file of a job's artifacts, if it has one.
+    /// Returns the files of artifacts: for each, the job and the path.
     #[must_use]
-    pub fn artifact_path(&self) -> Option<&str> {
-        self.artifact_of.as_ref()?;
-        let included = self.includes.iter().find_map(|include| match &include.source {
-            ChildIncludeSource::Artifact { path } => Some(path.as_str()),
+    pub fn artifacts(&self) -> Vec<(&str, &str)> {
+        let included = self.includes.iter().filter_map(|include| match &include.source {
+            ChildIncludeSource::Artifact { path, job } => Some((job.as_str(), path.as_str())),
             _ => None,
         });
-        included.or_else(|| self.files.first().map(String::as_str))
+        let file = self.artifact_of.iter().zip(&self.files);
+        file.map(|(job, path)| (job.as_str(), path.as_str())).chain(included).collect()
     }
 
     /// Whether its files are known without the artifacts of a job, a value of a variable, or another repository of the server.
     #[must_use]
     pub fn is_known_early(&self) -> bool {
         let mut sources = self.files.iter().chain(self.includes.iter().flat_map(ChildInclude::templates));
-        self.artifact_of.is_none() && self.repository.is_none() && !sources.any(|text| text.contains("${"))
+        self.artifacts().is_empty() && self.repository.is_none() && !sources.any(|text| text.contains("${"))
     }
 
     /// Returns the texts that may hold references.
@@ -225,7 +229,12 @@ impl ChildPipeline {
     /// Returns the other texts.
     pub(crate) fn fixed_texts(&self) -> impl Iterator<Item = &String> {
         let of_includes = self.includes.iter().flat_map(|include| include.inputs.keys());
-        self.artifact_of.iter().chain(self.variables.keys()).chain(self.inputs.keys()).chain(of_includes)
+        let jobs = self.includes.iter().filter_map(|include| match &include.source {
+            ChildIncludeSource::Artifact { job, .. } => Some(job),
+            _ => None,
+        });
+        let jobs = self.artifact_of.iter().chain(jobs);
+        jobs.chain(self.variables.keys()).chain(self.inputs.keys()).chain(of_includes)
     }
 
     /// Applies `put_in` to each text that may hold references.

@@ -204,8 +204,10 @@ record! {
         template: Text = "template",
         /// Address of a component.
         component: Text = "component",
-        /// Path of a file among the artifacts of the job that `artifact_of` names.
+        /// Path of a file among the artifacts of `job`.
         artifact: Text = "artifact",
+        /// Job whose artifacts have the file of `artifact`. Default: the one that `artifact_of` names.
+        job: Text = "job",
         /// Inputs of the files, as their `spec` declares them.
         inputs: NamedValues<Text> = "inputs",
     }

@@ -33,12 +33,12 @@ pub struct ChildFiles {
     pub compared: ComparedPaths,
 }
 
-/// Reads the files of a pipeline. `sources` are a repository and a commit or tree in it; `artifact` is the text of the file if it
-/// is one of a job's artifacts. `elsewhere` reads what the files include from elsewhere.
+/// Reads the files of a pipeline. `sources` are a repository and a commit or tree in it; `artifacts` are the texts of
+/// its files of artifacts. `elsewhere` reads what the files include from elsewhere.
 pub fn read_child_files(
     sources: Option<(&Path, &str)>,
     request: &ChildRequest,
-    artifact: Option<&str>,
+    artifacts: &[String],
     elsewhere: &dyn IncludeSources,
 ) -> Result<ChildFiles, SourceError> {
     let paths = match sources {
@@ -60,9 +60,9 @@ pub fn read_child_files(
                 reader.borrow_mut().read(path)
             };
             let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read, elsewhere };
-            read_child(&request.pipeline, artifact, &files, &options)
+            read_child(&request.pipeline, artifacts, &files, &options)
         }
-        None => read_child(&request.pipeline, artifact, &NoSources(elsewhere), &options),
+        None => read_child(&request.pipeline, artifacts, &NoSources(elsewhere), &options),
     };
     bounds.check()?;
     let mut refs = BTreeSet::new();

@@ -127,14 +127,13 @@ impl JobExecutionService {
         let id = node.key.execution;
         let mut spec = self.context.spec(id, node.key.ix).await?;
         let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
-        let artifact_of = spec.planned.surroundings.child.as_ref().map(|child| child.artifact_of.clone());
-        if let Some(artifact_of) = artifact_of {
+        if let Some(child) = spec.planned.surroundings.child.as_deref() {
             let specs = self.context.specs(id).await?;
             let is_of = |name: &str, artifact: &ArtifactSource| {
                 specs.iter().any(|spec| spec.planned.name == artifact.from_job && spec.planned.has_name(name))
             };
-            needs_artifacts
-                .retain(|artifact| artifact_of.as_deref().is_some_and(|name| is_of(name, artifact)));
+            let named = child.artifacts();
+            needs_artifacts.retain(|artifact| named.iter().any(|(name, _)| is_of(name, artifact)));
         }
         for artifact in &mut needs_artifacts {
             // A worker's token alone does not give access to artifacts.

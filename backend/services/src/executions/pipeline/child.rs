@@ -111,7 +111,7 @@ impl PipelineExecutionService {
     fn child_allowance(&self, parent: &ExecutionRecord, child: &ChildPipeline) -> StorageBudget {
         let is_of_user = matches!(parent.spec.trigger, Trigger::Manual | Trigger::Retry);
         match self.allowance() {
-            StorageBudget::Token if child.artifact_of.is_none() && !is_of_user => StorageBudget::Push,
+            StorageBudget::Token if child.artifacts().is_empty() && !is_of_user => StorageBudget::Push,
             own => own,
         }
     }
@@ -139,7 +139,7 @@ impl PipelineExecutionService {
             // They are those of the parent's file.
             inputs: IndexMap::new(),
             includes: report.includes.clone(),
-            is_of_artifact: facts.is_of_artifact || child.artifact_of.is_some(),
+            is_of_artifact: facts.is_of_artifact || !child.artifacts().is_empty(),
             ..facts.clone()
         };
         // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
