@@ -13,10 +13,7 @@ use crate::{
     source::Tree,
 };
 use bollard::container::LogOutput;
-use futures_util::{
-    StreamExt,
-    future::{BoxFuture, ready},
-};
+use futures_util::{StreamExt, future::BoxFuture, stream::unfold};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     path::{Path, PathBuf},
@@ -35,6 +32,9 @@ use tokio_util::{io::ReaderStream, sync::CancellationToken};
 /// How long the supervisor may take to end the processes of its job, before it is killed itself.
 const MAX_END_TIME: Duration = Duration::from_millis(2_500);
 
+/// How long nothing may come from the output after the supervisor has exited, and how long it may last then at all.
+const MAX_OUTPUT_PAUSE: Duration = Duration::from_secs(1);
+const MAX_LATE_OUTPUT: Duration = Duration::from_secs(60);
 /// How long the worker itself tries to end the processes of a job whose supervisor is gone.
 const MAX_LEFTOVER_TIME: Duration = Duration::from_secs(2);
 /// Time between two attempts.
@@ -46,6 +46,8 @@ pub struct JobProcess {
     child: Option<Child>,
     input: Option<ChildStdin>,
     output: Option<ChildStdout>,
+    /// Cancelled once the supervisor has exited.
+    exited: CancellationToken,
     tree: ProcessTree,
     directory: Arc<JobDirectory>,
     workspace: WorkspaceMount,
@@ -110,27 +112,36 @@ impl JobProcess {
             marker: marker.into(),
         };
         let output = child.stdout.take();
-        Self { child: Some(child), input: Some(input), output, tree, directory, workspace, sources, limits }
+        Self {
+            child: Some(child),
+            input: Some(input),
+            output,
+            exited: CancellationToken::new(),
+            tree,
+            directory,
+            workspace,
+            sources,
+            limits,
+        }
     }
 }
 
 impl Sandbox for JobProcess {
     fn take_streams(&mut self) -> Streams {
-        let output = self.output.take().map(|output| -> Output {
-            let chunks = ReaderStream::new(output)
-                .filter_map(|chunk| ready(chunk.ok().map(|message| Ok(LogOutput::Console { message }))));
-            Box::pin(chunks)
-        });
+        let exited = self.exited.clone();
+        let output = self.output.take().map(|output| until_exit(ReaderStream::new(output), exited));
         let input = self.input.take().map(|input| -> Pin<Box<dyn AsyncWrite + Send>> { Box::pin(input) });
         Streams { input, output }
     }
 
     fn take_exit(&mut self, _: CancellationToken) -> Option<BoxFuture<'static, Result<Exit, ExitError>>> {
         let mut child = self.child.take()?;
+        let exited = self.exited.clone().drop_guard();
         // The files stay until nothing uses them.
         let (tree, directory) = (self.tree.clone(), self.directory.clone());
         Some(Box::pin(async move {
             let ended = child.wait().await;
+            drop(exited);
             *tree.supervisor() = None;
             let status = ended?;
             let out_of_memory = tree.cgroup.as_ref().is_some_and(|cgroup| cgroup.was_out_of_memory());
@@ -200,6 +211,33 @@ impl Sandbox for JobProcess {
             FailureReason::new(FailureKind::WorkerFailed, message)
         }
     }
+}
+
+/// Returns the output of a job until it ends, or, once its supervisor has exited, until nothing comes for a while: a process that is not
+/// the job's may keep the pipe open, such as a service that the job passed it to.
+fn until_exit(chunks: ReaderStream<ChildStdout>, exited: CancellationToken) -> Output {
+    let next = |(mut chunks, exited, mut end): (
+        ReaderStream<ChildStdout>,
+        CancellationToken,
+        Option<Instant>,
+    )| async move {
+        if exited.is_cancelled()
+            && *end.get_or_insert_with(|| Instant::now() + MAX_LATE_OUTPUT) < Instant::now()
+        {
+            return None;
+        }
+        let idle = async {
+            exited.cancelled().await;
+            tokio::time::sleep(MAX_OUTPUT_PAUSE).await;
+        };
+        let chunk = tokio::select! {
+            biased;
+            chunk = chunks.next() => chunk?.ok()?,
+            () = idle => return None,
+        };
+        Some((Ok(LogOutput::Console { message: chunk }), (chunks, exited, end)))
+    };
+    Box::pin(unfold((chunks, exited, None), next))
 }
 
 /// The disk with the directory of a job.
