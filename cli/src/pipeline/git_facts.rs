@@ -134,7 +134,7 @@ impl WorkingTree {
         (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
     }
 
-    /// Returns the files that differ from a commit, including uncommitted ones. If git cannot list them, the user is told what
+    /// Returns the files that differ from a commit, including uncommitted ones. If git cannot list them, a warning says what
     /// that means.
     fn changed_since(&self, top: &Path, base: &str) -> Option<BTreeSet<String>> {
         match changed_files(top, base) {

@@ -236,7 +236,7 @@ jobs:
     assert!(tidemill(&["plan", "-f", "c.yml"]).1.contains("left out"));
     project.write("big.bin", &CONTENT.to_ascii_uppercase());
     assert!(!tidemill(&["plan", "-f", "c.yml"]).1.contains("left out"));
-    // Where git lists nothing at all, the user is told what that means.
+    // Where git lists nothing at all, a warning says what that means.
     fs::write(project.repo().join(".git/index"), "no index").unwrap();
     let (_, said) = tidemill(&["plan", "-f", "c.yml"]);
     assert_eq!(said.matches("git cannot list the changed files").count(), 1, "{said}");
