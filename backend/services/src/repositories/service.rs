@@ -59,6 +59,7 @@ impl RepositoryService {
             let api_url = updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url));
             if let Some(old) = &old {
                 check_receiver(&request, api_url.as_deref(), old)?;
+                check_protocol(&request, &address, old)?;
             }
             let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
@@ -354,6 +355,18 @@ fn check_receiver(request: &RepositoryRequest, api_url: Option<&str>, old: &Repo
             "the provider's token and App are for the API that they were given for: give them again with its new address, or remove \
              them (--status-token-file, --app-id, --no-app)"
                 .into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that a credential that the request keeps is sent by the protocol that it was given for, and so not in the clear.
+fn check_protocol(request: &RepositoryRequest, address: &RepositoryAddress, old: &Repository) -> Result<()> {
+    let keeps_credential = request.credential.is_none() && old.credential.is_some();
+    let is_same = RepositoryAddress::parse(&old.url).is_ok_and(|old| old.scheme() == address.scheme());
+    if keeps_credential && !is_same {
+        return Err(Error::Invalid(
+            "the repository has a credential for another protocol, which does not fit its new address; give it again, or remove it".into(),
         ));
     }
     Ok(())

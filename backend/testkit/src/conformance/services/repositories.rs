@@ -176,8 +176,10 @@ pub async fn credential_fits_address_and_lasts_until_removed(subject: &StoresUnd
     put(with(&repo, token(TOKEN))).await.unwrap();
     let unchanged = put(registration(&repo)).await.unwrap();
     assert!(unchanged.repository.credential.is_some());
-    let error = put(registration(&ssh)).await.unwrap_err();
-    assert!(error.to_string().contains("does not fit its new address"), "{error}");
+    for other in [&ssh, &repo.replacen("https://", "http://", 1)] {
+        let error = put(registration(other)).await.unwrap_err();
+        assert!(error.to_string().contains("does not fit its new address"), "{error}");
+    }
     let changed = put(with(&ssh, key())).await.unwrap();
     assert_eq!(changed.repository.credential.unwrap().kind, CredentialKind::SshKey);
     let removed = put(with(&ssh, CredentialChange::Remove)).await.unwrap();
