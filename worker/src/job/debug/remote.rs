@@ -27,7 +27,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine may take to open a shell.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what is typed may wait for a shell that does not read it.
-const INPUT_TIMEOUT: Duration = Duration::from_secs(60);
+const INPUT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the rest of the recording may wait for the log.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that are read from a shell at once.
