@@ -148,3 +148,17 @@ fn retry_opens_a_shell_as_well() {
     assert_eq!(terminal.finish(), Some(1));
     assert_eq!(job(&env.latest(), "breaks")["status"], "FAILED");
 }
+
+#[test]
+fn shell_before_a_script_reaches_the_services() {
+    let env = Backend::Embedded.test_env(
+        "name: services\njobs:\n  one:\n    image: \"IMAGE\"\n    services: [{ image: \"IMAGE\", alias: web, command: [sleep, \"600\"] }]\n    script: [\"test -e /tmp/made\"]\n",
+    );
+    let args = ["run", "--break-before", "one"];
+    let mut terminal = Terminal::run(&mut env.command(&args), 100, 40, "");
+    terminal.wait_for("the shell", shows("a shell before the script"));
+    terminal.type_keys(
+        "(getent hosts web || nslookup web || ping -c 1 web) >/dev/null 2>&1 && touch /tmp/made; echo do\"ne\"; exit\r",
+    );
+    assert_eq!(terminal.finish(), Some(0), "{:?}", terminal.screen());
+}
