@@ -1,5 +1,8 @@
 //! Shells in the containers of jobs, in a pseudo-terminal.
 
+mod abuse;
+mod ends;
+
 use crate::support::{
     Backend, GATED, TestEnv, finish, job, serve, signal, stop, terminal::Terminal, text, wait_until,
 };
@@ -215,6 +218,10 @@ fn shell_attaches_to_a_running_job_of_a_server_and_is_recorded_masked() {
     terminal.wait_for("the secret", shows("is:tok-98765-secret:/workspace"));
     terminal.type_keys("stty size\r");
     wait_for_line(&terminal, "40 100");
+    // In pieces, in colours, and typed so often that the terminal wraps it somewhere.
+    terminal.type_keys("printf 'tok-98'; sleep 1; printf '765-secret\\n'\r");
+    terminal.type_keys("printf 'tok-\\033[31m98765\\033[0m-secret\\n'\r");
+    terminal.type_keys(&format!(": {}\r", format!("{TOKEN},").repeat(12)));
     let second = fixture.command(&["debug", "unit"]);
     let mut second = Terminal::run(&mut { second }, 100, 40, "");
     assert_eq!(second.finish(), Some(2), "one shell in a job");
@@ -225,7 +232,9 @@ fn shell_attaches_to_a_running_job_of_a_server_and_is_recorded_masked() {
     let (code, log, audit) = fixture.finish("unit");
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("[shell] a user opened a shell") && log.contains("ended"), "{log}");
-    assert!(!log.contains(TOKEN) && log.contains("/workspace"), "{log}");
+    assert!(log.contains("/workspace") && log.matches("***").count() >= 14, "{log}");
+    let joined: String = log.chars().filter(|c| !c.is_whitespace()).collect();
+    assert!(!joined.contains(TOKEN) && !joined.contains("\u{1b}"), "{log}");
     assert!(audit.contains("job.shell"), "{audit}");
 }
 

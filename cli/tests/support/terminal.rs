@@ -128,6 +128,13 @@ impl Terminal {
         (&self.master).write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Sends what may be more than the command reads, in a thread that ends with the terminal.
+    pub fn paste(&self, text: String) {
+        let mut master = self.master.try_clone().unwrap();
+        // Fails once no process has the terminal open.
+        std::thread::spawn(move || drop(master.write_all(text.as_bytes())));
+    }
+
     /// Whether the terminal passes each key on at once, and none of them is a signal.
     pub fn is_raw(&self) -> bool {
         let modes = tcgetattr(&self.master).unwrap().local_modes;
@@ -136,6 +143,11 @@ impl Terminal {
 
     pub fn child(&self) -> &Child {
         &self.child
+    }
+
+    /// Whether the command has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits until the command ends, and returns its exit code.

@@ -287,7 +287,7 @@ impl Dispatcher {
         if is_held && self.held_after_script && gives_back {
             // The script has ended, so the job ends with its result instead of running again.
             stopping.deadline = deadline;
-            return if is_first { vec![Response::EndHold] } else { Vec::new() };
+            return vec![Response::EndHold];
         }
         if is_held {
             // The script has ended, or has not started: there is nothing to wait for.

@@ -4,8 +4,8 @@ use super::protections;
 use super::retry::{StartedExecution, retry, watch_started};
 use crate::{
     args::{
-        ConnectionArgs, Environments, EnvironmentsAction, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs,
-        ViewArgs, ViewFormat,
+        ConnectionArgs, DebugArgs, Environments, EnvironmentsAction, FormatArgs, JobArgs, Retry,
+        SelectorArgs, SlotArgs, ViewArgs, ViewFormat,
     },
     deployment::{Deployment, query_encoded},
     execution::repository,

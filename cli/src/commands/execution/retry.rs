@@ -12,7 +12,8 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, or_exit_on_interrupt},
     settings::Settings,
-    view, workers,
+    view::{self, View},
+    workers,
 };
 use tidemill_core::{
     api::{ExecuteReply, ExecutionView, RetryRequest, path},

@@ -49,7 +49,8 @@ impl DockerManager {
     ) -> Result<Shell, FailureReason> {
         let shell = self.shell_of(container).await?;
         let name = uuid::Uuid::new_v4().simple().to_string();
-        let words = [shell, "-c", SHELL_SCRIPT, "shell", job_status, &name].map(str::to_owned).to_vec();
+        let words =
+            [shell, "-c", SHELL_SCRIPT, "shell", job_status, name.as_str()].map(str::to_owned).to_vec();
         let config = ExecConfig {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -105,7 +106,7 @@ impl Shell {
     /// Ends its processes, which the end of its connection does not. Processes that it moved to a session of their own stay until the
     /// script has ended.
     pub async fn end(self) {
-        let words = [self.program, "-c", END_SCRIPT, "end", &self.name].map(str::to_owned).to_vec();
+        let words = [self.program, "-c", END_SCRIPT, "end", self.name.as_str()].map(str::to_owned).to_vec();
         let config = ExecConfig { attach_stdout: Some(true), cmd: Some(words), ..Default::default() };
         // They end with the container as well.
         let _ = tokio::time::timeout(END_TIMEOUT, self.engine.exec(&self.container, config)).await;

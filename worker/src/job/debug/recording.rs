@@ -29,9 +29,9 @@ impl Recording {
         }
     }
 
-    /// Records output.
-    pub async fn add(&mut self, bytes: &[u8]) {
-        let text = self.text.push(bytes);
+    /// Records output to a terminal with this number of columns.
+    pub async fn add(&mut self, bytes: &[u8], columns: u16) {
+        let text = self.text.push(bytes, columns);
         let masked = self.reporter.mask().push(&mut self.stream, &text);
         self.add_masked(&masked).await;
     }
@@ -68,8 +68,12 @@ impl Recording {
 #[derive(Debug, Default)]
 struct PlainText {
     state: TextState,
-    /// Whether a space is held back, as a shell that wraps a row writes a space and a carriage return.
+    /// Whether a space is held back: Bash wraps a full row with a space and a carriage return.
     has_space: bool,
+    /// Whether a carriage return after a full row is held back: BusyBox wraps with that and a line feed.
+    has_return: bool,
+    /// Characters in the row.
+    column: u16,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +91,7 @@ enum TextState {
 }
 
 impl PlainText {
-    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+    fn push(&mut self, bytes: &[u8], columns: u16) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
         for byte in bytes {
             self.state = match (self.state, *byte) {
@@ -99,7 +103,7 @@ impl PlainText {
                 (TextState::Control, 0x40..=0x7e) | (TextState::String, 0x07) => TextState::Text,
                 // A line end is not hidden: an unfinished sequence must not hide what comes after it.
                 (TextState::Control | TextState::String, b'\n') | (TextState::Text, _) => {
-                    self.add(*byte, &mut text);
+                    self.add(*byte, columns, &mut text);
                     TextState::Text
                 }
                 (state @ (TextState::Control | TextState::String), _) => state,
@@ -108,18 +112,38 @@ impl PlainText {
         text
     }
 
-    fn add(&mut self, byte: u8, text: &mut Vec<u8>) {
-        if std::mem::take(&mut self.has_space) {
-            if byte == b'\r' {
+    fn add(&mut self, byte: u8, columns: u16, text: &mut Vec<u8>) {
+        if std::mem::take(&mut self.has_return) {
+            if byte == b'\n' {
+                self.column = 0;
                 return;
             }
-            text.push(b' ');
+            self.put(b'\r', text);
+        }
+        if std::mem::take(&mut self.has_space) {
+            if byte == b'\r' {
+                self.column = 0;
+                return;
+            }
+            self.put(b' ', text);
         }
         match byte {
             b' ' => self.has_space = true,
-            0x00..=0x06 | 0x0e..=0x1a | 0x07 => {}
-            _ => text.push(byte),
+            b'\r' if self.column > 0 && self.column == columns => self.has_return = true,
+            0x00..=0x07 | 0x0e..=0x1a => {}
+            _ => self.put(byte, text),
         }
+    }
+
+    fn put(&mut self, byte: u8, text: &mut Vec<u8>) {
+        self.column = match byte {
+            b'\r' | b'\n' => 0,
+            0x08 => self.column.saturating_sub(1),
+            // A further byte of a character.
+            0x80..=0xbf => self.column,
+            _ => self.column.saturating_add(1),
+        };
+        text.push(byte);
     }
 }
 
@@ -132,6 +156,8 @@ mod tests {
         for (printed, expected) in [
             ("tok-\x1b[31m123\x1b[0m45\r\n", "tok-12345\r\n"),
             ("tok-12 \r345\n", "tok-12345\n"),
+            ("$ éxtok-12345678\r\n90\r\n", "$ éxtok-1234567890\r\n"),
+            ("0123456789abcdef\rx\n", "0123456789abcdef\rx\n"),
             ("a b  c \r\n", "a b  c\n"),
             ("\x1b]0;title\x07tok-\x1b(B12345\x1b[?2004h\n", "tok-12345\n"),
             ("\x1b]0;never ends\nshown\n", "\nshown\n"),
@@ -140,7 +166,7 @@ mod tests {
             for size in 1..=printed.len() {
                 let mut text = PlainText::default();
                 let plain: Vec<u8> =
-                    printed.as_bytes().chunks(size).flat_map(|chunk| text.push(chunk)).collect();
+                    printed.as_bytes().chunks(size).flat_map(|chunk| text.push(chunk, 16)).collect();
                 assert_eq!(String::from_utf8_lossy(&plain), expected, "{printed:?} in chunks of {size}");
             }
         }

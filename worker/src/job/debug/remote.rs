@@ -6,7 +6,13 @@ use super::{
 };
 use crate::client::{ApiClient, Socket, SocketMessage};
 use futures_util::{FutureExt, future::BoxFuture};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 use tidemill_core::{
     api::path,
     execution::{
@@ -27,7 +33,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine may take to open a shell.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what is typed may wait for a shell that does not read it.
-const INPUT_TIMEOUT: Duration = Duration::from_secs(60);
+const INPUT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the rest of the recording may wait for the log.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that are read from a shell at once.
@@ -81,11 +87,13 @@ impl Debugger for RemoteShells {
 
 /// Connects a shell in the job with the user's end until one of them ends. Returns a failure for the user.
 async fn relay(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
+    let columns = AtomicU16::new(0);
     let starting = async {
         let first = timeout(START_TIMEOUT, socket.receiver.receive()).await;
         let Ok(Some(SocketMessage::Shell(ShellMessage::Start { term, size }))) = first else {
             return Err("the first message does not start a shell".to_owned());
         };
+        columns.store(size.columns, Ordering::Relaxed);
         let opened = timeout(OPEN_TIMEOUT, job.open_shell(&term, size)).await;
         opened
             .map_err(|_| "the engine did not open the shell in time".to_owned())?
@@ -105,7 +113,7 @@ async fn relay(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
         let recording = recording.insert(Recording::start(&job.reporter).await);
         let mut buffer = vec![0; BUFFER_SIZE];
         while let Ok(length @ 1..) = from_shell.read(&mut buffer).await {
-            recording.add(&buffer[..length]).await;
+            recording.add(&buffer[..length], columns.load(Ordering::Relaxed)).await;
             if !sender.send_bytes(&buffer[..length]).await {
                 break;
             }
@@ -127,6 +135,7 @@ async fn relay(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
                     }
                 }
                 Some(SocketMessage::Shell(ShellMessage::Resize { size })) => {
+                    columns.store(size.columns, Ordering::Relaxed);
                     // A size that the engine is slow to set is not worth more.
                     let _ = timeout(START_TIMEOUT, shell.resize(usable(size))).await;
                 }

@@ -197,7 +197,6 @@ fn job_whose_script_has_ended_keeps_its_result_when_the_worker_stops() {
         let mut job = Dispatcher::new(s(60), false);
         job.handle(s(1), HELD_AFTER);
         assert_eq!(job.handle(s(2), Event::Shutdown), [Response::EndHold]);
-        assert_eq!(job.handle(s(3), Event::Shutdown), [], "once");
         job.handle(s(4), Event::Released);
         assert_eq!(kind(&job.handle(s(4), completed(exit_code))), expected);
     }
@@ -212,5 +211,10 @@ fn job_whose_script_has_ended_keeps_its_result_when_the_worker_stops() {
     let mut job = Dispatcher::new(s(60), false);
     job.handle(s(1), HELD_AFTER);
     assert_eq!(job.handle(s(2), Event::Canceled), [Response::Kill]);
-    assert_eq!(job.handle(s(2), Event::Shutdown), []);
+    // A script that its timeout stopped has ended as well.
+    let mut job = Dispatcher::new(s(60), false);
+    job.handle(s(60), Event::Tick);
+    job.handle(s(61), HELD_AFTER);
+    assert_eq!(job.handle(s(62), Event::Shutdown), [Response::EndHold]);
+    assert_eq!(kind(&job.handle(s(63), ended(143))), Some(FailureKind::TimedOut));
 }

@@ -189,3 +189,24 @@ async fn silent_server_loses_the_lease_at_its_expiry() {
     assert!(elapsed >= ms(1_400), "the lease was valid until then: {elapsed:?}");
     assert!(elapsed < ms(10_000), "another worker may run the job by then: {elapsed:?}");
 }
+
+#[tokio::test]
+async fn lines_of_a_shell_divide_no_secret_and_use_no_room_of_the_job() {
+    let limits = Limits { log_bytes: 40, ..Limits::default() };
+    let settings = (SecretMask::new(["tok-98765-secret"]).unwrap(), &limits);
+    let Started { reporter, reporting, .. } = start(60_000, settings).await;
+    reporting.abort();
+    reporter.log(b"tok-98").await;
+    for _ in 0..20 {
+        reporter.shell_line(b"[shell] a line of a shell").await;
+    }
+    reporter.log(b"765-secret and more\n").await;
+    let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+    assert!(log.ends_with("[shell] a line of a shell\n*** and more\n"), "{log}");
+    for _ in 0..100 {
+        reporter.shell_line(&[b'x'; 90_000]).await;
+    }
+    let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+    assert_eq!(log.matches("the rest is not recorded").count(), 1);
+    assert!(log.len() < (8 << 20) + 4096, "{}", log.len());
+}

@@ -47,7 +47,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the other side may take to read a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what is typed may wait for the shell to read it. A worker ends a shell earlier that does not.
-const INPUT_TIMEOUT: Duration = Duration::from_secs(90);
+const INPUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
@@ -256,9 +256,8 @@ async fn serve_worker(socket: WebSocket, end: ShellEnd) {
     };
     let input = async {
         while let Some(frame) = receiver.recv().await {
-            match timeout(INPUT_TIMEOUT, sink.send(message(frame))).await {
-                Ok(Ok(())) => {}
-                _ => return,
+            if !matches!(timeout(INPUT_TIMEOUT, sink.send(message(frame))).await, Ok(Ok(()))) {
+                return;
             }
         }
     };
@@ -266,5 +265,7 @@ async fn serve_worker(socket: WebSocket, end: ShellEnd) {
         () = output => {}
         () = input => {}
     }
+    // The user need not wait until the worker reads this.
+    drop(sender);
     send(&mut sink, Message::Close(None)).await;
 }
