@@ -28,14 +28,17 @@ impl Scope {
     /// Returns the variables that some rules replace; `is_of_matrix` says which are of the job's matrix.
     pub(crate) fn replaced(&self, is_of_matrix: impl Fn(&str) -> bool) -> Replaced {
         let mut replaced = Replaced::default();
-        for (name, value) in self.values.iter() {
-            let Value::Runtime(pieces) = value else { continue };
-            if !self.varying.contains(name) || is_of_matrix(name) {
-                continue;
+        let of_rules = self.values.iter().filter_map(|(name, value)| match value {
+            Value::Runtime(pieces) if self.varying.contains(name) && !is_of_matrix(name) => {
+                Some((name, pieces))
             }
-            match self.planned(name, pieces) {
-                Some(text) => drop(replaced.planned.insert(name.clone(), text)),
-                None => drop(replaced.late.insert(name.clone())),
+            _ => None,
+        });
+        for (name, pieces) in of_rules {
+            if let Some(text) = self.planned(name, pieces) {
+                replaced.planned.insert(name.clone(), text);
+            } else {
+                replaced.late.insert(name.clone());
             }
         }
         // What refers to a value that is known late is known late too.
@@ -68,11 +71,11 @@ impl Scope {
     /// Returns the variables that the value of `name` refers to.
     fn names_in(&self, name: &str) -> Vec<&str> {
         let Some(Value::Runtime(pieces)) = self.values.get(name) else { return Vec::new() };
-        let name = |piece| match piece {
-            &Piece::Name(ref name) => Some(name.as_str()),
-            &Piece::Text(_) => None,
-        };
-        pieces.iter().filter_map(name).collect()
+        let names = pieces.iter().filter_map(|piece| match piece {
+            Piece::Name(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        });
+        names.collect()
     }
 
     /// Returns the shell commands that set the variables whose values only a running job knows. First those that a rule may have set,

@@ -243,12 +243,12 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     (
         "variables: {NEW: n-$CI_PIPELINE_ID}\nrules: [{if: $CI_COMMIT_TAG, variables: {NEW: r}}, {if: $CI}]",
         "script",
-        "[ -n \"${NEW+x}\" ] || export NEW=\"n-${CI_PIPELINE_ID}\" | x",
+        "[ -n \"${NEW+x}\" ] || export NEW=\"n-${CI_PIPELINE_ID}\" | echo",
     ),
     (
         "variables: {NEW: n-$OLD, OLD: o-$CI_PIPELINE_ID}\nrules: [{if: $CI_COMMIT_TAG, variables: {NEW: r, OLD: r}}, {if: $CI}]",
         "script",
-        "[ -n \"${OLD+x}\" ] || export OLD=\"o-${CI_PIPELINE_ID}\" | [ -n \"${NEW+x}\" ] || export NEW=\"n-${OLD}\" | x",
+        "[ -n \"${OLD+x}\" ] || export OLD=\"o-${CI_PIPELINE_ID}\" | [ -n \"${NEW+x}\" ] || export NEW=\"n-${OLD}\" | echo",
     ),
     // Outcomes.
     ("", "allow", "false"),
