@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
-use crate::pipeline::finding::Path;
+use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// Top-level keys that are not jobs.
@@ -174,6 +174,14 @@ impl InheritedKeys {
                 Some(false) => KeySelection::None,
                 None => {
                     let names = values::texts(&part.value, &at, log);
+                    if part.key == "default" {
+                        for (name, node) in &names {
+                            if !DEFAULT_KEYS.contains(name) {
+                                let message = format!("{} is not a key of `default`", quoted(name));
+                                log.invalid(&at, node.location, message);
+                            }
+                        }
+                    }
                     KeySelection::Only(names.into_iter().map(|(name, _)| name.to_owned()).collect())
                 }
             };

@@ -6,6 +6,7 @@
 //! job is exported at the start of the job's script.
 
 mod pieces;
+mod replaced;
 mod unset;
 
 use std::collections::{HashMap, HashSet};
@@ -23,7 +24,8 @@ use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
 
 pub(crate) use pieces::{Piece, WithoutUnset, pieces, push_reference};
-use pieces::{literal_text, nested_reference, quote_for_shell};
+use pieces::{literal_text, nested_reference};
+pub(crate) use replaced::complete_together;
 
 /// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;
@@ -268,17 +270,6 @@ impl Scope {
             Some(Value::Runtime(pieces)) if !self.varying.contains(name) => Some(pieces),
             _ => None,
         }
-    }
-
-    /// Returns the shell commands that set the variables whose values only a running job knows.
-    pub(crate) fn exports(&self) -> Vec<String> {
-        let line = |(name, value): (&String, &Value)| match value {
-            Value::Runtime(pieces) if !self.varying.contains(name) => {
-                Some(format!("export {name}=\"{}\"", quote_for_shell(pieces)))
-            }
-            _ => None,
-        };
-        self.values.iter().filter_map(line).collect()
     }
 
     /// Returns a text with native references, or the name of the first unknown variable.

@@ -15,10 +15,17 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// The variable with the key of the cache to use when a job has none under its own keys.
 const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
 
+/// Maximum number of caches of a job: GitLab's limit.
+const MAX_CACHES: usize = 4;
+
 /// Translates `cache`: one, or a list.
 pub(crate) fn caches(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
     let path = path.key("cache");
-    let all = values::list(&entry.value).into_iter().filter_map(|item| cache(item, &path, scope, log));
+    let items = values::list(&entry.value);
+    if let Some(item) = items.get(MAX_CACHES) {
+        log.invalid(&path, item.location, format!("a job has at most {MAX_CACHES} caches"));
+    }
+    let all = items.into_iter().filter_map(|item| cache(item, &path, scope, log));
     Value::Sequence(all.map(Value::Mapping).collect())
 }
 

@@ -10,22 +10,21 @@ use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
-fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Value {
+/// Returns the exit codes that a process can end with. GitLab takes others too, which no failure has.
+fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Vec<Value> {
     let path = path.key("exit_codes");
     let mut all = Vec::new();
     for (text, node) in values::texts(&entry.value, &path, log) {
-        match text.parse::<u64>() {
+        match text.parse::<i64>() {
             Ok(code @ 1..=255) => all.push(Value::from(code)),
-            _ => {
-                log.invalid(
-                    &path,
-                    node.location,
-                    format!("{} is not an exit code from 1 to 255", quoted(text)),
-                );
+            Ok(code) => {
+                let why = "no failed process ends with it, but with 1 to 255";
+                log.ignored_at(&path, node.location, &format!("the exit code {code}"), why);
             }
+            Err(_) => log.invalid(&path, node.location, format!("{} is not an exit code", quoted(text))),
         }
     }
-    Value::Sequence(all)
+    all
 }
 
 /// Translates `allow_failure`: a boolean, or exit codes.
@@ -38,7 +37,10 @@ pub(crate) fn allow_failure(entry: &MapEntry, path: &Path, log: &mut Log) -> Opt
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "exit_codes" => {
-                all.insert("exit_codes".into(), codes(part, &path, log));
+                let codes = codes(part, &path, log);
+                if !codes.is_empty() {
+                    all.insert("exit_codes".into(), Value::Sequence(codes));
+                }
             }
             _ => log.unknown_key(&path, part, &["exit_codes"]),
         }
@@ -98,7 +100,13 @@ pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Valu
                 }
             }
             "exit_codes" => {
-                all.insert("exit_codes".into(), codes(part, &path, log));
+                let codes = codes(part, &path, log);
+                if codes.is_empty() {
+                    // Only with these codes, or for the kinds of `when`.
+                    narrowed = true;
+                } else {
+                    all.insert("exit_codes".into(), Value::Sequence(codes));
+                }
             }
             _ => log.unknown_key(&path, part, &["max", "when", "exit_codes"]),
         }

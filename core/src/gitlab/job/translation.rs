@@ -123,7 +123,7 @@ impl Job<'_> {
         }
         set("checkout", self.checkout());
         set("runs_on", self.labels());
-        let exports = self.scope.exports();
+        let exports = self.scope.exports(|name| variants.names().any(|key| key == name));
         let [mut before, mut script, mut after] =
             ["before_script", "script", "after_script"].map(|key| self.lines(key));
         let first = if before.is_empty() { &mut script } else { &mut before };

@@ -10,7 +10,7 @@ use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
-use crate::gitlab::variables::Scope;
+use crate::gitlab::variables::{Scope, complete_together};
 
 /// Maximum number of rules of a native job.
 const MAX_RULES: usize = 2_000;
@@ -29,8 +29,9 @@ impl Job<'_> {
         let of_workflow = self.file.workflow.iter().flat_map(|rule| self.variables_of(rule));
         let scope = self.scope.within_workflow(of_workflow, false);
         let rules = self.own_rules(&scope, &mut log);
-        let rules = self.within_workflow(rules, rules_entry.is_some());
+        let mut rules = self.within_workflow(rules, rules_entry.is_some());
         *self.log = log;
+        self.complete_variables(&mut rules);
         let rules = with_needed_numbers(match self.file.conditions.get(self.name) {
             Some(condition) => within_condition(condition, rules),
             None => rules,
@@ -139,6 +140,35 @@ impl Job<'_> {
         }
         all.push(Rule::of_pipeline(None));
         all
+    }
+
+    /// Gives each rule the values of the job's variables that others replace, and expands values that refer to ones of the same rule.
+    fn complete_variables(&mut self, rules: &mut [Rule]) {
+        let matrix = self.file.jobs.get(self.name);
+        let replaced = self.scope.replaced(|name| matrix.is_some_and(|of| of.names().any(|key| key == name)));
+        for rule in rules.iter_mut().filter(|rule| !rule.excludes_job()) {
+            for (name, text) in &replaced.planned {
+                rule.variables.entry(name.clone()).or_insert_with(|| text.clone());
+            }
+            let Some(completed) = complete_together(&rule.variables) else {
+                let message = "the expanded values of its variables are too long";
+                self.log.invalid(&self.path.key("rules"), self.at, message);
+                continue;
+            };
+            rule.variables = completed;
+            for (name, text) in &rule.variables {
+                let Some(unknown) = replaced.late_in(text) else { continue };
+                let what = format!("the value of `{name}` in a rule");
+                let why = format!("`{unknown}` is not known before the job runs");
+                self.log.unsupported_at(
+                    &self.path.key("rules"),
+                    self.at,
+                    &what,
+                    &why,
+                    "set it in the script",
+                );
+            }
+        }
     }
 
     /// Returns the variables of a rule of `workflow` that the job gets: they replace global ones only, not those that are set

@@ -32,6 +32,8 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("when: later", "when"),
     ("allow_failure: 1", "allow_failure"),
     ("allow_failure: {codes: [1]}", "codes"),
+    ("inherit: {default: [image, nope]}", "`nope` is not a key of `default`"),
+    ("cache: [{paths: [a]}, {paths: [b]}, {paths: [c]}, {paths: [d]}, {paths: [e]}]", "at most 4 caches"),
     ("stage: nowhere", "there is no stage"),
     ("stage: deploy\nneeds: [nobody]", "no job `nobody`"),
     ("stage: build\nneeds: [other]", "other"),
