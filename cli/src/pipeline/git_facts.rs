@@ -334,7 +334,11 @@ mod tests {
         let jobs = job("a", "\"v1\"") + &job("b", "\"v2\"") + &job("c", "env(\"R\")");
         let text = format!("name: ci\ndefaults: {{ image: i }}\nvariables: {{ R: {long} }}\njobs:\n{jobs}");
         let pipeline = parse(&text).unwrap();
-        let tree = WorkingTree { top: Some(".".into()), facts: Facts::default() };
+        let tree = WorkingTree {
+            top: Some(".".into()),
+            facts: Facts::default(),
+            has_warned: AtomicBool::new(false),
+        };
         let path = "p".repeat(MAX_PATH_LEN);
         for (count, expected) in [(1, &["v1", "v2"][..]), (MAX_PATHS_BYTES / MAX_PATH_LEN, &["v1"])] {
             let mut facts = Facts::default();
