@@ -99,8 +99,9 @@ impl PlainText {
                 (TextState::Escape, b'[') => TextState::Control,
                 (TextState::Escape, b']' | b'P' | b'_' | b'^' | b'X') => TextState::String,
                 (TextState::Escape, b'(' | b')' | b'#' | b'%') => TextState::Charset,
-                (TextState::Escape | TextState::Charset, _) => TextState::Text,
-                (TextState::Control, 0x40..=0x7e) | (TextState::String, 0x07) => TextState::Text,
+                (TextState::Escape | TextState::Charset, _)
+                | (TextState::Control, 0x40..=0x7e)
+                | (TextState::String, 0x07) => TextState::Text,
                 // A line end is not hidden: an unfinished sequence must not hide what comes after it.
                 (TextState::Control | TextState::String, b'\n') | (TextState::Text, _) => {
                     self.add(*byte, columns, &mut text);
