@@ -183,7 +183,7 @@ async fn run_shell(mut shell: Shell, job: &HeldJob) -> io::Result<()> {
         while resized.recv().await.is_some() {
             shell.resize(size()).await;
         }
-        std::future::pending().await
+        pending::<()>().await;
     };
     let left = tokio::select! {
         ended = output => ended,

@@ -11,7 +11,8 @@ fn gated() -> ServerFixture {
 }
 
 fn lines(count: usize) -> String {
-    (0..count).map(|number| format!("{number:063}\r")).collect()
+    let line = |number| format!("{number:063}\r");
+    (0..count).map(line).collect::<Vec<String>>().concat()
 }
 
 /// Pastes 1 MiB whose echo is as long, and prints what a terminal cannot show.

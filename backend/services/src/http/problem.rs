@@ -70,7 +70,7 @@ impl ApiError {
         self.problem.status == StatusCode::UNAUTHORIZED.as_u16()
     }
 
-    /// Whether the caller may not do this, as far as they are told.
+    /// Whether it denies the caller what they ask for.
     pub fn is_denial(&self) -> bool {
         [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND]
             .iter()
