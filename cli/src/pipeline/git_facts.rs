@@ -337,7 +337,7 @@ mod tests {
         let tree = WorkingTree {
             top: Some(".".into()),
             facts: Facts::default(),
-            has_warned: AtomicBool::new(false),
+            has_warned: std::sync::atomic::AtomicBool::new(false),
         };
         let path = "p".repeat(MAX_PATH_LEN);
         for (count, expected) in [(1, &["v1", "v2"][..]), (MAX_PATHS_BYTES / MAX_PATH_LEN, &["v1"])] {
