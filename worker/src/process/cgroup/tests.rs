@@ -73,7 +73,7 @@ impl GroupFiles for &Tree {
     fn create(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir(directory)?;
         let passed = fs::read_to_string(directory.with_file_name("cgroup.subtree_control"))?;
-        Self::make_files(directory, &passed);
+        Tree::make_files(directory, &passed);
         Ok(())
     }
 
