@@ -2436,6 +2436,8 @@ export interface components {
             /** @constant */
             kind: "component";
         } | {
+            /** @description The job. */
+            job: string;
             /** @constant */
             kind: "artifact";
             /** @description The path. */
@@ -2443,7 +2445,7 @@ export interface components {
         });
         /** @description A pipeline that a job starts instead of running a script. The execution of it is a child of the job's execution. */
         ChildPipeline: {
-            /** @description The job whose artifacts have the file. `None`: it is in the sources. */
+            /** @description The job whose artifacts have the file of `files`. `None`: it is in the sources. */
             artifact_of?: string | null;
             /** @description The branch of the other repository. `None`: its default branch. */
             branch?: string | null;
