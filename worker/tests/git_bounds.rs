@@ -343,7 +343,7 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
     let diagnostics = result.diagnostics.concat();
     assert!(
-        diagnostics.contains("above.yml") && diagnostics.contains("the limit is 1048576"),
+        diagnostics.contains("above.yml") && diagnostics.contains("it has more than 1048576 bytes"),
         "{diagnostics}"
     );
     assert!(diagnostics.contains("19.yml cannot be read"), "{diagnostics}");

@@ -115,11 +115,18 @@ impl PlainText {
 
     fn add(&mut self, byte: u8, columns: u16, text: &mut Vec<u8>) {
         if std::mem::take(&mut self.has_return) {
-            if byte == b'\n' {
-                self.column = 0;
-                return;
+            match byte {
+                b'\n' => {
+                    self.column = 0;
+                    return;
+                }
+                // The terminal makes two of BusyBox's line feed.
+                b'\r' => {
+                    self.has_return = true;
+                    return;
+                }
+                _ => self.put(b'\r', text),
             }
-            self.put(b'\r', text);
         }
         if std::mem::take(&mut self.has_space) {
             if byte == b'\r' {
@@ -158,6 +165,7 @@ mod tests {
             ("tok-\x1b[31m123\x1b[0m45\r\n", "tok-12345\r\n"),
             ("tok-12 \r345\n", "tok-12345\n"),
             ("$ éxtok-12345678\r\n90\r\n", "$ éxtok-1234567890\r\n"),
+            ("$ éxtok-12345678\r\r\n90\r\n", "$ éxtok-1234567890\r\n"),
             ("0123456789abcdef\rx\n", "0123456789abcdef\rx\n"),
             ("a b  c \r\n", "a b  c\n"),
             ("\x1b]0;title\x07tok-\x1b(B12345\x1b[?2004h\n", "tok-12345\n"),
