@@ -28,7 +28,7 @@ impl Tree {
         let root = tempfile::tempdir().unwrap();
         let own = RefCell::new(root.path().join(own));
         let tree = Self { root, own, others: Vec::new() };
-        tree.make_files(tree.root.path(), "cpu io memory pids hugetlb");
+        Self::make_files(tree.root.path(), "cpu io memory pids hugetlb");
         fs::remove_file(tree.root.path().join("cgroup.type")).unwrap();
         let own = tree.own.borrow().clone();
         if own != tree.root.path() {
@@ -38,7 +38,7 @@ impl Tree {
         tree
     }
 
-    fn make_files(&self, directory: &Path, controllers: &str) {
+    fn make_files(directory: &Path, controllers: &str) {
         for (name, text) in [
             ("cgroup.kill", ""),
             ("cgroup.procs", ""),
@@ -54,7 +54,9 @@ impl Tree {
                 Controller::Cpu => &["cpu.max"],
                 Controller::Pids => &["pids.max"],
             };
-            files.iter().for_each(|name| fs::write(directory.join(name), "max").unwrap());
+            for name in files {
+                fs::write(directory.join(name), "max").unwrap();
+            }
         }
     }
 
@@ -71,7 +73,7 @@ impl GroupFiles for &Tree {
     fn create(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir(directory)?;
         let passed = fs::read_to_string(directory.with_file_name("cgroup.subtree_control"))?;
-        self.make_files(directory, &passed);
+        Tree::make_files(directory, &passed);
         Ok(())
     }
 
