@@ -54,7 +54,7 @@ impl Supervised {
         });
         order.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let end_of_item = format!("\n{NONCE} .\n");
-        let items: Vec<&str> = script.iter().flat_map(|item| [*item, &end_of_item]).collect();
+        let items: Vec<&str> = script.iter().flat_map(|item| [*item, end_of_item.as_str()]).collect();
         let items = items.concat();
         let input = format!("{order}\n{NONCE}\ntidemill_step() {{ :; }}\n{NONCE}\n{items}{NONCE}\n{NONCE}\n");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
