@@ -101,18 +101,24 @@ impl GroupFiles for &Tree {
                 let mut passed = fs::read_to_string(file)?;
                 let (sign, name) = text.split_at(1);
                 if sign == "-" {
-                    passed =
-                        passed.split_whitespace().filter(|one| *one != name).collect::<Vec<_>>().join(" ");
-                    return fs::write(file, passed);
+                    let others = passed.split_whitespace().filter(|one| *one != name);
+                    passed = others.collect::<Vec<_>>().join(" ");
+                } else {
+                    let available = fs::read_to_string(directory.join("cgroup.controllers"))?;
+                    if !available.split_whitespace().any(|one| one == name) {
+                        return Err(io::ErrorKind::NotFound.into());
+                    }
+                    if self.has_members(&directory) && !is_root {
+                        return Err(io::ErrorKind::ResourceBusy.into());
+                    }
+                    passed = format!("{passed} {name}").trim().to_owned();
                 }
-                let available = fs::read_to_string(directory.join("cgroup.controllers"))?;
-                if !available.split_whitespace().any(|one| one == name) {
-                    return Err(io::ErrorKind::NotFound.into());
+                fs::write(file, &passed)?;
+                // The groups below have what this one passes on.
+                for entry in fs::read_dir(&directory)?.flatten().filter(|entry| entry.path().is_dir()) {
+                    fs::write(entry.path().join("cgroup.controllers"), &passed)?;
                 }
-                if self.has_members(&directory) && !is_root {
-                    return Err(io::ErrorKind::ResourceBusy.into());
-                }
-                fs::write(file, format!("{passed} {name}").trim())
+                Ok(())
             }
             _ if file.exists() => fs::write(file, text),
             _ => Err(io::ErrorKind::NotFound.into()),
