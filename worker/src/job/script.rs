@@ -380,8 +380,8 @@ mod tests {
 
     /// The first item of generated scripts: at the end, it prints the options, the traps and every variable but those that differ
     /// from run to run, and those that a script has to name for markers to keep them.
-    const DUMP: &str = "trap 'echo \"end $? $- $#\"; trap; (set -o posix 2>/dev/null; set) | grep -Ev \
-        \"^(_|PPID|BASHPID|OLDPWD|PIPESTATUS|BASH_ARG[CV]|(S?RANDOM|SECONDS|EPOCH[A-Z]*)|SHLVL)=\"' EXIT";
+    const DUMP: &str = "trap 'echo \"end $? $- $#\"; trap; ([ -z \"${BASH_VERSION-}\" ] || set -o posix; set) | grep -Ev \
+        \"^(_|PPID|OLDPWD|PIPESTATUS|LINENO|BASH[A-Z_]*|FUNCNAME|S?RANDOM|SECONDS|EPOCH[A-Z]*|SHLVL)=\"' EXIT";
 
     fn item() -> impl Strategy<Value = String> {
         // Nothing whose output depends on timing (a writer into a closed pipe, a trace of a pipeline), and no function calls itself.

@@ -18,7 +18,7 @@ const SCRIPTS: usize = 16;
 /// The first items: all output goes to a file, and what the shell knows at the end is written there, too.
 const FIRST: [&str; 2] = [
     "exec >out.txt 2>&1",
-    "trap 'echo \"end $? $- $# ${X-none} ${Y-none} ${Z-none} $PWD\"; trap; export -p | grep \"[XYZ]=\"' EXIT",
+    "trap 'echo \"end $? $- $# ${X-none} ${Y-none} ${Z-none} $PWD\"; trap; export -p | grep \"^export [XYZ]=\" || :' EXIT",
 ];
 
 fn item() -> impl Strategy<Value = &'static str> {
@@ -96,7 +96,7 @@ async fn script_of_a_job_is_its_text_in_a_file_of_the_shell_of_its_image() {
     let mut runner = TestRunner::new(Config::default());
     for _ in 0..SCRIPTS {
         let items = prop::collection::vec(item(), 1..9).new_tree(&mut runner).unwrap().current();
-        let script = [&FIRST[..], &items].concat();
+        let script = [&FIRST[..], &items[..]].concat();
         let mut assignment = job(&script);
         let image = assignment.preparation.image.clone();
         assignment.artifacts = Some(Artifacts {

@@ -7,7 +7,7 @@ use super::{
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 use tidemill_core::repository::credential::RepositoryCredential;
@@ -39,7 +39,7 @@ fn serve(root: &Path) -> String {
 }
 
 /// Answers one request by `git http-backend`.
-fn answer(mut client: &TcpStream, root: &PathBuf) -> std::io::Result<()> {
+fn answer(mut client: &TcpStream, root: &Path) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut lines = Vec::new();
     loop {
@@ -108,10 +108,11 @@ async fn job_with_the_right_pushes_a_commit_and_one_without_it_is_refused() {
         let done = Command::new("git").arg("-C").arg(bare).args(["log", "--format=%s", branch]).output();
         String::from_utf8(done.unwrap().stdout).unwrap()
     };
+    let add_origin = format!("git remote add origin {url}");
     let push = [
         "export GIT_TERMINAL_PROMPT=0",
         "git init -q -b main . && git config user.name a && git config user.email a@b",
-        &format!("git remote add origin {url}"),
+        add_origin.as_str(),
         "git fetch -q origin main && git reset -q --hard origin/main",
         "git commit -q --allow-empty -m \"by a job\"",
         "git push origin HEAD:main",

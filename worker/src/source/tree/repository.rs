@@ -143,7 +143,7 @@ impl RepositorySpec<'_> {
         };
         let mut command = git::local_fetch_command(git_dir);
         command.args(["fetch", "--quiet", "--update-head-ok", "--no-write-fetch-head", "--update-shallow"]);
-        command.arg("--no-auto-maintenance");
+        command.args(["--no-auto-maintenance", "--no-recurse-submodules"]);
         command.args(depth.map(|depth| format!("--depth={depth}")));
         command.args(self.tags.map(|all| if all { "--tags" } else { "--no-tags" }));
         command.arg("--").arg(format!("file://{}", self.objects.display())).args(refspecs);
