@@ -77,8 +77,8 @@ pub fn add_to_services(
     }
 }
 
-/// The variable that is substituted in the values of others. A program that reads a path from its environment, such as pip that of
-/// its cache, expands nothing, and no other value of a running job can stand there: its names and ids are known to scripts.
+/// The only variable that is substituted in the values of others: programs read paths from their environment, such as pip that of its
+/// cache, and expand nothing.
 const PROJECT_DIR: &str = "CI_PROJECT_DIR";
 
 /// Returns the job's variables and the predefined ones; the job's take precedence. `${CI_PROJECT_DIR}` in their values is the path of
