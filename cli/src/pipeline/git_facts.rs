@@ -344,7 +344,8 @@ mod tests {
             let mut facts = Facts::default();
             tree.compare(&pipeline, &vec![path.clone(); count], &mut facts);
             let known: BTreeSet<&str> = facts.compared.keys().map(String::as_str).collect();
-            assert_eq!(known, expected.iter().copied().collect());
+            let expected: BTreeSet<&str> = expected.iter().copied().collect();
+            assert_eq!(known, expected);
             assert!(check_compared(&facts.compared).is_ok());
         }
         let mut facts = Facts::default();

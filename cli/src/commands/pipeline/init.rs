@@ -203,7 +203,7 @@ mod tests {
         let of = |files: &[&str]| kind_of(|file| files.contains(&file));
         for (files, name, first) in [
             (&["Cargo.toml", "Cargo.lock"][..], "Rust", "cargo build --locked"),
-            (&["Cargo.toml", "Makefile"], "Rust", "cargo build"),
+            (&["Cargo.toml", "Makefile"][..], "Rust", "cargo build"),
             (&["package.json", "package-lock.json"][..], "Node.js", "npm ci"),
             (&["package.json", "yarn.lock"][..], "Node.js", "yarn install --frozen-lockfile"),
             (&["package.json"][..], "Node.js", "npm install"),
