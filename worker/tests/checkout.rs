@@ -27,8 +27,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
         .args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"])
         .args(["-c", "init.defaultBranch=main", "-c", "filter.lfs.clean=cat", "-c", "filter.lfs.smudge=cat"])
         .args(args)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
         .output()
         .unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

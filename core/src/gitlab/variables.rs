@@ -6,7 +6,7 @@
 //! job is exported at the start of the job's script.
 
 mod pieces;
-mod replaced;
+pub(crate) mod replaced;
 mod unset;
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,6 @@ use crate::text::diagnostics::Location;
 
 pub(crate) use pieces::{Piece, WithoutUnset, pieces, push_reference};
 use pieces::{literal_text, nested_reference};
-pub(crate) use replaced::complete_together;
 
 /// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;

@@ -154,7 +154,7 @@ fn files_of_several_artifacts_and_jobs_are_read_as_one_pipeline() {
     let Err(ChildError::Invalid(errors)) = mistake else { panic!("a file is not YAML") };
     assert!(errors.render(false).contains("artifact-1/made.yml:1:"), "{}", errors.render(false));
     let missing = diagnostics(&text.replace("made.yml, job: b", "made.yml, job: c"));
-    assert!(missing.iter().any(|one| one.contains("there is no job c")), "{missing:#?}");
+    assert!(missing.iter().any(|one| one.contains("there is no job `c`")), "{missing:#?}");
     // Natively, each item names its job, or `artifact_of` does for those that name none.
     let native = |child: &str| {
         let text = format!(

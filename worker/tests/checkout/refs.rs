@@ -33,33 +33,6 @@ fn case_real_05_push_of_a_tag_has_the_tag_and_the_default_branch() {
 }
 
 #[test]
-fn target_branch_of_a_pull_request_is_there_with_the_merge_base() {
-    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let dir = repository(home.path(), "app");
-    git(&dir, &["checkout", "-q", "-b", "stable/1.x"]);
-    commit(&dir, "on stable");
-    git(&dir, &["checkout", "-q", "-b", "topic"]);
-    fs::write(dir.join("topic.txt"), "x").unwrap();
-    commit(&dir, "topic");
-    git(&dir, &["checkout", "-q", "stable/1.x"]);
-    fs::write(dir.join("later.txt"), "x").unwrap();
-    commit(&dir, "later on stable");
-    git(&dir, &["checkout", "-q", "topic"]);
-    let base = git(&dir, &["merge-base", "stable/1.x", "topic"]);
-    let refs = CheckoutRefs {
-        target_branch: Some("stable/1.x".to_owned()),
-        default_branch: Some("main".to_owned()),
-        ..CheckoutRefs::default()
-    };
-    let source = snapshot_of(&dir, cache.path()).source;
-    let path = &try_tree(&source, cache.path(), &Checkout::default(), &refs).unwrap().unwrap().path;
-    assert_eq!(git(path, &["merge-base", "origin/stable/1.x", "HEAD"]), base);
-    assert_eq!(git(path, &["diff", "--name-only", "origin/stable/1.x...HEAD"]), "topic.txt\n");
-    assert_eq!(git(path, &["log", "-1", "--format=%s", "origin/stable/1.x"]), "later on stable\n");
-    assert_eq!(git(path, &["log", "-1", "--format=%s", "origin/main"]), "first\n");
-}
-
-#[test]
 fn all_tags_are_there_where_they_are_asked_for() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository(home.path(), "app");

@@ -10,7 +10,7 @@ use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
-use crate::gitlab::variables::{Scope, complete_together};
+use crate::gitlab::variables::{Scope, replaced::complete_together};
 
 /// Maximum number of rules of a native job.
 const MAX_RULES: usize = 2_000;
