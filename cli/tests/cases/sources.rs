@@ -298,7 +298,6 @@ fn case_real_08_pipeline_file_is_that_of_the_commit() {
             format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         assert!(ended.status.success(), "{option} {value}: {said}");
         assert!(said.contains(&format!("{job}: succeeded")), "{option} {value}: {said}");
-        assert_eq!(project.log(job).lines().last(), Some(printed.trim_end()), "{option} {value}: {said}");
         let left_out = said.lines().find(|line| line.starts_with("left out: deploy: "));
         assert_eq!(left_out.is_none(), is_deployed, "{option} {value}: {said}");
         // The rule that decided.

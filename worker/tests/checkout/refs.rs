@@ -1,6 +1,6 @@
 //! The tags and branches that a job's repository has.
 
-use super::{clone_of, commit, git, repository, snapshot_of, tree_as, try_tree};
+use super::{clone_of, commit, git, repository, tree_as, try_tree};
 use std::fs;
 use tidemill_core::execution::assignment::{Checkout, CheckoutRefs};
 use tidemill_worker::source::Revision;
