@@ -88,7 +88,8 @@ pub(crate) fn unknown_key(
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
     if top_level && key == "script" {
-        return found(finding.help("put it into a job: `jobs: { build: { script: [...] } }`"));
+        let finding = finding.help("put it into a job: `jobs: { build: { script: [...] } }`");
+        return UnknownKey { finding, suggested_key: Some("jobs") };
     }
     // In other systems it holds the variables of a job.
     if known.contains(&"on_stop") && suggestions.nearest(key, known.iter().copied()).is_none() {
