@@ -48,6 +48,31 @@ fn ten_errors_are_reported_in_one_run() {
 }
 
 #[test]
+fn words_of_other_systems_are_one_error_that_names_what_to_use() {
+    for (keys, code, help) in [
+        ("image: x, script: y, environment: {A: b}", "unknown-key", "called `variables` here"),
+        ("script: y, docker: [{image: x}]", "unknown-key", "called `image` here"),
+        ("image: x, script: y, branches: [main]", "unknown-key", "called `rules` here"),
+        ("image: x, script: y, displayName: Build", "unknown-key", "shown with its key"),
+        ("image: x, script: y, if: github.ref == 'x'", "bad-condition", "`needs.JOB.outputs.NAME`"),
+        ("image: x, script: y, when: delayed", "unknown-value", "`start_in` alone"),
+    ] {
+        let diagnostics = parse(&format!("name: demo\njobs:\n  a: {{ {keys} }}\n")).unwrap_err();
+        let [found] = diagnostics.as_slice() else { panic!("{keys}: {diagnostics:?}") };
+        let said = found.help.as_deref().unwrap_or_default();
+        assert!(found.code.as_str() == code && said.contains(help), "{keys}: {found} {said}");
+    }
+}
+
+#[test]
+fn expression_of_another_system_in_a_variable_is_a_warning() {
+    let source = "name: demo\njobs:\n  a: { image: x, script: y, variables: { T: \"${{ secrets.T }}\" } }\n";
+    let parsed = parse_with_warnings(source).unwrap();
+    let [found] = parsed.warnings.as_slice() else { panic!("{:?}", parsed.warnings) };
+    assert!(found.code.as_str() == "not-expanded" && found.message.contains("`${{ }}`"), "{found}");
+}
+
+#[test]
 fn positions_count_characters_and_lines_of_every_kind() {
     let source = "name: demo\r\njobs:\r\n  a:\r\n    image: busybox\r\n    script: [\"grüße 🌊\", x: y]\r\n";
     let diagnostics = parse(source).unwrap_err();

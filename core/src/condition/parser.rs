@@ -195,7 +195,12 @@ impl ConditionParser<'_> {
                 items.map(TypedExpr::List)
             }
             Expr::Call(call) => self.call(of, call),
-            Expr::Select(_) => Err(self.fault(of, "fields are not supported")),
+            Expr::Select(_) => Err(ConditionError {
+                help: Some(
+                    "an output of another job is `needs.JOB.outputs.NAME`, a variable `env(\"NAME\")`".to_owned(),
+                ),
+                ..self.fault(of, "fields are not supported")
+            }),
             Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
                 Err(self.fault(of, "this part of CEL is not supported"))
             }

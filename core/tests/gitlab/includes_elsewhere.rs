@@ -198,6 +198,11 @@ fn remote_files_are_pinned_and_their_integrity_is_checked() {
         ("include: http://example.org/a.yml\n", "does not begin with https://"),
         ("include: {remote: 'https://me:word@example.org/a.yml'}\n", "must not contain a user or a password"),
         ("include: {remote: 'https://example.org/$TOKEN'}\n", "`$TOKEN` is not known"),
+        (
+            "include: [{local: a.yml, rules: [{if: $TOKEN}]}]\nj: {image: x, script: x}\n",
+            "`TOKEN`, whose value",
+        ),
+        ("include: 'ci/$CI_COMMIT_REF_NAME.yml'\n", "not among the predefined ones that are"),
     ] {
         let found = error(text, &files);
         assert!(found.contains(message) && !found.contains("word@"), "{found}");

@@ -63,6 +63,22 @@ fn hidden_variable_in_a_recorded_text_is_an_error_at_its_place() {
 }
 
 #[test]
+fn hidden_variable_in_a_condition_is_an_error_at_its_place() {
+    let set = external(&[], &["TOKEN"]);
+    let text = "j:\n  rules: [{ if: $TOKEN }]\n  image: a\n  script: x\n";
+    let errors = translate_with(text, &set).unwrap_err();
+    let [error] = errors.diagnostics.as_slice() else { panic!("{}", errors.render(false)) };
+    assert!(error.message.contains("`TOKEN`, whose value only jobs get"), "{}", error.message);
+    assert_eq!(error.location.map(|at| (at.line, at.column)), Some((2, 17)));
+    let text = "j: { only: { variables: [$TOKEN] }, image: a, script: x }\n";
+    let said = translate_with(text, &set).unwrap_err().render(false);
+    assert!(said.contains("`TOKEN`, whose value only jobs get"), "{said}");
+    // A plain variable is known, and one that nobody sets is empty.
+    let plain = external(&[("TOKEN", "x")], &[]);
+    assert_eq!(planned(text, &plain, on_push("main")).len(), 1);
+}
+
+#[test]
 fn image_with_a_variable_that_nobody_sets_is_an_error_with_a_way_out() {
     let errors = translate_with("j: { image: $GROUP/a, script: x }\n", &external(&[], &[])).unwrap_err();
     let said = errors.render(false);

@@ -39,6 +39,12 @@ const KINDS: &[Kind] = &[
         image: "node:lts",
         script: &["yarn install --frozen-lockfile", "yarn test"],
     },
+    Kind {
+        file: "pnpm-lock.yaml",
+        name: "Node.js",
+        image: "node:lts",
+        script: &["corepack enable", "pnpm install --frozen-lockfile", "pnpm test"],
+    },
     Kind { file: "package.json", name: "Node.js", image: "node:lts", script: &["npm install", "npm test"] },
     Kind {
         file: "pyproject.toml",
@@ -206,6 +212,7 @@ mod tests {
             (&["Cargo.toml", "Makefile"][..], "Rust", "cargo build"),
             (&["package.json", "package-lock.json"][..], "Node.js", "npm ci"),
             (&["package.json", "yarn.lock"][..], "Node.js", "yarn install --frozen-lockfile"),
+            (&["package.json", "pnpm-lock.yaml"][..], "Node.js", "corepack enable"),
             (&["package.json"][..], "Node.js", "npm install"),
             (&["build.gradle.kts"][..], "Gradle", "gradle build"),
             (&["composer.json"][..], "PHP", "composer install --no-interaction"),

@@ -273,6 +273,14 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
                     log.ignored_at(&path, node.location, &format!("`${name}`"), why);
                 }
             }
+            if let Some(hidden) = condition.variables().find(|name| scope.is_hidden(name)) {
+                let message = format!(
+                    "the condition refers to `{hidden}`, whose value only jobs get, and would be recorded here"
+                );
+                let help = "use a variable that is neither masked nor a file nor of one environment";
+                log.invalid_with_help(&path, node.location, message, help);
+                return None;
+            }
             Some(condition)
         }
         Err(fault) => {

@@ -166,6 +166,17 @@ impl Loader<'_> {
         path: &Path,
     ) -> (bool, Option<(Rc<CelExpr>, &'n MapEntry)>) {
         let Some((condition, rules)) = condition else { return (true, None) };
+        let external = &self.settings.external;
+        let is_hidden =
+            |name: &&str| external.hidden.contains(*name) || external.of_environments.contains(*name);
+        if let Some(hidden) = condition.variables().find(is_hidden) {
+            let message = format!(
+                "the rules refer to `{hidden}`, whose value only jobs get, and would be recorded here"
+            );
+            let help = "use a variable that is neither masked nor a file nor of one environment";
+            self.log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
+            return (false, None);
+        }
         let decision = match self.mode {
             IncludeMode::AllEvents => None,
             IncludeMode::OneEvent => event::decide(&condition, self.settings),

@@ -3,6 +3,8 @@
 use super::include::Loader;
 use super::items::{IncludeKind, LocatedText};
 use super::locations::{self, KnownVariables};
+use crate::execution::predefined;
+use crate::gitlab::predefined_names::is_never_set;
 use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::include::include_path;
 use crate::pipeline::compose::place::{IncludedFile, Place, Unreadable, Version, check_address};
@@ -219,9 +221,12 @@ impl<'a> Loader<'a> {
         match self.variables().expand(written.text) {
             Ok(text) => Some(text),
             Err(name) => {
-                let message = format!(
-                    "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
-                );
+                let why = if predefined::is_predefined(&name) || is_never_set(&name) {
+                    "it is not among the predefined ones that are"
+                } else {
+                    "variables of the file are not, as in GitLab"
+                };
+                let message = format!("`${name}` is not known where files are included: {why}");
                 let help = format!(
                     "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
                 );

@@ -110,6 +110,13 @@ pub(crate) fn variables(
                     .help("put it into a file of the repository"),
             );
         }
+        if value.0.contains("${{") {
+            let message =
+                format!("the value of `{name}` is taken as it is: `${{{{ }}}}` stands for nothing here");
+            findings.push(Finding::value("not-expanded", &path().key(name), message).warning().help(
+                "a script has variables and keys of the matrix as `$NAME`; name secrets under `secrets`",
+            ));
+        }
         variables.insert(name.clone(), value.0.clone());
     }
     variables

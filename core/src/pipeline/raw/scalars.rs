@@ -284,7 +284,7 @@ impl FromScalar for RunWhenValue {
         choose(text, Self::EXPECTED, &WHEN_VALUES).map(Self).map_err(|fault| match text {
             "never" => fault
                 .help("`never` is for rules; to take a job out, put it in a comment or make it a template"),
-            "delayed" => fault.help("a job cannot be delayed; use `manual`, or wait in its script"),
+            "delayed" => fault.help("remove it: `start_in` alone makes a job wait, such as `start_in: 30m`"),
             _ => fault,
         })
     }

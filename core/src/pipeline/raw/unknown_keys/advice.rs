@@ -87,6 +87,15 @@ pub(crate) fn unknown_key(
         );
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
+    if top_level && key == "script" {
+        let finding = finding.help("put it into a job: `jobs: { build: { script: [...] } }`");
+        return UnknownKey { finding, suggested_key: Some("jobs") };
+    }
+    // In other systems it holds the variables of a job.
+    if known.contains(&"on_stop") && suggestions.nearest(key, known.iter().copied()).is_none() {
+        let finding = finding.help("variables of a job are called `variables` here");
+        return UnknownKey { finding, suggested_key: Some("name") };
+    }
     if key == "image" && known == CONTAINER_KEYS {
         return found(finding.help("`image` is a key of the job itself"));
     }
