@@ -157,8 +157,10 @@ struct ServerFixture {
 
 impl ServerFixture {
     fn new(pipeline: &str) -> Self {
-        let env = TestEnv::new(pipeline);
+        let mut env = TestEnv::new(pipeline);
         let data = env.dir.path().join("server");
+        // What a killed server leaves is removed with the fixture.
+        env.worker_data.clone_from(&data);
         let (server, url) = serve(&env, &data, "2");
         let token = fs::read_to_string(data.join("token")).unwrap().trim().to_owned();
         let on_server = |args: &[&str]| {

@@ -15,13 +15,13 @@ fn lines(count: usize) -> String {
     (0..count).map(line).collect::<Vec<String>>().concat()
 }
 
-/// Pastes 1 MiB whose echo is as long, and prints what a terminal cannot show.
+/// Pastes 256 KiB whose echo is as long, and prints what a terminal cannot show.
 fn strain(terminal: &Terminal) {
-    terminal.type_keys("cat > /tmp/pasted; wc -c < /tmp/pasted; echo past\"ed\"\r");
-    sleep(Duration::from_millis(500));
-    terminal.type_keys(&lines(16_384));
+    terminal.type_keys("echo rea\"ds\"; cat > /tmp/pasted; wc -c < /tmp/pasted; echo past\"ed\"\r");
+    wait_for_line(terminal, "reads");
+    terminal.type_keys(&lines(4_096));
     terminal.type_keys("\u{4}");
-    wait_for_line(terminal, "1048576");
+    wait_for_line(terminal, "262144");
     wait_for_line(terminal, "pasted");
     terminal.type_keys(
         "head -c 3000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/urandom | cat; printf '\\033c'\r",
