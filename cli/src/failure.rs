@@ -111,7 +111,8 @@ impl From<ApiError> for Failure {
 
 impl From<tidemill_services::Error> for Failure {
     fn from(error: tidemill_services::Error) -> Self {
-        Self::system(printable_lines(&error.to_string()))
+        let rejection = matches!(error, tidemill_services::Error::DiskFull(_)).then_some(Rejection::NoSpace);
+        Self { rejection, ..Self::system(printable_lines(&error.to_string())) }
     }
 }
 
