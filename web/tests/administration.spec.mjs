@@ -174,6 +174,69 @@ test("deliveries of a webhook show their outcome, and are delivered again", asyn
   });
 });
 
+test("a repository is registered, changed and removed", async () => {
+  const url = "https://gitlab.example.org/harbour/registered.git";
+  await on("/settings/repositories", {}, async (page) => {
+    await page.getByText("Register a repository, or change one").click();
+    const form = page.getByRole("form", { name: "Register a repository" });
+    await form.getByLabel("Address").fill(url);
+    assert.equal(await form.getByLabel("Provider").inputValue(), "gitlab");
+    await form.getByLabel("Token for clones").fill("glpat-0123456789");
+    assert.ok(await form.getByRole("button", { name: "Save" }).isDisabled(), "a token without its user");
+    await form.getByLabel("User for clones").fill("oauth2");
+    await form.getByLabel("Default branch").fill("trunk");
+    await form.getByRole("button", { name: "Save" }).click();
+    const status = page.getByRole("status");
+    await status.getByText(`${world.url}/api/webhook/gitlab`).waitFor();
+    const secret = await status.locator("code").nth(1).textContent();
+    assert.ok(secret.length >= 32, secret);
+    const row = rows(page, "harbour/registered");
+    await row.getByText("gitlab, trunk").waitFor();
+    await row.getByRole("cell", { name: "token", exact: true }).waitFor();
+    await status.getByRole("button", { name: "Done" }).click();
+    assert.ok(!(await page.locator("main").textContent()).includes(secret));
+    // What is left empty stays as it is.
+    await form.getByLabel("Address").fill(url);
+    await form.getByLabel("Readers").selectOption("anyone");
+    await form.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("status").getByText("with the same secret as before").waitFor();
+    await row.getByText("anyone").waitFor();
+    await row.getByText("gitlab, trunk").waitFor();
+    await row.getByRole("cell", { name: "token", exact: true }).waitFor();
+    await row.getByRole("button", { name: "Remove" }).click();
+    await row.getByRole("button", { name: "Really remove?" }).click();
+    await row.waitFor({ state: "detached" });
+  });
+});
+
+test("a login at a registry is set and removed, and its password is never shown", async () => {
+  await on(of("registries"), {}, async (page) => {
+    const form = page.getByRole("form", { name: "Set a login" });
+    await form.getByLabel("Registry").fill("registry.example.org/team");
+    await form.getByLabel("User").fill("builder");
+    await form.getByLabel("Password or token").fill("hunter2-hunter2");
+    await form.getByRole("button", { name: "Set" }).click();
+    const row = rows(page, "registry.example.org/team");
+    await row.getByText("builder").waitFor();
+    assert.ok(!(await page.content()).includes("hunter2-hunter2"));
+    await row.getByRole("button", { name: "Remove" }).click();
+    await row.getByRole("button", { name: "Really remove?" }).click();
+    await page.getByText("There are none. Set one here").waitFor();
+  });
+});
+
+test("an execution is kept for ever, and left to the rules again", async () => {
+  const id = await world.api.start(pipelines.checks("kept"));
+  await world.api.ended(id, 120);
+  await on(`/executions/${id}`, {}, async (page) => {
+    await page.getByRole("button", { name: "Keep for ever" }).click();
+    await page.getByText(/^kept for ever by /).waitFor();
+    await page.getByRole("button", { name: "Do not keep for ever" }).click();
+    await page.getByRole("button", { name: "Really?" }).click();
+    await page.getByRole("button", { name: "Keep for ever", exact: true }).waitFor();
+  });
+});
+
 test("schedules show their next times, and start now", async () => {
   const id = await world.api.start(pipelines.checks("scheduled"));
   const schedule = {
@@ -254,6 +317,82 @@ test("the use of the disk is shown by kind and by repository", async () => {
   await page.getByText("This deployment does not measure what it stores").waitFor();
   assert.deepEqual(problems, []);
   await close();
+});
+
+test("rules of retention are set, edited and removed", async () => {
+  const view = (query = "") => world.api.call(`/api/retention${query}`);
+  await on(of("retention"), {}, async (page) => {
+    const server = page.getByRole("region", { name: "Rules of the server" });
+    const form = server.getByRole("form");
+    await server.getByText("executions and their logs are kept for ever").waitFor();
+    assert.ok(await form.getByRole("button", { name: "Set" }).isDisabled());
+    await form.getByLabel("Days of executions").fill("90");
+    await form.getByLabel("Newest to keep").fill("20");
+    await form.getByRole("button", { name: "Set" }).click();
+    await server.getByText("executions: 90 days; the newest 20 of each pipeline").waitFor();
+    const repository = page.getByRole("region", { name: "Rules of the repository" });
+    const own = repository.getByRole("form");
+    await own.getByLabel("Pipeline").fill("nightly");
+    await own.getByLabel("Days of logs").fill("99999999");
+    await own.getByRole("button", { name: "Set" }).click();
+    await repository
+      .getByRole("alert")
+      .getByText(/`log_days` is at most/)
+      .waitFor();
+    await own.getByLabel("Days of logs").fill("7");
+    // Another administrator sets a rule meanwhile: it is still there afterwards.
+    await world.api.post("/api/retention", { repo, settings: { rule: { days: 30 } } });
+    await own.getByRole("button", { name: "Set" }).click();
+    const row = repository.locator("tbody tr", { hasText: "nightly" });
+    await row.getByText("logs: 7 days").waitFor();
+    await repository.getByText("executions: 30 days").waitFor();
+    await row.getByRole("button", { name: "Edit" }).click();
+    await own.getByLabel("Executions of tags").selectOption("as any other");
+    await own.getByRole("button", { name: "Set" }).click();
+    await row.getByText("tags: as any other; logs: 7 days").waitFor();
+    const query = `?repo=${encodeURIComponent(repo)}`;
+    assert.deepEqual((await view(query)).settings, {
+      rule: { days: 30 },
+      pipelines: { nightly: { keep_tags: false, log_days: 7 } },
+    });
+    await row.getByRole("button", { name: "Remove" }).click();
+    await row.getByRole("button", { name: "Really remove?" }).click();
+    await row.waitFor({ state: "detached" });
+    const all = server.locator("tbody tr");
+    await all.getByRole("button", { name: "Remove" }).click();
+    await all.getByRole("button", { name: "Really remove?" }).click();
+    await server.getByText("executions and their logs are kept for ever").waitFor();
+    assert.deepEqual((await view()).settings, {});
+  });
+  const reader = await world.api.createToken("retention-reader", ["read"]);
+  await on("/settings/retention", { signIn: reader }, async (page) => {
+    await page.getByText("executions and their logs are kept for ever").waitFor();
+    assert.equal(await page.getByRole("form").count(), 0);
+  });
+});
+
+test("a badge gets an address, is shown, and is revoked", async () => {
+  const image = async (address) => {
+    const reply = await fetch(address);
+    assert.equal(reply.headers.get("content-type"), "image/svg+xml");
+    return reply.text();
+  };
+  await on(of("badges"), {}, async (page) => {
+    const badge = page.getByRole("region", { name: "Badge" });
+    await badge.getByLabel("Pipeline").fill("unknown");
+    await badge.getByRole("button", { name: "Show the address" }).click();
+    const address = await badge.locator("code").first().textContent();
+    assert.match(address, /\/api\/badge\/[0-9a-f]{32}\.svg\?pipeline=unknown$/);
+    assert.ok((await badge.locator("code").nth(1).textContent()).startsWith("[![build]("));
+    await page.waitForFunction("document.querySelector('main img').naturalWidth > 0");
+    assert.match(await image(address), /<svg/);
+    await badge.getByRole("button", { name: "Revoke" }).click();
+    await badge.getByRole("button", { name: "Really revoke?" }).click();
+    await badge.getByText("The address shows nothing any more").waitFor();
+    assert.equal(await badge.locator("img").count(), 0);
+  });
+  for (const action of ["badge.publish", "badge.revoke"])
+    await on("/settings/audit", {}, (page) => rows(page, action).first().waitFor());
 });
 
 test("anyone may read the executions and logs of a public repository, and nothing else", async () => {

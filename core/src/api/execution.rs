@@ -20,6 +20,7 @@ use crate::execution::{
     status::ExecutionStatus,
 };
 use crate::repository::includes::PinnedInclude;
+use crate::retention::decision::Pin;
 use crate::{
     ids::{ExecutionId, JobId},
     time::Timestamp,
@@ -219,6 +220,9 @@ pub struct ExecutionView {
     /// Whether the caller may approve, cancel and retry executions of its repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub caller_may_run: bool,
+    /// Why it is kept for ever, if a user pinned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// Value of `cursor` for the next jobs; absent: there are none after these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,

@@ -2,6 +2,7 @@
 
 use super::settings::{RetentionRule, limit};
 use crate::{ids::ExecutionId, time::Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,7 +37,7 @@ impl RetentionState {
 }
 
 /// Why an execution is kept for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pin {
     /// Who pinned it.
     pub by: String,

@@ -168,6 +168,15 @@ export async function post<P extends PathsWith<"post">>(
   return (await reply.json()) as Reply<P, "post">;
 }
 
+/** Creates or replaces something. */
+export async function put<P extends PathsWith<"put">>(
+  path: P,
+  options: CallOptions<P, "put"> = {},
+): Promise<Reply<P, "put">> {
+  const reply = await request("put", path, options);
+  return (await reply.json()) as Reply<P, "put">;
+}
+
 /** Removes something. */
 export async function remove<P extends PathsWith<"delete">>(
   path: P,

@@ -3251,6 +3251,8 @@ export interface components {
             jobs: components["schemas"]["JobView"][];
             /** @description Value of `cursor` for the next jobs; absent: there are none after these. */
             next_cursor?: string | null;
+            /** @description Why it is kept for ever, if a user pinned it. */
+            pin?: components["schemas"]["Pin"] | null;
             /** @description Stage names in order. */
             stages: string[];
             /** @description The execution of its group that it waits for. */
@@ -4085,6 +4087,15 @@ export interface components {
             job_id: components["schemas"]["JobId"];
             /** @description The job's name. */
             job_name: string;
+        };
+        /** @description Why an execution is kept for ever. */
+        Pin: {
+            /** @description When. */
+            at: components["schemas"]["Timestamp"];
+            /** @description Who pinned it. */
+            by: string;
+            /** @description Why. */
+            note?: string | null;
         };
         /** @description Whether an execution is pinned. */
         PinReply: {

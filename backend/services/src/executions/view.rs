@@ -92,6 +92,7 @@ pub fn execution(
         includes: record.spec.facts.includes.clone(),
         cost_usd: execution_cost(nodes),
         caller_may_run: false,
+        pin: record.state.retention.pinned.clone(),
         next_cursor: None,
     }
 }

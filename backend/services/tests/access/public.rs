@@ -59,6 +59,8 @@ async fn anyone_reads_executions_and_logs_of_public_repositories_and_nothing_els
     register(&server, PRIVATE, None).await;
     let public = start(&server, PUBLIC).await;
     let public_ids = report(&server).await;
+    let pin = json!({ "pinned": true, "note": "a-value-of-a-note" });
+    server.ok(BOOT, "POST", &path::PIN.replace("{executionId}", &public), pin).await;
     server.ok(BOOT, "POST", &path::CANCEL_EXECUTION.replace("{executionId}", &public), Value::Null).await;
     let private = start(&server, PRIVATE).await;
     let private_ids = report(&server).await;

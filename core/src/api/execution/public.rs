@@ -35,6 +35,8 @@ impl ExecutionView {
             includes: Vec::new(),
             cost_usd: None,
             caller_may_run: false,
+            // Who pinned it, and why.
+            pin: None,
             ..self
         };
         for job in &mut view.jobs {

@@ -8,7 +8,7 @@ import { formatDollars } from "../../domain/insight";
 import { authorName, shortCommit, shortRepo, triggerText } from "../../domain/names";
 import { executionNote, executionTone } from "../../domain/status";
 import { to } from "../../router/router";
-import { approveExecution, cancelExecution, executionActions, retryExecution } from "./actions";
+import { approveExecution, cancelExecution, executionActions, pinExecution, retryExecution } from "./actions";
 
 function Actions({ view, refresh }: { view: ExecutionView; refresh: () => void }): JSX.Element {
   const can = executionActions(view);
@@ -31,6 +31,19 @@ function Actions({ view, refresh }: { view: ExecutionView; refresh: () => void }
         <ActionButton run={() => retryExecution(view, { all: true })}>
           <Icon name="retry" />
           Retry all
+        </ActionButton>
+      )}
+      {can.pin && (
+        <ActionButton
+          title="Rules of retention do not remove what is kept"
+          run={() => then(pinExecution(view, true))}
+        >
+          Keep for ever
+        </ActionButton>
+      )}
+      {can.unpin && (
+        <ActionButton confirm="Really?" run={() => then(pinExecution(view, false))}>
+          Do not keep for ever
         </ActionButton>
       )}
       {can.cancel && (
@@ -93,6 +106,12 @@ function Facts({ view }: { view: ExecutionView }): JSX.Element {
       <li>
         <Age time={execution.created_at} />
       </li>
+      {view.pin != null && (
+        <li title={view.pin.note ?? undefined}>
+          kept for ever by {view.pin.by}
+          {view.pin.note != null && `: ${view.pin.note}`}
+        </li>
+      )}
     </ul>
   );
 }

@@ -43,7 +43,12 @@ describe("what the viewer is offered", () => {
       cancel: false,
       retryUnsuccessful: true,
       retryAll: true,
+      pin: true,
+      unpin: false,
     });
+    const pin = { by: "ann", at: "2026-01-01T00:00:00Z" };
+    const pinned = executionActions({ ...ended, caller_may_run: true, pin });
+    expect([pinned.pin, pinned.unpin]).toEqual([false, true]);
   });
 
   it("is a retry, not an approval, once the execution of an unapproved job has ended", () => {

@@ -10,12 +10,21 @@ export interface ExecutionActions {
   readonly cancel: boolean;
   readonly retryUnsuccessful: boolean;
   readonly retryAll: boolean;
+  readonly pin: boolean;
+  readonly unpin: boolean;
 }
 
 export function executionActions(view: ExecutionView): ExecutionActions {
   const { execution } = view;
   if (view.caller_may_run !== true)
-    return { approve: false, cancel: false, retryUnsuccessful: false, retryAll: false };
+    return {
+      approve: false,
+      cancel: false,
+      retryUnsuccessful: false,
+      retryAll: false,
+      pin: false,
+      unpin: false,
+    };
   const ended = hasEnded(execution.status);
   const pipeline = execution.kind === "run_pipeline";
   return {
@@ -23,6 +32,8 @@ export function executionActions(view: ExecutionView): ExecutionActions {
     cancel: !ended && execution.cancel_requested !== true,
     retryUnsuccessful: ended && pipeline && view.jobs.some((job) => job.status !== "SUCCESS"),
     retryAll: ended && pipeline,
+    pin: ended && pipeline && view.pin == null,
+    unpin: view.pin != null,
   };
 }
 
@@ -57,6 +68,16 @@ export async function cancelExecution(view: ExecutionView): Promise<void> {
 }
 
 /** Retries an execution and shows the new one. */
+/** Keeps an execution for ever, whatever the rules of retention say, or leaves it to them again. */
+export async function pinExecution(view: ExecutionView, pinned: boolean): Promise<void> {
+  const { id, repo } = view.execution;
+  await post("/api/pipeline/pin/{executionId}", {
+    path: { executionId: id },
+    query: { repo },
+    body: { pinned },
+  });
+}
+
 export async function retryExecution(
   view: ExecutionView,
   request: { all?: boolean; jobs?: string[]; approve?: string[] },

@@ -1,12 +1,14 @@
 // Lists of repositories, and of what belongs to one.
 import type { JSX } from "preact";
-import { get, post } from "../../api/client";
+import { get, post, remove } from "../../api/client";
+import { mayAdminister, mayRun } from "../../api/session";
 import { ActionButton } from "../../components/ActionButton";
 import { Age } from "../../components/Time";
 import { shortCommit } from "../../domain/names";
 import { navigate, to } from "../../router/router";
 import { ListFrame } from "./ListFrame";
 import { OfRepository } from "./OfRepository";
+import { RegisterRepository } from "./RegisterRepository";
 import { ProtectionsOf } from "./ProtectionList";
 import { usePages } from "./usePages";
 
@@ -16,65 +18,80 @@ export function RepositoryList(): JSX.Element {
     next: null,
   }));
   return (
-    <ListFrame
-      label="Repositories"
-      pages={pages}
-      rowKey={(one) => one.name}
-      empty={
-        <>
-          No repository is registered. Run <code>tidemill repo add</code>.
-        </>
-      }
-      columns={[
-        {
-          name: "Repository",
-          cell: (one) => (
-            <>
-              <a href={to.executions({ repo: one.url })} title={one.url}>
-                <strong>{one.name}</strong>
-              </a>
-              <br />
-              <span class="dim">
-                {one.provider}, {one.default_branch ?? "default branch as webhooks say"}
+    <>
+      {pages.error === null && mayAdminister.value && <RegisterRepository saved={pages.reload} />}
+      <ListFrame
+        label="Repositories"
+        pages={pages}
+        rowKey={(one) => one.name}
+        empty={
+          <>
+            No repository is registered. Register one here, or with <code>tidemill repo add</code>.
+          </>
+        }
+        columns={[
+          {
+            name: "Repository",
+            cell: (one) => (
+              <>
+                <a href={to.executions({ repo: one.url })} title={one.url}>
+                  <strong>{one.name}</strong>
+                </a>
+                <br />
+                <span class="dim">
+                  {one.provider}, {one.default_branch ?? "default branch as webhooks say"}
+                </span>
+                {one.trouble != null && <p class="failed-text">{one.trouble}</p>}
+              </>
+            ),
+          },
+          { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
+          { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
+          { name: "Readers", cell: (one) => (one.public === true ? "anyone" : "with a token") },
+          { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+          {
+            name: "Webhook",
+            cell: (one) => <a href={to.settings("deliveries", { repo: one.url })}>Deliveries</a>,
+          },
+          {
+            name: "Change",
+            cell: (one) => (
+              <span class="actions">
+                <ActionButton
+                  kind="small"
+                  run={async () => {
+                    const reply = await post("/api/repository/sync", { body: { repo: one.url } });
+                    navigate(to.execution(reply.execution_id));
+                  }}
+                >
+                  Read schedules
+                </ActionButton>
+                <ActionButton
+                  kind="small"
+                  run={async () => {
+                    await post("/api/repository/redeliver", { body: { repo: one.url } });
+                  }}
+                >
+                  Allow redelivery
+                </ActionButton>
+                {mayAdminister.value && (
+                  <ActionButton
+                    kind="small"
+                    confirm="Really remove? Its records stay."
+                    run={async () => {
+                      await remove("/api/repository", { query: { repo: one.url } });
+                      pages.reload();
+                    }}
+                  >
+                    Remove
+                  </ActionButton>
+                )}
               </span>
-              {one.trouble != null && <p class="failed-text">{one.trouble}</p>}
-            </>
-          ),
-        },
-        { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
-        { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
-        { name: "Readers", cell: (one) => (one.public === true ? "anyone" : "with a token") },
-        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
-        {
-          name: "Webhook",
-          cell: (one) => <a href={to.settings("deliveries", { repo: one.url })}>Deliveries</a>,
-        },
-        {
-          name: "Change",
-          cell: (one) => (
-            <span class="actions">
-              <ActionButton
-                kind="small"
-                run={async () => {
-                  const reply = await post("/api/repository/sync", { body: { repo: one.url } });
-                  navigate(to.execution(reply.execution_id));
-                }}
-              >
-                Read schedules
-              </ActionButton>
-              <ActionButton
-                kind="small"
-                run={async () => {
-                  await post("/api/repository/redeliver", { body: { repo: one.url } });
-                }}
-              >
-                Allow redelivery
-              </ActionButton>
-            </span>
-          ),
-        },
-      ]}
-    />
+            ),
+          },
+        ]}
+      />
+    </>
   );
 }
 
@@ -123,30 +140,26 @@ function EnvironmentsOf({ repo }: { repo: string }): JSX.Element {
             );
           },
         },
-      ]}
-    />
-  );
-}
-
-function RegistriesOf({ repo }: { repo: string }): JSX.Element {
-  const pages = usePages(repo, async () => ({
-    rows: (await get("/api/registry", { query: { repo } })).registries,
-    next: null,
-  }));
-  return (
-    <ListFrame
-      label="Registries"
-      pages={pages}
-      rowKey={(one) => one.registry}
-      empty={
-        <>
-          There are none. Run <code>tidemill registry add</code>.
-        </>
-      }
-      columns={[
-        { name: "Registry", cell: (one) => <strong>{one.registry}</strong> },
-        { name: "User", cell: (one) => one.username },
-        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+        {
+          name: "Change",
+          cell: (one) =>
+            mayRun.value &&
+            one.state === "available" && (
+              <ActionButton
+                kind="small"
+                confirm="Really stop?"
+                run={async () => {
+                  const { execution } = await post("/api/environment/stop", {
+                    body: { repo, name: one.name },
+                  });
+                  if (execution == null) pages.reload();
+                  else navigate(to.execution(execution.execution_id));
+                }}
+              >
+                Stop
+              </ActionButton>
+            ),
+        },
       ]}
     />
   );
@@ -162,4 +175,3 @@ export const EnvironmentList = (): JSX.Element => (
     )}
   />
 );
-export const RegistryList = (): JSX.Element => <OfRepository list={(repo) => <RegistriesOf repo={repo} />} />;

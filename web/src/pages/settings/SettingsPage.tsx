@@ -4,14 +4,17 @@ import { address, to } from "../../router/router";
 import { useTitle } from "../../shell/title";
 import { AccountList } from "./AccountList";
 import { AuditList, DeadLetterList } from "./ServerLists";
+import { BadgeList } from "./BadgeList";
 import { DeliveryList } from "./DeliveryList";
 import { DiskUse } from "./DiskUse";
+import { RetentionList } from "./RetentionList";
 import { RoleList } from "./RoleList";
 import { ScheduleList } from "./ScheduleList";
 import { SecretList } from "./SecretList";
 import { SessionList } from "./SessionList";
 import { TokenList } from "./TokenList";
-import { EnvironmentList, RegistryList, RepositoryList } from "./RepositoryLists";
+import { RegistryList } from "./RegistryList";
+import { EnvironmentList, RepositoryList } from "./RepositoryLists";
 
 const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
   repositories: {
@@ -44,6 +47,11 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     about: "The logins of a repository at registries of images.",
     List: RegistryList,
   },
+  badges: {
+    title: "Badges",
+    about: "Images for READMEs that show whether a default branch passes.",
+    List: BadgeList,
+  },
   tokens: { title: "Tokens", about: "Who may use the API, and for what.", List: TokenList },
   roles: { title: "Roles", about: "What people who sign in may do, and where.", List: RoleList },
   sessions: { title: "Sessions", about: "Where people are signed in.", List: SessionList },
@@ -52,6 +60,11 @@ const LISTS: Record<string, { title: string; about: string; List: ComponentType 
     title: "Dead letters",
     about: "Jobs that ended for a reason that was not their own.",
     List: DeadLetterList,
+  },
+  retention: {
+    title: "Retention",
+    about: "How long executions, logs and artifacts are kept.",
+    List: RetentionList,
   },
   disk: { title: "Disk use", about: "What the server stores, and whose it is.", List: DiskUse },
   account: {

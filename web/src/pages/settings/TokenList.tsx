@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { get, post, remove } from "../../api/client";
 import { ActionButton } from "../../components/ActionButton";
+import { ShownOnce } from "../../components/ShownOnce";
 import { Age } from "../../components/Time";
 import { shortRepo } from "../../domain/names";
 import { SCOPES, TERMS, type TokenForm, tokenRequest } from "../../domain/tokens";
@@ -86,28 +87,6 @@ function CreateToken({ created }: { created: (token: string) => void }): JSX.Ele
   );
 }
 
-/** The new token: nobody can read it again. */
-function NewToken({ token, done }: { token: string; done: () => void }): JSX.Element {
-  return (
-    <div class="note warning" role="status">
-      <p>Copy the token now: it is not shown again.</p>
-      <p>
-        <code class="new-token">{token}</code>
-      </p>
-      <p class="actions">
-        {window.isSecureContext && (
-          <ActionButton kind="small" run={() => navigator.clipboard.writeText(token)}>
-            Copy
-          </ActionButton>
-        )}
-        <button type="button" class="small" onClick={done}>
-          Done
-        </button>
-      </p>
-    </div>
-  );
-}
-
 export function TokenList(): JSX.Element {
   const [created, setCreated] = useState<string | null>(null);
   const pages = usePages("tokens", async () => ({ rows: (await get("/api/token")).tokens, next: null }));
@@ -121,7 +100,11 @@ export function TokenList(): JSX.Element {
           }}
         />
       )}
-      {created !== null && <NewToken token={created} done={() => setCreated(null)} />}
+      {created !== null && (
+        <ShownOnce value={created} done={() => setCreated(null)}>
+          <p>Copy the token now: it is not shown again.</p>
+        </ShownOnce>
+      )}
       <ListFrame
         label="Tokens"
         pages={pages}

@@ -100,8 +100,18 @@ export function WorkersPage(): JSX.Element {
               name: "Change",
               cell: (worker) =>
                 mayAdminister.value &&
-                worker.online &&
-                !worker.draining && (
+                (!worker.online ? (
+                  <ActionButton
+                    kind="small"
+                    confirm="Really remove?"
+                    run={async () => {
+                      await post("/api/worker/remove", { body: { worker: worker.id } });
+                      refresh();
+                    }}
+                  >
+                    Remove
+                  </ActionButton>
+                ) : !worker.draining ? (
                   <ActionButton
                     kind="small"
                     confirm="Really drain?"
@@ -112,7 +122,7 @@ export function WorkersPage(): JSX.Element {
                   >
                     Drain
                   </ActionButton>
-                ),
+                ) : null),
             },
           ]}
         />

@@ -74,6 +74,9 @@ pub async fn retention_removes_only_what_no_rule_keeps(subject: &StoresUnderTest
     let pin = PinRequest { pinned: true, note: Some("shipped".into()) };
     assert!(services.retention.pin(pinned, pin.clone(), "ann").await.unwrap().changed);
     assert!(!services.retention.pin(pinned, pin, "bob").await.unwrap().changed);
+    let shown = view(&services, pinned).await.pin.unwrap();
+    assert_eq!((shown.by.as_str(), shown.note.as_deref()), ("ann", Some("shipped")));
+    assert_eq!(view(&services, old).await.pin, None);
     let tagged = ExecuteRequest { tag: Some("v1".into()), branch: None, ..one.clone() };
     let (tagged, _) = ended(&stores, &services, &tagged).await;
     let live = start_execution(&services, &one).await;
