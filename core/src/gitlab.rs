@@ -16,7 +16,6 @@ mod output;
 mod predefined_names;
 mod schema;
 mod settings;
-mod shell_variables;
 mod translation;
 mod usage;
 mod values;

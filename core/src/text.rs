@@ -3,6 +3,7 @@
 
 pub mod choices;
 pub mod diagnostics;
+pub(crate) mod shell_variables;
 pub mod slug;
 pub mod substitution;
 pub(crate) mod suggest;

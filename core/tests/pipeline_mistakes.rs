@@ -65,11 +65,14 @@ fn words_of_other_systems_are_one_error_that_names_what_to_use() {
 }
 
 #[test]
-fn expression_of_another_system_in_a_variable_is_a_warning() {
-    let source = "name: demo\njobs:\n  a: { image: x, script: y, variables: { T: \"${{ secrets.T }}\" } }\n";
-    let parsed = parse_with_warnings(source).unwrap();
-    let [found] = parsed.warnings.as_slice() else { panic!("{:?}", parsed.warnings) };
-    assert!(found.code.as_str() == "not-expanded" && found.message.contains("`${{ }}`"), "{found}");
+fn expression_of_another_system_in_a_variable_or_script_is_a_warning() {
+    for keys in ["script: y, variables: { T: \"${{ secrets.T }}\" }", "script: [a, \"b ${{ github.sha }}\"]"]
+    {
+        let source = format!("name: demo\njobs:\n  a: {{ image: x, {keys} }}\n");
+        let parsed = parse_with_warnings(&source).unwrap();
+        let [found] = parsed.warnings.as_slice() else { panic!("{:?}", parsed.warnings) };
+        assert!(found.code.as_str() == "not-expanded" && found.message.contains("`${{ }}`"), "{found}");
+    }
 }
 
 #[test]

@@ -137,7 +137,9 @@ fn child_text(job: &JobView) -> String {
 
 /// Describes an execution that a job started: its name, its status, and its id.
 pub fn child_line(child: &ChildView) -> String {
-    let status = child.status.as_str().to_ascii_lowercase();
+    // The job ends as soon as the child is there, before its first job runs.
+    let is_new = !child.awaited && child.status == ExecutionStatus::Pending;
+    let status = if is_new { "started".to_owned() } else { child.status.as_str().to_ascii_lowercase() };
     let name = Printable(&child.pipeline_name);
     format!("{name} #{} {status} ({})", child.run_number, child.execution_id)
 }
@@ -239,7 +241,7 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{end_text, list_line, summary_line};
+    use super::{child_line, end_text, list_line, summary_line};
     use serde_json::{Value, json};
     use tidemill_core::api::{ExecutionSummary, ExecutionView, JobView};
 
@@ -264,6 +266,22 @@ mod tests {
             "start_time": "1970-01-01T00:00:00Z", "end_time": "1970-01-01T00:00:02.4Z", "exit_code": 0,
             "failure_reason": null, "steps": [], "phase": null, "log_bytes": 0,
         })
+    }
+
+    #[test]
+    fn child_that_nobody_waits_for_is_started_rather_than_pending() {
+        for (awaited, status, expected) in [
+            (false, "PENDING", "deploy #2 started"),
+            (true, "PENDING", "deploy #2 pending"),
+            (false, "RUNNING", "deploy #2 running"),
+            (false, "FAILED", "deploy #2 failed"),
+        ] {
+            let child = json!({
+                "execution_id": ID, "pipeline_name": "deploy", "run_number": 2, "status": status, "awaited": awaited,
+            });
+            let child = serde_json::from_value(child).unwrap();
+            assert_eq!(child_line(&child), format!("{expected} ({ID})"));
+        }
     }
 
     #[test]

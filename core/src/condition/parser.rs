@@ -16,12 +16,13 @@ use super::predicate::{
 use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;
 
-/// Maximum length of a condition in bytes.
-pub const MAX_LEN: usize = 2_000;
+/// Maximum length of a condition in bytes. What GitLab writes in a thousand has several thousand here, as names and patterns are
+/// longer.
+pub const MAX_LEN: usize = 8_000;
 /// The parser needs a kilobyte of stack for each rule of its grammar, so that the deepest and longest condition would
 /// overflow the stack of a server thread. It runs on a thread with a large stack, of which only the used part is
 /// allocated.
-const STACK_BYTES: usize = 64 << 20;
+const STACK_BYTES: usize = 256 << 20;
 
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 5] = ["env", "defined", "changed", "changed_since", "exists"];

@@ -7,13 +7,13 @@ use super::conditions::rules::location_in;
 use super::findings::Log;
 use super::predefined_names::is_never_set;
 use super::settings::TranslateOptions;
-use super::shell_variables::{ShellVariables, VariableUse};
 use super::values;
 use crate::execution::predefined;
 use crate::pipeline::finding::{Finding, FindingLocation, Path};
 use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::{Kind, Node};
 use crate::text::diagnostics::Location;
+use crate::text::shell_variables::{ShellVariables, VariableUse};
 
 /// The keys with shell commands.
 const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];

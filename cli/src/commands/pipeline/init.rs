@@ -8,8 +8,12 @@ use crate::{
     settings::docker_host,
     view::hint::quoted,
 };
-use serde_json::json;
-use std::path::{Path, PathBuf};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 use tidemill_core::gitlab;
 use tidemill_worker::engine::local_images;
 
@@ -69,6 +73,17 @@ const KINDS: &[Kind] = &[
         image: "composer:2",
         script: &["composer install --no-interaction", "composer test"],
     },
+    Kind {
+        file: "CMakeLists.txt",
+        name: "CMake",
+        image: "buildpack-deps:stable",
+        script: &[
+            "apt-get update && apt-get install -y --no-install-recommends cmake",
+            "cmake -S . -B build",
+            "cmake --build build",
+            "ctest --test-dir build --output-on-failure",
+        ],
+    },
     Kind { file: "Makefile", name: "make", image: "buildpack-deps:stable", script: &["make", "make test"] },
 ];
 
@@ -79,8 +94,14 @@ const OTHER: Kind = Kind {
     script: &["echo \"replace this with the commands that build and test\""],
 };
 
+/// What runs the scripts of a `package.json`.
+const NODE_RUNNERS: [&str; 3] = ["npm", "pnpm", "yarn"];
+
 /// Images for any kind of repository, in the order of preference: they have a shell and usual commands.
 const GENERAL_IMAGES: [&str; 5] = ["debian", "ubuntu", "alpine", "busybox", "tidemill-demo"];
+
+/// Maximum size of a `package.json` that is read, in bytes.
+const MAX_PACKAGE_LEN: u64 = 1 << 20;
 
 /// `tidemill init`.
 pub async fn init(args: &Init) -> Outcome {
@@ -96,7 +117,8 @@ pub async fn init(args: &Init) -> Outcome {
     };
     let is_found_first = path.parent().is_some_and(|directory| directory.ends_with(".pipelines"));
     let gitlab = gitlab::FILE_NAMES.iter().find(|name| is_found_first && root.join(name).is_file());
-    new_file::write(&path, args.force, &starter(kind, &proposal.image, &default_branch()))?;
+    let commands = commands(kind, &package_scripts(&root.join("package.json")));
+    new_file::write(&path, args.force, &starter(&commands, &proposal.image, &default_branch()))?;
     if let Some(gitlab) = gitlab {
         crate::output::errln!(
             "warning: a directory .pipelines replaces {gitlab}, which is no longer used; to translate it instead: \
@@ -123,6 +145,35 @@ pub async fn init(args: &Init) -> Outcome {
 /// Returns the kind of a repository, given which files exist.
 fn kind_of(exists: impl Fn(&str) -> bool) -> &'static Kind {
     KINDS.iter().find(|kind| exists(kind.file)).unwrap_or(&OTHER)
+}
+
+/// Returns the scripts of a `package.json`; none if it cannot be read, as `npm` will say then.
+fn package_scripts(path: &Path) -> serde_json::Map<String, Value> {
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_PACKAGE_LEN).read_to_string(&mut text));
+    let package = read.ok().and_then(|_| serde_json::from_str::<Value>(&text).ok());
+    package.and_then(|package| package.get("scripts")?.as_object().cloned()).unwrap_or_default()
+}
+
+/// Returns the commands for a kind of repository. Of a Node.js package, only scripts that it has: `build`, if there is one, and `test`,
+/// unless it is the one that `npm init` writes.
+fn commands(kind: &Kind, scripts: &serde_json::Map<String, Value>) -> Vec<String> {
+    let mut commands: Vec<String> = kind.script.iter().map(|line| (*line).to_owned()).collect();
+    let Some(runner) = commands.last().and_then(|line| line.strip_suffix(" test")).map(str::to_owned) else {
+        return commands;
+    };
+    if !NODE_RUNNERS.contains(&runner.as_str()) {
+        return commands;
+    }
+    let test = scripts.get("test").and_then(Value::as_str);
+    if test.is_none_or(|test| test.contains("no test specified")) {
+        commands.pop();
+    }
+    if scripts.contains_key("build") {
+        let at = commands.len() - usize::from(commands.last().is_some_and(|line| line.ends_with(" test")));
+        commands.insert(at, format!("{runner} run build"));
+    }
+    commands
 }
 
 /// Returns the option with which `run` finds the new file, unless it finds it without.
@@ -179,8 +230,8 @@ fn default_branch() -> String {
     serde_json::to_string(&branch).unwrap_or(branch)
 }
 
-fn starter(kind: &Kind, image: &str, branch: &str) -> String {
-    let script = kind.script.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
+fn starter(commands: &[String], image: &str, branch: &str) -> String {
+    let script = commands.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
     format!(
         "# Reference: docs/pipeline-reference.md of Tidemill. Check with: tidemill check\n\
          name: ci\n\n# A server with this repository starts the pipeline for these events.\non:\n  push:\n    branches: \
@@ -190,13 +241,14 @@ fn starter(kind: &Kind, image: &str, branch: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, OTHER, Proposal, kind_of, propose, starter};
+    use super::{KINDS, OTHER, Proposal, commands, kind_of, package_scripts, propose, starter};
+    use serde_json::{Value, json};
     use tidemill_core::pipeline::parse;
 
     #[test]
     fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
-            let text = starter(kind, kind.image, "main");
+            let text = starter(&commands(kind, &serde_json::Map::new()), kind.image, "main");
             assert!(text.contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n"));
             assert!(parse(&text).is_ok_and(|pipeline| pipeline.jobs.len() == 1), "{}: {text}", kind.name);
             assert_eq!(text.matches("image: ").count(), 1, "{text}");
@@ -215,12 +267,44 @@ mod tests {
             (&["package.json", "pnpm-lock.yaml"][..], "Node.js", "corepack enable"),
             (&["package.json"][..], "Node.js", "npm install"),
             (&["build.gradle.kts"][..], "Gradle", "gradle build"),
+            (
+                &["CMakeLists.txt", "Makefile"][..],
+                "CMake",
+                "apt-get update && apt-get install -y --no-install-recommends cmake",
+            ),
             (&["composer.json"][..], "PHP", "composer install --no-interaction"),
         ] {
             let kind = of(files);
             assert_eq!((kind.name, kind.script[0]), (name, first), "{files:?}");
         }
         assert_eq!(of(&["README.md"]).name, "");
+    }
+
+    #[test]
+    fn node_package_runs_the_scripts_that_it_has() {
+        let of = |file: &str, package: Value| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("package.json");
+            std::fs::write(&path, package.to_string()).unwrap();
+            commands(kind_of(|name| name == file), &package_scripts(&path))
+        };
+        let unset = "echo \"Error: no test specified\" && exit 1";
+        for (file, package, expected) in [
+            ("package-lock.json", json!({ "scripts": { "test": "jest" } }), &["npm ci", "npm test"][..]),
+            ("package-lock.json", json!({ "scripts": { "test": unset } }), &["npm ci"]),
+            (
+                "yarn.lock",
+                json!({ "scripts": { "test": "jest", "build": "tsc" } }),
+                &["yarn install --frozen-lockfile", "yarn run build", "yarn test"],
+            ),
+            ("package.json", json!({ "scripts": { "build": "tsc" } }), &["npm install", "npm run build"]),
+            ("package.json", json!({ "scripts": [] }), &["npm install"]),
+            ("composer.json", json!({}), &["composer install --no-interaction", "composer test"]),
+        ] {
+            assert_eq!(of(file, package.clone()), expected, "{package}");
+        }
+        let missing = package_scripts(std::path::Path::new("/nonexistent/package.json"));
+        assert!(missing.is_empty());
     }
 
     #[test]

@@ -163,6 +163,12 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
                     "reports of this kind are not processed; keep the file under `artifacts: paths`",
                 );
             }
+            "cobertura" => log.invalid_with_help(
+                &path.key(&part.key),
+                part.key_location,
+                "GitLab has no `cobertura` any more".to_owned(),
+                "write `coverage_report: { coverage_format: cobertura, path: ... }`",
+            ),
             _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report", "codequality", "sast"]),
         }
     }

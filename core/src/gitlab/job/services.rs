@@ -243,7 +243,9 @@ fn in_order(policies: &[&str]) -> Option<&'static str> {
 pub(crate) fn services(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
     let path = path.key("services");
     let mut all = Vec::new();
-    for item in values::list(&entry.value) {
+    // A mapping, which is reported already, is no service.
+    let items = if values::is_mapping(&entry.value) { Vec::new() } else { values::list(&entry.value) };
+    for item in items {
         if let Some(service) = service(item, &path, scope, log) {
             all.push(Value::Mapping(service));
         }

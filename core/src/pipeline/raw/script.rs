@@ -4,8 +4,9 @@ use schemars::json_schema;
 
 use super::field::{Read, Reader, inline_schema};
 use super::scalars::Text;
-use crate::pipeline::finding::Trail;
+use crate::pipeline::finding::{Finding, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
+use crate::text::shell_variables::ShellVariables;
 
 /// Shell lines. Nested lists are flattened, so that anchors can share lines.
 #[derive(Debug, Default)]
@@ -37,6 +38,13 @@ fn collect_lines(node: &Node, path: &Trail<'_>, reader: &mut Reader, lines: &mut
         }
         Kind::Scalar { .. } => match Text::read(node, path, reader) {
             Some(line) => {
+                if line.0.contains("${{") && ShellVariables::of(&line.0).has_expressions {
+                    reader.findings.push(
+                        Finding::value("not-expanded", &path.to_path(), "a shell does not know `${{ }}`")
+                            .warning()
+                            .help("write variables and keys of the matrix as `$NAME`, and name secrets under `secrets`"),
+                    );
+                }
                 lines.push(line.0);
                 true
             }

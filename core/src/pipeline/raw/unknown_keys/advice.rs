@@ -96,6 +96,12 @@ pub(crate) fn unknown_key(
         let finding = finding.help("variables of a job are called `variables` here");
         return UnknownKey { finding, suggested_key: Some("name") };
     }
+    // Other systems have services by their names.
+    let is_service = known.contains(&"ready_within");
+    if is_service && value.get("image").is_some() {
+        let help = format!("write a list: `services: [{{ image: ..., alias: {key} }}]`");
+        return UnknownKey { finding: finding.help(help), suggested_key: Some("image") };
+    }
     if key == "image" && known == CONTAINER_KEYS {
         return found(finding.help("`image` is a key of the job itself"));
     }
@@ -113,15 +119,21 @@ pub(crate) fn unknown_key(
     if matches!(key, "changes" | "exists") && known.contains(&"rules") {
         return found(finding.help(format!("it belongs in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
     }
+    // A report of a kind that is unknown here names a file all the same.
+    let is_report = known.contains(&"junit") && known.contains(&"sarif");
+    let otherwise = is_report.then_some("junit");
     if let Some(synonym) = synonyms::find(key, known) {
-        return UnknownKey { finding: finding.help(synonym.help), suggested_key: synonym.key };
+        return UnknownKey { finding: finding.help(synonym.help), suggested_key: synonym.key.or(otherwise) };
     }
     match suggestions.nearest(key, known.iter().copied()) {
         Some(near) => UnknownKey {
             finding: finding.help(format!("did you mean `{near}`?")),
             suggested_key: known.iter().copied().find(|key| *key == near),
         },
-        None => found(finding.help(format!("its keys are: {}", known.join(", ")))),
+        None => UnknownKey {
+            finding: finding.help(format!("its keys are: {}", known.join(", "))),
+            suggested_key: otherwise,
+        },
     }
 }
 

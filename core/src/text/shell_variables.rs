@@ -9,6 +9,8 @@ pub(crate) struct ShellVariables {
     pub(crate) set: Vec<String>,
     /// Whether it reads files with commands, which may set others.
     pub(crate) reads_files: bool,
+    /// Whether it has an expression of GitHub Actions, `${{ }}`, which no shell understands, outside of literal text.
+    pub(crate) has_expressions: bool,
 }
 
 /// The use of a variable in a text.
@@ -59,13 +61,32 @@ struct Scanner {
     begins_command: bool,
     /// Whether the command sets the variables that it names.
     sets: bool,
+    /// The here-documents whose text begins with the next line.
+    here_documents: Vec<HereDocument>,
     found: ShellVariables,
+}
+
+/// The beginning of a here-document, such as `<<-'END'`.
+struct HereDocument {
+    end: String,
+    /// Whether the shell expands nothing in it.
+    is_literal: bool,
+    /// Whether tabs may stand before its end.
+    has_tabs: bool,
+}
+
+impl HereDocument {
+    /// Whether a line ends it.
+    fn ends_with(&self, line: &str) -> bool {
+        let line = if self.has_tabs { line.trim_start_matches('\t') } else { line };
+        line == self.end
+    }
 }
 
 impl Scanner {
     fn new(text: &str) -> Self {
         let (chars, found) = (text.chars().collect(), ShellVariables::default());
-        Self { chars, at: 0, begins_command: true, sets: false, found }
+        Self { chars, at: 0, begins_command: true, sets: false, here_documents: Vec::new(), found }
     }
 
     fn peek(&self) -> Option<char> {
@@ -87,6 +108,8 @@ impl Scanner {
 
     fn scan(&mut self) {
         let (mut is_quoted, mut starts_word) = (false, true);
+        // For each open bracket, whether it is in quotes: a command in them has quotes of its own.
+        let mut brackets = Vec::new();
         while let Some(c) = self.peek() {
             let starts = std::mem::replace(&mut starts_word, false);
             match c {
@@ -96,12 +119,34 @@ impl Scanner {
                     is_quoted = !is_quoted;
                     self.at += 1;
                 }
-                '#' if starts && !is_quoted => self.skip_past('\n'),
-                '$' => self.reference(),
+                '#' if starts && !is_quoted => self.at += self.line_at(self.at).chars().count(),
+                '<' if !is_quoted && self.chars.get(self.at + 1) == Some(&'<') => self.here_document(),
+                '\n' if !is_quoted && !self.here_documents.is_empty() => {
+                    self.at += 1;
+                    self.texts_of_here_documents();
+                    (starts_word, self.begins_command, self.sets) = (true, true, false);
+                }
+                '$' => {
+                    self.reference();
+                    if self.chars.get(self.at - 1) == Some(&'$') && self.peek() == Some('(') {
+                        brackets.push(is_quoted);
+                        (is_quoted, starts_word, self.begins_command) = (false, true, true);
+                        self.at += 1;
+                    }
+                }
                 _ if is_quoted => self.at += 1,
+                '(' | ')' => {
+                    if c == '(' {
+                        brackets.push(false);
+                    } else {
+                        is_quoted = brackets.pop().unwrap_or(false);
+                    }
+                    (starts_word, self.begins_command, self.sets) = (true, true, false);
+                    self.at += 1;
+                }
                 _ if starts && (c.is_ascii_alphabetic() || matches!(c, '_' | '.')) => self.word(),
                 _ => {
-                    let separates = matches!(c, '\n' | ';' | '&' | '|' | '(' | ')' | '`' | '{' | '!');
+                    let separates = matches!(c, '\n' | ';' | '&' | '|' | '`' | '{' | '!');
                     starts_word = separates || c.is_whitespace();
                     self.begins_command |= separates;
                     self.sets &= !separates;
@@ -116,6 +161,59 @@ impl Scanner {
         let rest = self.chars.get(self.at + 1..).unwrap_or_default();
         let length = rest.iter().position(|c| *c == end).unwrap_or(rest.len());
         self.at += length + 2;
+    }
+
+    /// Returns the rest of the line from a position on, without its end.
+    fn line_at(&self, at: usize) -> String {
+        self.chars.get(at..).unwrap_or_default().iter().take_while(|c| **c != '\n').collect()
+    }
+
+    /// Reads `<<END`, `<<-'END'` or `<<<`.
+    fn here_document(&mut self) {
+        self.at += 2;
+        // A here-string is a word of the command.
+        if self.peek() == Some('<') {
+            self.at += 1;
+            return;
+        }
+        let line = self.line_at(self.at);
+        let has_tabs = line.starts_with('-');
+        let word = line[usize::from(has_tabs)..].trim_start_matches([' ', '\t']);
+        let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>');
+        let word = word.split(ends).next().unwrap_or_default();
+        let is_literal = word.contains(['\'', '"', '\\']);
+        let end = word.replace(['\'', '"', '\\'], "");
+        let document = HereDocument { end, is_literal, has_tabs };
+        // Without its end it is a shift of bits.
+        let later = self.chars.get(self.at + line.chars().count()..).unwrap_or_default();
+        let later: String = later.iter().collect();
+        if !document.end.is_empty() && later.lines().any(|line| document.ends_with(line)) {
+            let skipped = line.chars().count() - line[line.find(word).unwrap_or(0)..].chars().count();
+            self.at += skipped + word.chars().count();
+            self.here_documents.push(document);
+        }
+    }
+
+    /// Reads the lines of the here-documents that begin here, with the lines that end them.
+    fn texts_of_here_documents(&mut self) {
+        for document in std::mem::take(&mut self.here_documents) {
+            while self.at < self.chars.len() {
+                let line = self.line_at(self.at);
+                let line_end = self.at + line.chars().count();
+                let is_end = document.ends_with(&line);
+                while !is_end && !document.is_literal && self.at < line_end {
+                    match self.peek() {
+                        Some('\\') => self.at += 2,
+                        Some('$') => self.reference(),
+                        _ => self.at += 1,
+                    }
+                }
+                self.at = self.at.max(line_end + 1);
+                if is_end {
+                    break;
+                }
+            }
+        }
     }
 
     /// Reads the beginning of a word.
@@ -148,6 +246,7 @@ impl Scanner {
     fn reference(&mut self) {
         let at = self.at;
         let is_braced = self.chars.get(at + 1) == Some(&'{');
+        self.found.has_expressions |= is_braced && self.chars.get(at + 2) == Some(&'{');
         let mut start = at + 1 + usize::from(is_braced);
         // The length of a value, or the variable that another one names.
         start += usize::from(is_braced && matches!(self.chars.get(start), Some('#' | '!')));
@@ -195,6 +294,30 @@ mod tests {
             ("awk '{print $NF}' # don't use $A", "", ""),
             ("echo \"it's $A\" && [ -n \"$B\" ]", "A B", ""),
             ("a=b --c=$D e=\"${F}\"", "D F", "a e"),
+            ("x # don't\ny $A", "A", ""),
+        ] {
+            assert_eq!(names(text), (used.to_owned(), set.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn here_documents_are_expanded_unless_their_end_is_quoted() {
+        for (text, used, set) in [
+            ("cat <<'EOF' > f\necho $A\nEOF\necho $B", "B", ""),
+            ("cat <<\"EOF\"\n$A\nEOF\nC=$B", "B", "C"),
+            ("cat <<\\EOF; echo $C\n$A\nEOF\n$B", "C B", ""),
+            ("cat <<-'EOF'\n\t$A\n\tEOF\n$B", "B", ""),
+            ("cat << 'EOF'\n$A\n EOF\n$A\nEOF\n$B", "B", ""),
+            ("cat <<EOF\ndon't $A \\$C \"${D:-x}\" ${E}\nEOF\n$B", "A E B", ""),
+            ("cat <<A <<'B'\n$C\nA\n$D\nB\n$E", "C E", ""),
+            ("cat <<'EOF' # it's $A\n$B\nEOF\n$C", "C", ""),
+            ("cat <<<$A\n$B", "A B", ""),
+            ("x=$((1<<2)); y=$((1 << n))\n$A", "A", "x y"),
+            ("cat <<'EOF'\n$A", "A", ""),
+            ("X=\"$(cat <<'EOF'\n$A don't\nEOF\n)\" y $B \"$(echo '$C' $D)$E'$F'\"", "B D E F", "X"),
+            ("x=\"$((1 + 2))$A\" '$B' \"`echo $C`\"", "A C", "x"),
+            ("case $A in a) x='$B';; esac; echo \"(it's $C)\"", "A C", "x"),
+            ("cat <<ÄÖ\n$A\nÄÖ\n$B", "A B", ""),
         ] {
             assert_eq!(names(text), (used.to_owned(), set.to_owned()), "{text}");
         }
@@ -210,6 +333,20 @@ mod tests {
             ("find . -name x", false),
         ] {
             assert_eq!(ShellVariables::of(text).reads_files, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn expressions_are_found_outside_of_literal_text() {
+        for (text, expected) in [
+            ("echo ${{ github.sha }}", true),
+            ("echo \"${{ github.sha }}\"", true),
+            ("cat <<EOF\n${{ x }}\nEOF", true),
+            ("echo '${{ github.sha }}'", false),
+            ("cat <<'EOF'\n${{ x }}\nEOF", false),
+            ("echo \\${{ x }} {{ y }} $(( 1 + 2 ))", false),
+        ] {
+            assert_eq!(ShellVariables::of(text).has_expressions, expected, "{text}");
         }
     }
 
