@@ -168,6 +168,19 @@ fn unpacked_files_have_no_set_id_bits() {
 }
 
 #[test]
+fn files_for_the_caller_have_no_more_permissions_than_their_new_files() {
+    let fixture = UnpackFixture::new();
+    let mut open = header(Regular, b"open", b"", 0);
+    open.set_mode(0o777);
+    open.set_cksum();
+    let directory = HostWorkspace::directory_at(&fixture.path("")).unwrap();
+    directory.unpack(&open.as_bytes()[..], PermissionPolicy::Permissions).unwrap();
+    fs::create_dir(fixture.path("own")).unwrap();
+    let mode = |name: &str| fs::metadata(fixture.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("open"), mode("own"));
+}
+
+#[test]
 fn sparse_bomb_is_rejected() {
     let fixture = UnpackFixture::new();
     let mut bomb = header(EntryType::GNUSparse, b"bomb", b"", 0);

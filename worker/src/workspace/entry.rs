@@ -9,12 +9,14 @@ use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     borrow::Cow,
     ffi::{OsStr, OsString},
+    fs,
     io::{self, Read},
     os::{
         fd::AsFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Component, Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// Maximum size of an extended header in bytes. Linux paths have at most 4 KiB; the rest is for attributes, which are skipped.
@@ -29,7 +31,8 @@ pub enum PermissionPolicy {
     /// The tar's permissions, and this owner: for files that pass from one container to another. The tar's own owners would be
     /// users of another image.
     Owned(FileOwner),
-    /// Only the permission bits: the files belong to the caller.
+    /// Only the permission bits that the caller's new files may have (`umask`): the files belong to the caller, and in a job's workspace
+    /// everyone may change them.
     Permissions,
 }
 
@@ -138,7 +141,7 @@ impl TarExtensions {
     pub fn attributes(&self, header: &tar::Header, keep: PermissionPolicy) -> io::Result<FileAttributes> {
         let (owner, bits) = match keep {
             PermissionPolicy::Owned(owner) => (owner, MODE_MASK),
-            PermissionPolicy::Permissions => (FileOwner::Worker, 0o777),
+            PermissionPolicy::Permissions => (FileOwner::Worker, 0o777 & !umask()),
         };
         let modified = self.mtime.map_or_else(|| header.mtime(), Ok)?;
         Ok(FileAttributes {
@@ -161,6 +164,17 @@ impl FileAttributes {
         let times = Timestamps { last_access: unchanged, last_modification: modified };
         Ok(rustix::fs::futimens(&file, &times)?)
     }
+}
+
+/// Returns the permissions that new files of this process do not get. The system call for it would change them.
+fn umask() -> u32 {
+    const USUAL: u32 = 0o022;
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(USUAL)
+    })
 }
 
 /// Reads the content of an extended header.
