@@ -27,6 +27,7 @@ mod messages;
 mod networks;
 mod options;
 mod push;
+mod push_ssh;
 mod services;
 mod sharing;
 mod shells;

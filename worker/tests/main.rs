@@ -20,5 +20,6 @@ mod reach;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 mod source;
+mod ssh;
 mod support;
 mod unpacking;

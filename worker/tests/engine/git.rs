@@ -13,6 +13,11 @@ const TOKEN: &str = "token-of-the-repository";
 
 /// Builds an image from the test image with the git of this machine and the libraries that it needs.
 pub fn image_with_git() -> Image {
+    image_with_git_and(&[])
+}
+
+/// Likewise, with other programs of this machine.
+pub fn image_with_git_and(others: &[&str]) -> Image {
     let context = tempfile::tempdir().unwrap();
     let root = context.path().join("root");
     let output = |program: &str, args: &[&str]| {
@@ -23,6 +28,7 @@ pub fn image_with_git() -> Image {
     let programs = output("git", &["--exec-path"]).trim().to_owned();
     let git = output("sh", &["-c", "command -v git"]).trim().to_owned();
     let mut copied = BTreeSet::from([git.clone(), format!("{programs}/git-remote-http")]);
+    copied.extend(others.iter().map(|path| (*path).to_owned()));
     for program in copied.clone() {
         let libraries = output("ldd", &[&program]);
         let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(str::to_owned);

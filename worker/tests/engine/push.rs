@@ -15,7 +15,7 @@ use tidemill_core::repository::credential::RepositoryCredential;
 const TOKEN: &str = "token-that-may-push";
 
 /// Returns an address of this machine that containers reach.
-fn own_address() -> String {
+pub fn own_address() -> String {
     let args = ["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"];
     let subnet = docker(&args).remove(0);
     let peer = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();

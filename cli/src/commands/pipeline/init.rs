@@ -240,6 +240,7 @@ fn starter(commands: &[String], image: &str, branch: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{KINDS, OTHER, Proposal, commands, kind_of, package_scripts, propose, starter};
     use serde_json::{Value, json};
