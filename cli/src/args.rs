@@ -26,8 +26,8 @@ pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
 pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
-    Approve, Artifacts, Cancel, DebugArgs, DebugShell, InsightsArgs, Logs, Open, Report, ReportFormat, Retry,
-    Run, StatusArgs, WatchArgs,
+    Approve, Artifacts, Cancel, Copy, DebugArgs, DebugShell, Forward, InsightsArgs, Logs, Open, Report,
+    ReportFormat, Retry, Run, StatusArgs, WatchArgs,
 };
 pub use export::{Export, ExportFormat};
 pub use maintenance::{
@@ -128,6 +128,16 @@ pub enum Command {
     /// Open a shell in the container of a job on a server
     #[command(after_help = "Examples:\n  tidemill debug unit\n  tidemill debug 12 unit --on-failure")]
     Debug(DebugShell),
+    /// Copy files from or to the container of a job on a server
+    #[command(
+        after_help = "Examples:\n  tidemill cp unit:target/report.html .\n  tidemill cp fix.sh unit:/tmp/\n  tidemill cp --execution 12 --on-failure unit:core.dump core.dump"
+    )]
+    Cp(Copy),
+    /// Reach services of a job on a server at ports of this machine
+    #[command(
+        after_help = "Examples:\n  tidemill forward unit postgres:5432\n  tidemill forward unit 8080:web:80 --on-failure"
+    )]
+    Forward(Forward),
     /// Cancel an execution or a job
     #[command(
         after_help = "Examples:\n  tidemill cancel\n  tidemill cancel 12 unit\n  tidemill cancel --repo https://example.org/app.git --pipeline ci"

@@ -149,6 +149,8 @@ fn in_runtime(cli: &Cli, logging: Logging) -> Outcome {
             Command::Watch(args) => watch::watch(settings, args).await,
             Command::Open(args) => open::open(settings, args).await,
             Command::Debug(args) => debug::debug(settings, args).await,
+            Command::Cp(args) => debug::copy::copy(settings, args).await,
+            Command::Forward(args) => debug::forward::forward(settings, args).await,
             Command::Cancel(args) => cancel::cancel(settings, args).await,
             Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,

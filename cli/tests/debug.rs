@@ -2,6 +2,7 @@
 
 mod abuse;
 mod ends;
+mod transfers;
 
 use crate::support::{
     Backend, GATED, TestEnv, finish, job, serve, signal, stop, terminal::Terminal, text, wait_until,

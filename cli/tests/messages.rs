@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 45] = [
+const COMMANDS: [&str; 47] = [
     "run",
     "check",
     "plan",
@@ -19,7 +19,9 @@ const COMMANDS: [&str; 45] = [
     "logs",
     "watch",
     "open",
+    "cp",
     "debug",
+    "forward",
     "cancel",
     "approve",
     "secret",

@@ -17,7 +17,8 @@ use tidemill_worker::source::SourceSettings;
 /// Maximum length of a line of the pages.
 const WIDTH: usize = 100;
 /// Commands whose output is no result: pages, scripts, and what a process does while it runs.
-const WITHOUT_FORMAT: [&str; 6] = ["completions", "debug", "export", "man", "server", "worker"];
+const WITHOUT_FORMAT: [&str; 8] =
+    ["completions", "cp", "debug", "export", "forward", "man", "server", "worker"];
 
 /// Returns all visible commands by their full names, without parents of other commands.
 fn commands() -> Vec<(String, Command, Vec<Command>)> {

@@ -201,6 +201,45 @@ pub struct DebugShell {
     pub connection: ConnectionArgs,
 }
 
+/// `cp`.
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// What is copied: JOB:PATH, or a path of this machine
+    pub from: String,
+    /// Where it is put: a path of this machine, or JOB:PATH
+    pub to: String,
+    /// Execution of the job: run number, id, or start of an id [default: the newest that fits]
+    #[arg(long, value_name = "EXECUTION")]
+    pub execution: Option<String>,
+    #[command(flatten)]
+    pub selectors: SelectorArgs,
+    /// Hold the job when it fails, and copy then
+    #[arg(long)]
+    pub on_failure: bool,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// `forward`.
+#[derive(Debug, Args)]
+pub struct Forward {
+    /// Job with the services
+    pub job: String,
+    /// Ports, as SERVICE:PORT or LOCAL:SERVICE:PORT
+    #[arg(required = true, value_name = "PORT")]
+    pub ports: Vec<String>,
+    /// Execution of the job: run number, id, or start of an id [default: the newest that fits]
+    #[arg(long, value_name = "EXECUTION")]
+    pub execution: Option<String>,
+    #[command(flatten)]
+    pub selectors: SelectorArgs,
+    /// Hold the job when it fails, and connect then
+    #[arg(long)]
+    pub on_failure: bool,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
 /// `cancel`.
 #[derive(Debug, Args)]
 pub struct Cancel {

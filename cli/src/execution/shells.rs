@@ -207,7 +207,7 @@ pub async fn run_session(socket: &mut Socket) -> Outcome {
     }
     match receiver.receive().await {
         Some(SocketMessage::Shell(ShellMessage::Opened { text })) => errln!("{}", printable_lines(&text)),
-        Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
+        Some(SocketMessage::Shell(ShellMessage::Note { text, .. })) => {
             return Err(Failure::system(format!("no shell was opened: {text}")));
         }
         _ => return Err(lost()),
@@ -216,19 +216,18 @@ pub async fn run_session(socket: &mut Socket) -> Outcome {
     let mut interrupts = Interrupts::listen()?;
     let mut terminal = RawTerminal::enter()?;
     let output = async {
-        let mut is_explained = false;
+        let mut end = None;
         loop {
             match receiver.receive().await {
                 Some(SocketMessage::Bytes(bytes)) => write_raw(&bytes)?,
                 // It says why the session ends.
-                Some(SocketMessage::Shell(ShellMessage::Note { text })) => {
-                    is_explained = true;
+                Some(SocketMessage::Shell(ShellMessage::Note { text, is_failure })) => {
                     restore_terminal();
                     errln!("{}", printable_lines(&text));
+                    end.get_or_insert(if is_failure { Err(Failure::silent(Exit::System)) } else { Ok(()) });
                 }
                 Some(SocketMessage::Shell(_)) => {}
-                None if is_explained => return Ok(()),
-                None => return Err(lost()),
+                None => return end.unwrap_or_else(|| Err(lost())),
             }
         }
     };

@@ -33,7 +33,7 @@ fn shell_ends_when_its_token_is_revoked() {
     let revoked = fixture.output(&["token", "revoke", "guest"]);
     assert!(revoked.contains("revoked guest"), "{revoked} {created:?}");
     terminal.wait_for("the reason", shows("access was withdrawn"));
-    terminal.finish();
+    assert_eq!(terminal.finish(), Some(3));
     assert!(!terminal.is_raw());
     let after = open(&fixture, &["debug", "unit"], BESIDE);
     after.type_keys("touch /tmp/go; exit\r");

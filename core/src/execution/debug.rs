@@ -60,11 +60,12 @@ pub struct ShellRequest {
     pub on_failure: bool,
 }
 
-/// A message about a shell, in a session on a server. Messages of bytes are those of its terminal.
+/// A message of a session on a server. The first one of the user says what the session is for; messages of bytes are those of the
+/// terminal, of the tar that is copied, or of forwarded connections ([`connection_bytes`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ShellMessage {
-    /// The first message of the user: the type and the size of their terminal.
+    /// Opens a shell, for this type and size of terminal.
     Start {
         /// The type, such as `xterm-256color`.
         term: String,
@@ -76,16 +77,80 @@ pub enum ShellMessage {
         /// The size.
         size: TerminalSize,
     },
-    /// The first message of a worker whose shell is open.
+    /// Copies out of the container: the worker sends a tar, and then [`Self::Complete`].
+    Download {
+        /// The path, absolute or relative to the directory in which the job's script starts.
+        path: String,
+    },
+    /// Copies into the container: the user sends a tar, and then [`Self::Complete`], which the worker repeats once it is unpacked.
+    Upload {
+        /// The directory in which it is unpacked, given like the path of a download.
+        directory: String,
+    },
+    /// All bytes of a copy were sent, or all of them are in the container.
+    Complete,
+    /// Forwards connections to services of the job.
+    Forward {
+        /// The services, at most [`MAX_TARGETS`].
+        targets: Vec<ForwardTarget>,
+    },
+    /// The user's end has a new connection.
+    Connect {
+        /// Its number, which no earlier one has.
+        connection: u32,
+        /// The position of its service in [`Self::Forward`].
+        target: u16,
+    },
+    /// No more bytes of a connection follow from this end.
+    Disconnect {
+        /// Its number.
+        connection: u32,
+        /// Why there is no connection.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The first message of a worker whose shell, or whose way to the services, is open.
     Opened {
         /// A line for the user.
         text: String,
     },
-    /// A line for the user: why there is no shell, or why it ends.
+    /// A line for the user: why the session ends, or never begins.
     Note {
         /// The line.
         text: String,
+        /// Whether it ended for another reason than its own end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_failure: bool,
     },
+}
+
+/// The most services whose ports a session forwards.
+pub const MAX_TARGETS: usize = 16;
+/// The most connections that a session forwards at the same time.
+pub const MAX_CONNECTIONS: usize = 32;
+/// The most bytes that one copy transfers.
+pub const MAX_COPY_BYTES: u64 = 4 << 30;
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ForwardTarget {
+    /// One of the names of the service.
+    pub service: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// Returns the message with bytes of a forwarded connection.
+#[must_use]
+pub fn connection_message(connection: u32, bytes: &[u8]) -> Vec<u8> {
+    [&connection.to_be_bytes(), bytes].concat()
+}
+
+/// Returns the connection and the bytes of such a message; `None` if it is none.
+#[must_use]
+pub fn connection_bytes(message: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, bytes) = message.split_first_chunk()?;
+    Some((u32::from_be_bytes(*number), bytes))
 }
 
 /// The size of a terminal.
@@ -203,7 +268,7 @@ pub fn session_limit(age: Duration, idle: Duration) -> Result<Duration, SessionL
 mod tests {
     use super::{
         BreakPoints, Duration, HoldPoint, JobStatus, MAX_IDLE, MAX_SESSION, SessionLimit, ShellAccess,
-        ShellDenial, session_limit, shell_access,
+        ShellDenial, connection_bytes, connection_message, session_limit, shell_access,
     };
 
     const fn after(exit_code: i32, was_stopped: bool) -> HoldPoint {
@@ -246,6 +311,13 @@ mod tests {
             assert_eq!(shell_access(status, false, true, false), expected, "{status:?}");
         }
         assert_eq!(shell_access(Running, false, true, true), ShellAccess::WaitForFailure);
+    }
+
+    #[test]
+    fn message_of_a_connection_has_its_number_and_bytes() {
+        assert_eq!(connection_bytes(&connection_message(7, b"abc")), Some((7, &b"abc"[..])));
+        assert_eq!(connection_bytes(&connection_message(u32::MAX, b"")), Some((u32::MAX, &b""[..])));
+        assert_eq!(connection_bytes(b"abc"), None);
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl DockerManager {
     }
 
     /// Whether addresses of containers are reachable from this process: the engine runs on this machine, with root.
-    async fn reaches_containers(&self) -> bool {
+    pub async fn reaches_containers(&self) -> bool {
         if !self.is_local {
             return false;
         }

@@ -10,6 +10,7 @@ use super::{
     preparation::prepare,
     reporter::ReportOutcome,
     script_run::{FinishedScript, run},
+    services::Services,
 };
 use crate::{
     client::ApiClient,
@@ -149,8 +150,10 @@ impl JobExecutor {
         started();
         let job_started = prepared.started;
         let of_attempt = (&attempt.assignment, &attempt.reporter);
+        let services = prepared.environment.services.as_ref().map(Services::addresses).unwrap_or_default();
+        let of_container = (&prepared.sandbox, services);
         let holder =
-            Holder::new(self.debugger.as_ref(), of_attempt, &self.engine, &prepared.sandbox, &attempt.sender);
+            Holder::new(self.debugger.as_ref(), of_attempt, &self.engine, of_container, &attempt.sender);
         let mut script = run(attempt, prepared, holder).await;
         let mut end = script.end.take();
         let reason = end.as_ref().and_then(|end| end.failure.clone());

@@ -5,7 +5,7 @@ use crate::{
     job::reporter::Reporter,
 };
 use futures_util::future::{join_all, try_join_all};
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
 use tidemill_core::execution::{
     assignment::{Assignment, Service},
     failure::{FailureKind, FailureReason},
@@ -31,6 +31,15 @@ pub struct Services {
     running: Vec<(Service, ServiceContainer)>,
     /// The containers of those whose end is in the job's log.
     reported: Vec<String>,
+}
+
+/// Where a service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// Its names.
+    pub names: Vec<String>,
+    /// Its address in the network of the job.
+    pub ip: IpAddr,
 }
 
 /// Why a service is not ready.
@@ -133,6 +142,15 @@ impl Services {
             let _ = writeln!(lines, "{} {}", container.address, service.alias.join(" "));
         }
         lines
+    }
+
+    /// Returns the names of each service with its address.
+    pub fn addresses(&self) -> Vec<ServiceAddress> {
+        let address = |(service, container): &(Service, ServiceContainer)| {
+            let ip = container.address.parse().ok()?;
+            Some(ServiceAddress { names: service.alias.clone(), ip })
+        };
+        self.running.iter().filter_map(address).collect()
     }
 
     /// Copies the end of each service's log into the job's log.

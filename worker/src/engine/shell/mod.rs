@@ -1,5 +1,7 @@
 //! A shell in a running container of a job, in a terminal of its own.
 
+mod copy;
+
 use super::{images::EngineHttp, manager::DockerManager};
 use bollard::{exec::ResizeExecOptions, models::ExecConfig};
 use http::{Method, Request};

@@ -3,7 +3,7 @@
 use super::port::{Debugger, HeldJob};
 use crate::{
     engine::{Container, DockerManager},
-    job::{dispatcher::Event, reporter::Reporter},
+    job::{dispatcher::Event, reporter::Reporter, services::ServiceAddress},
 };
 use std::sync::Arc;
 use tidemill_core::execution::{
@@ -20,6 +20,7 @@ pub struct Holder {
     assignment: Assignment,
     engine: Arc<DockerManager>,
     container: String,
+    services: Vec<ServiceAddress>,
     reporter: Reporter,
     events: mpsc::UnboundedSender<Event>,
     /// Cancelled when the job is not to be held any longer.
@@ -27,13 +28,13 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Creates what holds the attempt at `assignment` in `container`; `None` without a debugger. It reports to `reporter` and sends
-    /// to `events`.
+    /// Creates what holds the attempt at `assignment` in `container`, which reaches `services`; `None` without a debugger. It reports
+    /// to `reporter` and sends to `events`.
     pub fn new(
         debugger: Option<&Arc<dyn Debugger>>,
         (assignment, reporter): (&Assignment, &Reporter),
         engine: &Arc<DockerManager>,
-        container: &Container,
+        (container, services): (&Container, Vec<ServiceAddress>),
         events: &mpsc::UnboundedSender<Event>,
     ) -> Option<Self> {
         Some(Self {
@@ -41,6 +42,7 @@ impl Holder {
             assignment: assignment.clone(),
             engine: engine.clone(),
             container: container.id.clone(),
+            services,
             reporter: reporter.clone(),
             events: events.clone(),
             end_of_hold: CancellationToken::new(),
@@ -101,6 +103,7 @@ impl Holder {
             reporter: self.reporter.clone(),
             engine: self.engine.clone(),
             container: self.container.clone(),
+            services: self.services.clone(),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Holding a job for a shell in its container.
+//! Holding a job for a user who works in its container: with a shell, or by copying files and forwarding connections.
 
+mod copying;
+mod forwarding;
 mod hold;
 mod port;
 mod recording;

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{DockerManager, Shell},
-    job::reporter::Reporter,
+    job::{reporter::Reporter, services::ServiceAddress},
 };
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct HeldJob {
     pub(super) engine: Arc<DockerManager>,
     /// The id of its container.
     pub(super) container: String,
+    /// The services that its container reaches.
+    pub(super) services: Vec<ServiceAddress>,
 }
 
 impl HeldJob {

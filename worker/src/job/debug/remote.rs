@@ -1,6 +1,7 @@
 //! Shells that users of a server ask for, through a connection that the worker opens.
 
 use super::{
+    copying, forwarding,
     port::{Debugger, HeldJob},
     recording::Recording,
 };
@@ -63,11 +64,11 @@ impl RemoteShells {
         let mut socket =
             opened.inspect_err(|error| tracing::info!(%error, "a shell could not be connected")).ok()?;
         let note = match permit {
-            Ok(_) => relay(&job, &mut socket).await.err(),
+            Ok(_) => serve_user(&job, &mut socket).await.err(),
             Err(_) => Some(format!("{MAX_SHELLS} shells are open on the worker, which is its limit")),
         };
         if let Some(text) = note {
-            socket.sender.send_message(&ShellMessage::Note { text }).await;
+            socket.sender.send_message(&ShellMessage::Note { text, is_failure: true }).await;
         }
         socket.sender.close().await;
         Some(())
@@ -85,16 +86,43 @@ impl Debugger for RemoteShells {
     }
 }
 
+/// Does what the user's first message asks for. Returns a failure for the user.
+async fn serve_user(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
+    let first = tokio::select! {
+        first = timeout(START_TIMEOUT, socket.receiver.receive()) => first.ok().flatten(),
+        () = job.ended.cancelled() => return Err("the job has ended".to_owned()),
+    };
+    // These apply whatever it is.
+    let limited = async |serving: BoxFuture<'_, Result<(), String>>| {
+        tokio::select! {
+            ended = serving => ended,
+            () = job.ended.cancelled() => Err("the job has ended".to_owned()),
+            // The server ends it as well, and earlier without input.
+            () = sleep(MAX_SESSION) => Ok(()),
+        }
+    };
+    match first {
+        Some(SocketMessage::Shell(ShellMessage::Start { term, size })) => {
+            relay(job, socket, (&term, size)).await
+        }
+        Some(SocketMessage::Shell(ShellMessage::Download { path })) => {
+            limited(copying::download(job, socket, path).boxed()).await
+        }
+        Some(SocketMessage::Shell(ShellMessage::Upload { directory })) => {
+            limited(copying::upload(job, socket, directory).boxed()).await
+        }
+        Some(SocketMessage::Shell(ShellMessage::Forward { targets })) => {
+            limited(forwarding::forward(job, socket, targets).boxed()).await
+        }
+        _ => Err("the first message does not start a shell, a copy or a forwarding".to_owned()),
+    }
+}
+
 /// Connects a shell in the job with the user's end until one of them ends. Returns a failure for the user.
-async fn relay(job: &HeldJob, socket: &mut Socket) -> Result<(), String> {
-    let columns = AtomicU16::new(0);
+async fn relay(job: &HeldJob, socket: &mut Socket, (term, size): (&str, TerminalSize)) -> Result<(), String> {
+    let columns = AtomicU16::new(size.columns);
     let starting = async {
-        let first = timeout(START_TIMEOUT, socket.receiver.receive()).await;
-        let Ok(Some(SocketMessage::Shell(ShellMessage::Start { term, size }))) = first else {
-            return Err("the first message does not start a shell".to_owned());
-        };
-        columns.store(size.columns, Ordering::Relaxed);
-        let opened = timeout(OPEN_TIMEOUT, job.open_shell(&term, size)).await;
+        let opened = timeout(OPEN_TIMEOUT, job.open_shell(term, size)).await;
         opened
             .map_err(|_| "the engine did not open the shell in time".to_owned())?
             .map_err(|reason| reason.message)

@@ -114,8 +114,8 @@ async fn serve_user(socket: WebSocket, shell: OpenShell, job: OpenJob) {
     let reason = relay_to_user(&mut sink, stream, &mut shell.end, &job).await;
     // The worker's end ends with this.
     drop(shell);
-    if let Some(text) = reason
-        && let Ok(note) = serde_json::to_string(&ShellMessage::Note { text })
+    if let Some(End { text, is_failure }) = reason
+        && let Ok(note) = serde_json::to_string(&ShellMessage::Note { text, is_failure })
     {
         send(&mut sink, Message::Text(note.into())).await;
     }
@@ -144,20 +144,33 @@ struct Activity {
     last_input: Instant,
 }
 
+/// Why a session ends that the user did not end.
+struct End {
+    text: String,
+    /// Whether it did not end by itself.
+    is_failure: bool,
+}
+
+impl End {
+    fn failure(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_failure: true }
+    }
+}
+
 /// Relays until the session ends. Returns why, unless the user ended it.
 async fn relay_to_user(
     sink: &mut SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     end: &mut ShellEnd,
     job: &OpenJob,
-) -> Option<String> {
+) -> Option<End> {
     let activity = Mutex::new(Activity { connected: None, last_input: Instant::now() });
     let ShellEnd { sender, receiver } = end;
     // Each direction by itself: output continues while the shell does not read what was typed.
     tokio::select! {
         reason = relay_input(stream, sender, &activity) => reason,
         reason = relay_output(sink, receiver, (job, &activity)) => reason,
-        reason = job.access.lost() => Some(reason),
+        reason = job.access.lost() => Some(End::failure(reason)),
     }
 }
 
@@ -169,7 +182,7 @@ async fn relay_input(
     mut stream: SplitStream<WebSocket>,
     sender: &mpsc::Sender<ShellFrame>,
     activity: &Mutex<Activity>,
-) -> Option<String> {
+) -> Option<End> {
     while let Some(Ok(received)) = stream.next().await {
         if matches!(received, Message::Close(_)) {
             return None;
@@ -192,7 +205,7 @@ async fn relay_input(
             Ok(Ok(())) => {}
             // The other direction passes on why it has ended.
             Ok(Err(_)) => return pending().await,
-            Err(_) => return Some("the shell does not read what is typed".to_owned()),
+            Err(_) => return Some(End::failure("the job does not read what is sent to it")),
         }
     }
     None
@@ -202,7 +215,7 @@ async fn relay_output(
     sink: &mut SplitSink<WebSocket, Message>,
     receiver: &mut mpsc::Receiver<ShellFrame>,
     (job, activity): (&OpenJob, &Mutex<Activity>),
-) -> Option<String> {
+) -> Option<End> {
     let mut checks = interval(CHECK_INTERVAL);
     loop {
         let (connected, idle) = {
@@ -210,13 +223,15 @@ async fn relay_output(
             (activity.connected, activity.last_input.elapsed())
         };
         let remaining = match connected.map(|since| session_limit(since.elapsed(), idle)) {
-            Some(Err(limit)) => return Some(limit.to_string()),
+            Some(Err(limit)) => return Some(End::failure(limit.to_string())),
             Some(Ok(remaining)) => remaining,
             None => CHECK_INTERVAL,
         };
         tokio::select! {
             received = receiver.recv() => {
-                let Some(frame) = received else { return Some("the shell has ended".to_owned()) };
+                let Some(frame) = received else {
+                    return Some(End { text: "the session has ended".to_owned(), is_failure: false });
+                };
                 if connected.is_none() {
                     let now = Instant::now();
                     *lock(activity) = Activity { connected: Some(now), last_input: now };
@@ -230,7 +245,7 @@ async fn relay_output(
                     return None;
                 }
                 if connected.is_none() && let Some(reason) = job.end().await {
-                    return Some(reason);
+                    return Some(End::failure(reason));
                 }
             }
             () = sleep(remaining) => {}
