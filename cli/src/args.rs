@@ -345,6 +345,8 @@ impl Command {
             Self::Watch(args) => args.connection.clone(),
             Self::Open(args) => args.connection.clone(),
             Self::Debug(args) => args.connection.clone(),
+            Self::Cp(args) => args.connection.clone(),
+            Self::Forward(args) => args.connection.clone(),
             Self::Cancel(args) => args.connection.clone(),
             Self::Approve(args) => args.connection.clone(),
             Self::Secret(args) => args.connection.clone(),

@@ -47,7 +47,9 @@ pub enum Outgoing {
 
 /// The place of a connection among those that may be open at the same time.
 #[derive(Debug)]
-pub struct ConnectionPlace(OwnedSemaphorePermit);
+pub struct ConnectionPlace {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Connections {
     /// Creates an end without connections. The session sends what it receives.
@@ -59,7 +61,7 @@ impl Connections {
 
     /// Returns a place for one more connection; `None` if there are too many.
     pub fn place(&self) -> Option<ConnectionPlace> {
-        self.permits.clone().try_acquire_owned().ok().map(ConnectionPlace)
+        self.permits.clone().try_acquire_owned().ok().map(|permit| ConnectionPlace { _permit: permit })
     }
 
     /// Sends a message about a connection. Returns whether the session is still open.

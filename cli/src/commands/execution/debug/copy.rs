@@ -95,11 +95,11 @@ impl<'a> Transfer<'a> {
             None => ("", Some(OsStr::new(path)).filter(|name| !name.is_empty())),
         };
         let is_special = |name: &OsStr| name == "." || name == "..";
-        let directory = match path.starts_with('/') && directory.is_empty() {
-            true => "/",
-            false => directory,
+        let directory = match directory {
+            "" if path.starts_with('/') => "/",
+            "" => ".",
+            other => other,
         };
-        let directory = if directory.is_empty() { "." } else { directory };
         if name.is_some_and(is_special) {
             return Err(Failure::usage("name the file in the job, or end its directory with a slash"));
         }
