@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tidemill_core::execution::assignment::Preparation;
+use tidemill_core::execution::assignment::{CheckoutRefs, Preparation};
 use tidemill_core::repository::{
     AddressPolicy,
     credential::{RepositoryCredential, SourceCredential},
@@ -186,4 +186,42 @@ async fn private_repository_and_its_submodule_are_cloned_with_the_key_from_the_k
     let line = key.lines().nth(1).unwrap();
     let found = Command::new("grep").args(["-rlaF", line]).arg(cache.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the key is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_of_a_pull_request_has_the_branch_that_it_is_for_and_the_default_branch() {
+    let server = SshServer::start(IpAddr::from([127, 0, 0, 1]));
+    let branches = "commit() { echo x >$1 && git add -A && git commit -q -m $1; } && commit first && \
+                    git checkout -q -b unrelated && commit unrelated && \
+                    git checkout -q -b stable main && commit stable && \
+                    git checkout -q -b topic stable && commit topic && git checkout -q main";
+    let bare = bare_repository(server.root(), "app", branches);
+    let git = |args: &[&str]| run("git", &[&["-C", &*bare.to_string_lossy()], args].concat());
+    let commit = git(&["rev-parse", "topic"]).trim().to_owned();
+    let cache = tempfile::tempdir().unwrap();
+    let sources = SourceCache::new(
+        cache.path().to_owned(),
+        HostPolicy::new(AddressPolicy::default()),
+        SourceSettings::default(),
+    );
+    // A target branch that was removed meanwhile is no reason to fail, or to lack the default branch.
+    for (target, remote_branches, changed) in
+        [("stable", "origin/main origin/stable", "topic\n"), ("gone", "origin/main", "stable\ntopic\n")]
+    {
+        let mut job = job(&server.url(&bare), &commit, Some(server.credential()));
+        job.refs = CheckoutRefs {
+            default_branch: Some("main".to_owned()),
+            target_branch: Some(target.to_owned()),
+            ..CheckoutRefs::default()
+        };
+        let tree = sources.checkout(&job, FileOwner::Worker).await.unwrap().unwrap();
+        let git = |args: &[&str]| run("git", &[&["-C", &*tree.path.to_string_lossy()], args].concat());
+        let names = git(&["for-each-ref", "--format=%(refname:lstrip=2)", "refs/remotes/origin"]);
+        for name in remote_branches.split(' ') {
+            assert!(names.lines().any(|line| line == name), "{target}: {name} is not in {names}");
+        }
+        assert!(!names.contains("unrelated"), "{names}");
+        let base = remote_branches.rsplit(' ').next().unwrap();
+        assert_eq!(git(&["diff", "--name-only", &format!("{base}...HEAD")]), changed);
+    }
 }

@@ -1,4 +1,4 @@
-// Rules of retention: what a form says, and what a rule says in words.
+// Rules of retention: what a form says, and the text of a rule.
 import type { RetentionRule, RetentionSettings } from "../api/types";
 import { formatCount } from "./duration";
 

@@ -65,7 +65,7 @@ impl Connections {
     }
 
     /// Sends a message about a connection. Returns whether the session is still open.
-    pub async fn tell(&self, message: ShellMessage) -> bool {
+    pub async fn notify(&self, message: ShellMessage) -> bool {
         self.to_session.send(Outgoing::Message(message)).await.is_ok()
     }
 

@@ -137,11 +137,7 @@ fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &st
         secrets.extend(access.files);
     }
     add_git_settings(&mut variables, settings);
-    let directory = match assignment.preparation.working_dir.as_deref() {
-        None => workspace.clone(),
-        Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(path) => format!("{workspace}/{path}"),
-    };
+    let directory = script_directory(assignment, workspace);
     let script = JobScript {
         nonce,
         script: &assignment.script,
@@ -153,6 +149,15 @@ fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &st
         secrets_dir,
     };
     script.text()
+}
+
+/// Returns the directory in which the script of a job starts, by the path of its workspace.
+pub(super) fn script_directory(assignment: &Assignment, workspace: &str) -> String {
+    match assignment.preparation.working_dir.as_deref() {
+        None => workspace.to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(path) => format!("{workspace}/{path}"),
+    }
 }
 
 /// Maximum number of settings of git in a job's own variables.

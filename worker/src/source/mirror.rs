@@ -173,12 +173,20 @@ pub fn mirror_with_commit(
     if !refspecs.is_empty() || wanted.refs.tag.is_some() {
         refspecs.push("+refs/tags/*:refs/tags/*".to_owned());
         let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();
-        let fetched = mirror.fetch(remote, &refspecs);
-        // A wanted branch may be gone, or the server: then the commit counts.
+        let fetched = succeeded(mirror.fetch(remote, &refspecs));
+        // A wanted branch that is gone keeps git from fetching the others.
+        if matches!(fetched, Ok(false)) && refspecs.len() > 1 {
+            for refspec in refspecs {
+                if succeeded(mirror.fetch(remote, &[refspec])).is_err() {
+                    break;
+                }
+            }
+        }
+        // The server may be gone: then the commit counts.
         if mirror.has(commit) {
             return Ok(mirror.unlocked());
         }
-        succeeded(fetched)?;
+        fetched?;
     }
     if let Some(reference) = reference
         && succeeded(mirror.fetch(remote, &[reference]))?

@@ -48,33 +48,3 @@ fn all_tags_are_there_where_they_are_asked_for() {
         assert_eq!(git(&path, &["tag"]), expected, "{tags:?}");
     }
 }
-
-#[test]
-fn job_of_a_pull_request_has_the_branch_that_it_is_for() {
-    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let dir = repository(home.path(), "app");
-    for branch in ["stable", "unrelated"] {
-        git(&dir, &["checkout", "-q", "-b", branch, "main"]);
-        fs::write(dir.join(branch), "x").unwrap();
-        commit(&dir, branch);
-    }
-    git(&dir, &["checkout", "-q", "-b", "topic", "stable"]);
-    fs::write(dir.join("changed.txt"), "x").unwrap();
-    commit(&dir, "topic");
-    git(&dir, &["checkout", "-q", "main"]);
-    let refs = |target: &str| CheckoutRefs {
-        default_branch: Some("main".to_owned()),
-        target_branch: Some(target.to_owned()),
-        ..CheckoutRefs::default()
-    };
-    let source = clone_of(&dir, Revision { branch: Some("topic"), ..Revision::default() }, cache.path());
-    let tree = |target: &str| try_tree(&source, cache.path(), &Checkout::default(), &refs(target));
-    let path = &tree("stable").unwrap().unwrap().path;
-    assert_eq!(git(path, &["diff", "--name-only", "origin/stable...HEAD"]), "changed.txt\n");
-    let branches = git(path, &["for-each-ref", "--format=%(refname:short)", "refs/remotes/origin"]);
-    let branches: Vec<&str> = branches.lines().filter(|name| *name != "origin").collect();
-    assert_eq!(branches, ["origin/main", "origin/stable", "origin/topic"]);
-    // One that was removed meanwhile is no reason to fail.
-    let path = &tree("gone").unwrap().unwrap().path;
-    assert_eq!(git(path, &["diff", "--name-only", "origin/main...HEAD"]), "changed.txt\nstable\n");
-}

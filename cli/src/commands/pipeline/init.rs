@@ -78,7 +78,7 @@ const KINDS: &[Kind] = &[
         name: "CMake",
         image: "buildpack-deps:stable",
         script: &[
-            "apt-get update && apt-get install -y --no-install-recommends cmake",
+            "apt-get update && apt-get install -y cmake",
             "cmake -S . -B build",
             "cmake --build build",
             "ctest --test-dir build --output-on-failure",
@@ -268,11 +268,7 @@ mod tests {
             (&["package.json", "pnpm-lock.yaml"][..], "Node.js", "corepack enable"),
             (&["package.json"][..], "Node.js", "npm install"),
             (&["build.gradle.kts"][..], "Gradle", "gradle build"),
-            (
-                &["CMakeLists.txt", "Makefile"][..],
-                "CMake",
-                "apt-get update && apt-get install -y --no-install-recommends cmake",
-            ),
+            (&["CMakeLists.txt", "Makefile"][..], "CMake", "apt-get update && apt-get install -y cmake"),
             (&["composer.json"][..], "PHP", "composer install --no-interaction"),
         ] {
             let kind = of(files);

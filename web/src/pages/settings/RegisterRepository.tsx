@@ -17,7 +17,7 @@ interface Webhook {
   readonly secret: string | null;
 }
 
-/** What the provider must be told, so that pushes and pull requests start pipelines. */
+/** What is to be entered at the provider, so that pushes and pull requests start pipelines. */
 function NewWebhook({ webhook, done }: { webhook: Webhook; done: () => void }): JSX.Element {
   if (webhook.secret === null)
     return (

@@ -22,7 +22,7 @@ type Owner = string | null;
 
 const ofOwner = (repo: Owner): { repo?: string } => (repo === null ? {} : { repo });
 
-/** Sets one rule, in the settings as they are now: somebody else may have changed another one since the page was loaded. */
+/** Sets one rule, in the settings as they are now: another user may have changed another one since the page was loaded. */
 async function save(repo: Owner, form: RetentionForm): Promise<void> {
   const { settings } = await get("/api/retention", { query: ofOwner(repo) });
   await post("/api/retention", { body: { ...ofOwner(repo), settings: withRule(settings, form) } });

@@ -3,24 +3,13 @@
 use crate::engine::manager::DockerManager;
 use bollard::{
     errors::Error as EngineError,
-    query_parameters::{DownloadFromContainerOptions, InspectContainerOptions, UploadToContainerOptions},
+    query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions},
 };
 use bytes::Bytes;
 use futures_util::Stream;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 impl DockerManager {
-    /// Returns the absolute form of a path in a container: relative to the directory in which its processes start.
-    pub async fn path_in(&self, container: &str, path: &str) -> Result<String, FailureReason> {
-        if path.starts_with('/') {
-            return Ok(path.to_owned());
-        }
-        let inspected = self.docker.inspect_container(container, None::<InspectContainerOptions>).await;
-        let config = inspected.map_err(|error| failed(&error.to_string()))?.config;
-        let directory = config.and_then(|config| config.working_dir).unwrap_or_default();
-        Ok(format!("{}/{path}", directory.trim_end_matches('/')))
-    }
-
     /// Returns a tar of an absolute path in a container. Its entries begin with the path's last component.
     pub fn download_path(
         &self,

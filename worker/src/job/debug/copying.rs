@@ -21,7 +21,7 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Sends a tar of a path in the container.
 pub(super) async fn download(job: &HeldJob, socket: &mut Socket, path: String) -> Result<(), String> {
-    let path = absolute(job, &path).await?;
+    let path = absolute(job, &path)?;
     job.reporter.shell_line(record("copies out", &path).as_bytes()).await;
     let mut tar = Box::pin(job.engine.download_path(&job.container, path));
     let Socket { sender, receiver } = socket;
@@ -52,7 +52,7 @@ pub(super) async fn download(job: &HeldJob, socket: &mut Socket, path: String) -
 
 /// Unpacks the tar that the user sends in a directory of the container.
 pub(super) async fn upload(job: &HeldJob, socket: &mut Socket, directory: String) -> Result<(), String> {
-    let directory = absolute(job, &directory).await?;
+    let directory = absolute(job, &directory)?;
     job.reporter.shell_line(record("copies into", &directory).as_bytes()).await;
     let (parts, received) = mpsc::channel::<io::Result<Bytes>>(MAX_PENDING);
     let tar = futures_util::stream::unfold(received, async |mut received| {
@@ -97,11 +97,11 @@ pub(super) async fn upload(job: &HeldJob, socket: &mut Socket, directory: String
     Ok(())
 }
 
-async fn absolute(job: &HeldJob, path: &str) -> Result<String, String> {
+fn absolute(job: &HeldJob, path: &str) -> Result<String, String> {
     if path.is_empty() || path.len() > MAX_PATH_LEN || path.contains('\0') {
         return Err(format!("a path has 1 to {MAX_PATH_LEN} bytes, without zero bytes"));
     }
-    job.engine.path_in(&job.container, path).await.map_err(|reason| reason.message)
+    Ok(if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", job.directory) })
 }
 
 /// Returns a line for the log of the job.

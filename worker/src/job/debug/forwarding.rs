@@ -64,7 +64,7 @@ async fn receive(receiver: &mut SocketReceiver, connections: &Connections, addre
                 if let Err(reason) =
                     connect(connections, connection, addresses.get(usize::from(target))).await
                 {
-                    connections.tell(ShellMessage::Disconnect { connection, reason: Some(reason) }).await;
+                    connections.notify(ShellMessage::Disconnect { connection, reason: Some(reason) }).await;
                 }
             }
             SocketMessage::Shell(ShellMessage::Disconnect { connection, .. }) => connections.end(connection),

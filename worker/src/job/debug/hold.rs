@@ -3,12 +3,13 @@
 use super::port::{Debugger, HeldJob};
 use crate::{
     engine::{Container, DockerManager},
-    job::{dispatcher::Event, reporter::Reporter, services::ServiceAddress},
+    job::{dispatcher::Event, reporter::Reporter, script_run::script_directory, services::ServiceAddress},
 };
 use std::sync::Arc;
 use tidemill_core::execution::{
     assignment::Assignment,
     debug::{HoldPoint, ShellRequest},
+    predefined::WORKSPACE_DIR,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +104,7 @@ impl Holder {
             reporter: self.reporter.clone(),
             engine: self.engine.clone(),
             container: self.container.clone(),
+            directory: script_directory(&self.assignment, WORKSPACE_DIR),
             services: self.services.clone(),
         }
     }

@@ -43,6 +43,8 @@ pub struct HeldJob {
     pub(super) engine: Arc<DockerManager>,
     /// The id of its container.
     pub(super) container: String,
+    /// The directory in which its script starts.
+    pub(super) directory: String,
     /// The services that its container reaches.
     pub(super) services: Vec<ServiceAddress>,
 }

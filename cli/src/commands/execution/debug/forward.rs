@@ -124,7 +124,7 @@ async fn accept(listeners: &[TcpListener], connections: &Connections) -> Outcome
         };
         let connect =
             ShellMessage::Connect { connection: number, target: u16::try_from(target).unwrap_or(0) };
-        if !connections.tell(connect).await {
+        if !connections.notify(connect).await {
             return Err(ended_early(None));
         }
         connections.add(number, stream, place);
