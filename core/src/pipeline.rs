@@ -14,6 +14,7 @@ mod checks;
 pub(crate) mod compose;
 pub(crate) mod diagnose;
 pub(crate) mod finding;
+mod github_expressions;
 mod inputs;
 pub mod labels;
 mod model;

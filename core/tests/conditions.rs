@@ -244,12 +244,12 @@ fn depth_and_length_are_bounded() {
         format!("branch in {}{}", "[".repeat(500), "]".repeat(500)),
         format!("{}fork", "fork ? fork : ".repeat(100)),
         "fork && ".repeat(200),
-        format!("branch == '{}'", "x".repeat(8_000)),
+        format!("branch == '{}'", "x".repeat(16_000)),
         format!("branch.matches('{}')", "(a{100}){100}".repeat(10)),
     ] {
         assert!(check(&text).is_err(), "{}", text.len());
     }
-    assert!(check(&format!("fork{}", " && fork".repeat(990))).is_ok());
+    assert!(check(&format!("fork{}", " && fork".repeat(200))).is_ok());
 }
 
 #[test]
@@ -261,18 +261,22 @@ fn deepest_conditions_fit_small_stack() {
             format!("{}{}", "[".repeat(32), "]".repeat(32)),
             format!("{}{}", "{1:".repeat(32), "}".repeat(32)),
             format!("{}1{}", "f(".repeat(32), ")".repeat(32)),
-            format!("{}1", "1+".repeat(3_999)),
-            format!("{}a", "a==".repeat(2_650)),
-            format!("a{}", ".b".repeat(3_990)),
+            format!("{}1", "1+".repeat(7_990)),
+            format!("{}a", "a==".repeat(5_300)),
+            format!("a{}", ".b".repeat(7_990)),
             format!("a{}", "[0]".repeat(32)),
-            format!("a{}", ".b()".repeat(1_990)),
-            "!".repeat(7_999),
-            "-".repeat(7_999),
+            format!("a{}", ".b()".repeat(3_900)),
+            "!".repeat(15_999),
+            "-".repeat(15_999),
             format!("{}fork", "fork?fork:".repeat(32)),
-            format!("{}'a' == ''", "'a'+".repeat(1_990)),
-            format!("{}fork", "fork==".repeat(1_300)),
-            format!("{}fork", "fork||fork&&".repeat(660)),
+            format!("{}'a' == ''", "'a'+".repeat(3_990)),
+            format!("{}fork", "fork==".repeat(2_600)),
+            format!("{}fork", "fork||fork&&".repeat(1_300)),
             format!("{}fork{}", "(fork==".repeat(32), ")".repeat(32)),
+            format!("{}fork", "fork||".repeat(2_600)),
+            format!("{}fork", "fork&&".repeat(2_600)),
+            format!("tag{} == ''", ".lowerAscii()".repeat(1_200)),
+            format!("tag in [{}tag]", "tag,".repeat(3_900)),
         ]
     };
     let small = std::thread::Builder::new().stack_size(512 << 10);

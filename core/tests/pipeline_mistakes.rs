@@ -76,6 +76,33 @@ fn expression_of_another_system_in_a_variable_or_script_is_a_warning() {
 }
 
 #[test]
+fn expression_of_another_system_in_a_script_is_a_warning_at_its_place() {
+    let source = "name: demo\njobs:\n  a:\n    image: x\n    script:\n      - make\n      - [echo \"ü ${{ secrets.T }}\"]\n";
+    let parsed = parse_with_warnings(source).unwrap();
+    let [found] = parsed.warnings.as_slice() else { panic!("{:?}", parsed.warnings) };
+    let at = found.location.unwrap();
+    assert_eq!((at.line, at.column, at.length), (7, 18, 16));
+    assert!(found.help.as_deref().is_some_and(|help| help.contains("write `$T`")), "{found:?}");
+}
+
+#[test]
+fn services_and_reports_in_other_forms_are_one_error_each() {
+    for (keys, help) in [
+        ("services: { db: { image: 'postgres:16' } }", "`- { image: \"postgres:16\", alias: db }`"),
+        ("services: { db: { image: a }, cache: { image: b } }", "write each as an item"),
+        ("reports: { junit: a.xml }", "it belongs under `artifacts`"),
+        ("artifacts: { dotenv: a.env }", "it belongs under `reports`"),
+        ("artifacts: { reports: { dotenv: a.env } }", "`outputs`"),
+        ("artifacts: { reports: { terraform: a.json } }", "its keys are"),
+    ] {
+        let source = format!("name: demo\njobs:\n  a: {{ image: x, script: y, {keys} }}\n");
+        let diagnostics = parse(&source).unwrap_err();
+        let [found] = diagnostics.as_slice() else { panic!("{keys}: {diagnostics:?}") };
+        assert!(found.help.as_deref().is_some_and(|text| text.contains(help)), "{keys}: {found:?}");
+    }
+}
+
+#[test]
 fn positions_count_characters_and_lines_of_every_kind() {
     let source = "name: demo\r\njobs:\r\n  a:\r\n    image: busybox\r\n    script: [\"grüße 🌊\", x: y]\r\n";
     let diagnostics = parse(source).unwrap_err();

@@ -1,7 +1,7 @@
 //! Bounds the nesting of conditions.
 
 use super::error::ConditionError;
-use super::predicate::{MAX_DEPTH, Predicate};
+use super::predicate::{MAX_DEPTH, Predicate, Value};
 
 /// Brackets and ternaries make the parser recurse before it checks the depth, so they are counted first.
 pub(super) fn check_nesting(text: &str) -> Result<(), ConditionError> {
@@ -34,5 +34,14 @@ pub(super) fn comparison_depth(test: &Predicate) -> u16 {
             Predicate::Not(inner) => inner,
             _ => return depth,
         };
+    }
+}
+
+/// Returns the text whose case a value changes: of several changes only the last one counts, so that a chain of them is no
+/// deeper than one.
+pub(super) fn without_case(value: Value) -> Value {
+    match value {
+        Value::Lower(inner) | Value::Upper(inner) => *inner,
+        other => other,
     }
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use super::error::{ConditionError, quoted, syntax_fault};
 use super::evaluation_error::EvaluationError;
-use super::nesting::{check_nesting, comparison_depth};
+use super::nesting::{check_nesting, comparison_depth, without_case};
 use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
@@ -16,9 +16,8 @@ use super::predicate::{
 use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;
 
-/// Maximum length of a condition in bytes. What GitLab writes in a thousand has several thousand here, as names and patterns are
-/// longer.
-pub const MAX_LEN: usize = 8_000;
+/// Maximum length of a condition in bytes; a translated one is longer than what its user wrote.
+pub const MAX_LEN: usize = 16_000;
 /// The parser needs a kilobyte of stack for each rule of its grammar, so that the deepest and longest condition would
 /// overflow the stack of a server thread. It runs on a thread with a large stack, of which only the used part is
 /// allocated.
@@ -387,8 +386,8 @@ impl ConditionParser<'_> {
         }
         let text = self.text(target)?;
         let test = match (name, arguments) {
-            ("lowerAscii", []) => return Ok(TypedExpr::Text(Value::Lower(Box::new(text)))),
-            ("upperAscii", []) => return Ok(TypedExpr::Text(Value::Upper(Box::new(text)))),
+            ("lowerAscii", []) => return Ok(TypedExpr::Text(Value::Lower(Box::new(without_case(text))))),
+            ("upperAscii", []) => return Ok(TypedExpr::Text(Value::Upper(Box::new(without_case(text))))),
             ("startsWith", [affix]) => Predicate::StartsWith(text, self.text(affix)?),
             ("endsWith", [affix]) => Predicate::EndsWith(text, self.text(affix)?),
             ("contains", [part]) => Predicate::Contains(text, self.text(part)?),

@@ -35,6 +35,8 @@ enum Shape {
     Rules,
     /// A string with a duration.
     Duration,
+    /// A list of names of images and of mappings.
+    Services,
     /// A key of a cache.
     CacheKey,
     OneOf(&'static [&'static str]),
@@ -127,7 +129,7 @@ const JOB: &[(&[&str], Shape)] = &[
     (&["rules", "start_in"], Shape::Duration),
     (&["rules", "variables"], Shape::Mapping),
     (&["script"], Shape::Script),
-    (&["services"], Shape::List),
+    (&["services"], Shape::Services),
     (&["services", "alias"], Shape::Text),
     (&["services", "command"], Shape::Texts),
     (&["services", "entrypoint"], Shape::Texts),
@@ -357,6 +359,27 @@ fn value(node: &Rc<Node>, shape: Shape, path: &Path, log: &mut Log) {
             rules(node, path, log);
             None
         }
+        Shape::Services if is_mapping(node) => {
+            let first = values::entries(node).first();
+            let named = first.filter(|entry| entry.value.is_null() || is_mapping(&entry.value));
+            let image = |entry: &MapEntry| {
+                let image = ["image", "name"].into_iter().find_map(|key| entry.value.get(key));
+                image.and_then(|image| values::text(&image.value)).unwrap_or("IMAGE").to_owned()
+            };
+            let item = named.map_or_else(
+                || "{ name: \"IMAGE\" }".to_owned(),
+                |entry| format!("{{ name: \"{}\", alias: {} }}", image(entry), entry.key),
+            );
+            let message = format!("{} takes a list, not a mapping", path.label());
+            log.invalid_with_help(
+                path,
+                node.location,
+                message,
+                &format!("write each as an item: `- {item}`"),
+            );
+            None
+        }
+        Shape::Services => (!is_list(node)).then_some("a list"),
         Shape::CacheKey => {
             if let Some(text) = values::text(node).filter(|_| is_text) {
                 cache_key(text, node, path, log);

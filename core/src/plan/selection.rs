@@ -435,11 +435,20 @@ const ALWAYS: &str = "always";
 /// Describes the conditions of a rule.
 fn describe(rule: &Rule) -> String {
     let mut parts = Vec::new();
-    parts.extend(rule.condition.as_ref().map(|text| format!("if {}", text.trim())));
+    parts.extend(rule.condition.as_ref().map(|text| format!("if {}", shortened(text.trim()))));
     for (key, globs) in [("changes", &rule.changes), ("exists", &rule.exists)] {
         if !globs.is_empty() {
             parts.push(format!("{key} {}", globs.join(", ")));
         }
     }
     if parts.is_empty() { ALWAYS.to_owned() } else { parts.join("; ") }
+}
+
+/// Returns the beginning of a condition that is too long to be recorded for each job.
+fn shortened(condition: &str) -> String {
+    const MAX_CHARS: usize = 2_000;
+    match condition.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}...", &condition[..end]),
+        None => condition.to_owned(),
+    }
 }

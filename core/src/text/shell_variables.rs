@@ -9,7 +9,7 @@ pub(crate) struct ShellVariables {
     pub(crate) set: Vec<String>,
     /// Whether it reads files with commands, which may set others.
     pub(crate) reads_files: bool,
-    /// Whether it has an expression of GitHub Actions, `${{ }}`, which no shell understands, outside of literal text.
+    /// Whether it has an expression of GitHub Actions, `${{ }}`, outside of here-documents, which may be such files.
     pub(crate) has_expressions: bool,
 }
 
@@ -160,6 +160,8 @@ impl Scanner {
     fn skip_past(&mut self, end: char) {
         let rest = self.chars.get(self.at + 1..).unwrap_or_default();
         let length = rest.iter().position(|c| *c == end).unwrap_or(rest.len());
+        // Its quotes are those of the other system.
+        self.found.has_expressions |= rest[..length].windows(3).any(|part| part == ['$', '{', '{']);
         self.at += length + 2;
     }
 
@@ -337,12 +339,13 @@ mod tests {
     }
 
     #[test]
-    fn expressions_are_found_outside_of_literal_text() {
+    fn expressions_are_found_outside_of_literal_here_documents() {
         for (text, expected) in [
             ("echo ${{ github.sha }}", true),
             ("echo \"${{ github.sha }}\"", true),
             ("cat <<EOF\n${{ x }}\nEOF", true),
-            ("echo '${{ github.sha }}'", false),
+            ("echo 'a' $(b) 'c'", false),
+            ("echo '${{ github.sha }}'", true),
             ("cat <<'EOF'\n${{ x }}\nEOF", false),
             ("echo \\${{ x }} {{ y }} $(( 1 + 2 ))", false),
         ] {

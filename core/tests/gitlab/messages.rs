@@ -142,3 +142,40 @@ fn error_about_a_missing_stage_names_the_default() {
         "{found:?}"
     );
 }
+
+#[test]
+fn expressions_of_github_in_scripts_are_warnings_at_their_lines() {
+    let text = ".base: {before_script: ['echo ${{ github.sha }}']}\n\
+                j:\n  extends: .base\n  image: x\n  script:\n    - make\n    - deploy '${{ secrets.TOKEN }}'\n\
+                k: {extends: .base, image: x, script: x}\n";
+    let found = translate_fixture(".gitlab-ci.yml", text).unwrap().parsed.warnings;
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.location.unwrap().line, one.help.as_deref().unwrap_or_default()))
+        .collect();
+    let [(1, first), (7, second)] = found.as_slice() else { panic!("{found:?}") };
+    assert!(first.contains("`$CI_COMMIT_SHA`") && second.contains("`$TOKEN`"), "{found:?}");
+}
+
+#[test]
+fn long_condition_is_taken_and_its_limit_is_that_of_the_written_text() {
+    let file = |count: usize| {
+        let names: Vec<String> = (0..count)
+            .map(|ix| format!("$CI_COMMIT_BRANCH =~ /^release-{ix:03}$/ && $CI_PIPELINE_SOURCE == \"push\""))
+            .collect();
+        format!("j: {{image: x, script: x, rules: [{{if: '{}'}}]}}\n", names.join(" || "))
+    };
+    // 3900 bytes, which become 4900.
+    let long = file(50);
+    assert!(long.len() > 3_500, "{}", long.len());
+    assert!(on_push(&long, "release-049").contains("j"), "{long}");
+    let found = errors(&file(80));
+    assert!(found.len() == 1 && found[0].1.contains("the limit is 4000"), "{found:?}");
+    let refs = |count: usize| {
+        let names: Vec<String> = (0..count).map(|ix| format!("release/some-long-name-{ix}")).collect();
+        format!("j: {{image: x, script: x, only: [{}]}}\n", names.join(", "))
+    };
+    assert_eq!(diagnostics(&refs(90)), Vec::<String>::new());
+    let found = errors(&refs(400));
+    assert!(found.len() == 1 && found[0].1.contains("has 400 names"), "{found:?}");
+}

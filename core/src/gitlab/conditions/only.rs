@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::condition;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression::native_pattern;
 use crate::gitlab::conditions::rules;
@@ -82,8 +83,18 @@ fn parts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<(&'
 
 fn refs(node: &Rc<Node>, path: &Path, log: &mut Log) -> CelExpr {
     let mut any = CelExpr::constant(false);
-    for (text, at) in values::texts(node, path, log) {
+    let refs = values::texts(node, path, log);
+    let count = refs.len();
+    for (text, at) in refs {
         any = any.or(reference(text, at, path, log));
+    }
+    // Room for the other parts of the job's condition.
+    if any.len() > condition::MAX_LEN / 2 {
+        let message =
+            format!("{} has {count} names and patterns, which are too many or too long", path.label());
+        let help = "match several names with one pattern, as in `/^release-/`";
+        log.invalid_with_help(path, node.location, message, help);
+        return CelExpr::constant(false);
     }
     any
 }

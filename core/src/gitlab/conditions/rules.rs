@@ -18,6 +18,9 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
 
+/// Maximum length of a condition in a GitLab file in bytes. What it is translated to has a limit of its own.
+const MAX_CONDITION_LEN: usize = 4_000;
+
 /// A rule in terms of the native language.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rule {
@@ -265,6 +268,11 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
         log.wrong_type(&path, node, "a condition");
         return None;
     };
+    if text.len() > MAX_CONDITION_LEN {
+        let message = format!("the condition has {} bytes; the limit is {MAX_CONDITION_LEN}", text.len());
+        log.invalid_with_help(&path, node.location, message, "write several rules, each with a part of it");
+        return None;
+    }
     match expression::translate(text, scope) {
         Ok(condition) => {
             for name in predefined::JOB_VARIABLES.into_iter().chain(predefined::LATE_VARIABLES) {

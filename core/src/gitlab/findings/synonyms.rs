@@ -75,8 +75,38 @@ const AT_TOP: &[(&str, &str)] = &[
     ("workflows", "write the jobs at the top of the file, each by its name"),
 ];
 
+/// Keys that belong in another mapping of GitLab: the key, a key of the mapping that it is in, and the advice.
+const MISPLACED: &[(&str, &str, &str)] = &[
+    ("codequality", "expose_as", IN_REPORTS),
+    ("coverage_report", "expose_as", IN_REPORTS),
+    ("dotenv", "expose_as", IN_REPORTS),
+    ("junit", "expose_as", IN_REPORTS),
+    ("sast", "expose_as", IN_REPORTS),
+    ("expire_in", "artifacts", IN_ARTIFACTS),
+    ("expose_as", "artifacts", IN_ARTIFACTS),
+    ("reports", "artifacts", IN_ARTIFACTS),
+    ("paths", "artifacts", "it belongs under `artifacts` or `cache`"),
+    ("fallback_keys", "artifacts", "it belongs under `cache`"),
+    ("policy", "artifacts", "it belongs under `cache`"),
+    ("pull_policy", "artifacts", "it belongs under `image`"),
+    ("entrypoint", "artifacts", "it belongs under `image`"),
+    ("changes", "artifacts", "it belongs in a rule: `rules: [{ changes: [...] }]`"),
+    ("exists", "artifacts", "it belongs in a rule: `rules: [{ exists: [...] }]`"),
+    ("url", "artifacts", "it belongs under `environment`"),
+    ("on_stop", "artifacts", "it belongs under `environment`"),
+    ("environment", "alias", "it is called `variables` here"),
+    ("image", "alias", "it is called `name` here"),
+];
+
+const IN_REPORTS: &str = "it belongs under `reports`: `artifacts: { reports: { ... } }`";
+const IN_ARTIFACTS: &str = "it belongs under `artifacts`";
+
 /// Returns the advice on a key that is not one of `known`, if it is that of another CI system.
 pub(crate) fn advice(key: &str, known: &[&str]) -> Option<String> {
+    let misplaced = MISPLACED.iter().find(|(theirs, beside, _)| *theirs == key && known.contains(beside));
+    if let Some((.., advice)) = misplaced {
+        return Some((*advice).to_owned());
+    }
     let name = counterpart(key, SYNONYMS, known).filter(|name| *name != key);
     name.map(called).or_else(|| without_counterpart(key).map(str::to_owned))
 }

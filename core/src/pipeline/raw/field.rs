@@ -166,6 +166,10 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
         reader.findings.push(finding);
         return None;
     };
+    if let Some(finding) = unknown_keys::named_services(&path.to_path(), node, T::KEYS) {
+        reader.findings.push(finding);
+        return None;
+    }
     let mut record = T::default();
     let mut meant = Vec::new();
     for entry in &mapping.entries {

@@ -4,7 +4,8 @@ use schemars::json_schema;
 
 use super::field::{Read, Reader, inline_schema};
 use super::scalars::Text;
-use crate::pipeline::finding::{Finding, Trail};
+use crate::pipeline::finding::{Finding, FindingLocation, Trail};
+use crate::pipeline::github_expressions::GithubExpression;
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 use crate::text::shell_variables::ShellVariables;
 
@@ -38,12 +39,15 @@ fn collect_lines(node: &Node, path: &Trail<'_>, reader: &mut Reader, lines: &mut
         }
         Kind::Scalar { .. } => match Text::read(node, path, reader) {
             Some(line) => {
-                if line.0.contains("${{") && ShellVariables::of(&line.0).has_expressions {
-                    reader.findings.push(
-                        Finding::value("not-expanded", &path.to_path(), "a shell does not know `${{ }}`")
-                            .warning()
-                            .help("write variables and keys of the matrix as `$NAME`, and name secrets under `secrets`"),
-                    );
+                // A here-document may be a file of that system.
+                if let Some(found) = GithubExpression::first_in(&line.0)
+                    && ShellVariables::of(&line.0).has_expressions
+                {
+                    let spot = FindingLocation::TextRange(path.to_path(), found.at, found.length);
+                    let message =
+                        "`${{ }}` is an expression of GitHub Actions, which the shell does not know";
+                    let finding = Finding::error("not-expanded", spot, message);
+                    reader.findings.push(finding.warning().help(found.advice()));
                 }
                 lines.push(line.0);
                 true

@@ -2,8 +2,11 @@
 
 use super::synonyms;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
-use crate::pipeline::yaml::tree::{Kind, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 use crate::text::suggest::Suggestions;
+
+/// Kinds of reports, some of them of GitLab.
+const REPORTS: [&str; 7] = ["codequality", "coverage", "coverage_report", "dotenv", "junit", "sarif", "sast"];
 
 /// The keys of `defaults`.
 pub(crate) const DEFAULTS_KEYS: &[&str] = &[
@@ -102,6 +105,13 @@ pub(crate) fn unknown_key(
         let help = format!("write a list: `services: [{{ image: ..., alias: {key} }}]`");
         return UnknownKey { finding: finding.help(help), suggested_key: Some("image") };
     }
+    if REPORTS.contains(&key) && known.contains(&"expose_as") {
+        let finding = finding.help(format!("it belongs under `reports`: `reports: {{ {key}: ... }}`"));
+        return UnknownKey { finding, suggested_key: Some("paths") };
+    }
+    if key == "reports" && known.contains(&"artifacts") {
+        return found(finding.help("it belongs under `artifacts`: `artifacts: { reports: ... }`"));
+    }
     if key == "image" && known == CONTAINER_KEYS {
         return found(finding.help("`image` is a key of the job itself"));
     }
@@ -135,6 +145,29 @@ pub(crate) fn unknown_key(
             suggested_key: otherwise,
         },
     }
+}
+
+/// Reports services that are written as a mapping with their names, `{ db: { image: .. } }`, in place of a list.
+pub(crate) fn named_services(path: &Path, node: &Node, known: &[&str]) -> Option<Finding> {
+    let Kind::Mapping(mapping) = &node.kind else { return None };
+    let is_service = known.contains(&"ready_within");
+    let first = mapping.entries.first().filter(|_| is_service)?;
+    let is_named = |entry: &MapEntry| {
+        !known.contains(&entry.key.as_str())
+            && (entry.value.is_null() || matches!(entry.value.kind, Kind::Mapping(_)))
+    };
+    if !mapping.entries.iter().all(is_named) {
+        return None;
+    }
+    let image = first.value.get("image").and_then(|entry| match &entry.value.kind {
+        Kind::Scalar { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    let image = image.unwrap_or("IMAGE");
+    let message = "services are a list, not a mapping with their names".to_owned();
+    let help = format!("write each as an item: `- {{ image: \"{image}\", alias: {} }}`", first.key);
+    let spot = FindingLocation::Position(path.clone(), first.key_location);
+    Some(Finding::error("wrong-type", spot, message).help(help))
 }
 
 fn looks_like_job(value: &Node) -> bool {
