@@ -53,6 +53,15 @@ pub fn check(
             external.values.extend(pipeline.variables.clone());
             external.values.extend(job.variables.clone());
             external.values.extend(child.variables.clone());
+            // Each variant starts one; the first stands for all.
+            for part in &job.matrix.0 {
+                let first =
+                    |(key, values): (&String, &Vec<String>)| Some((key.clone(), values.first()?.clone()));
+                external.values.extend(part.keys.iter().filter_map(first));
+                external
+                    .values
+                    .extend(part.include.iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+            }
             let options = TranslateOptions {
                 external,
                 event: event.clone(),

@@ -300,6 +300,22 @@ fn visit(node: &Rc<Node>, keys: &[&str], shape: Shape, path: &Path, log: &mut Lo
     }
 }
 
+/// Reports services that are written as a mapping with their names.
+fn named_services(node: &Node, path: &Path, log: &mut Log) {
+    let first = values::entries(node).first();
+    let named = first.filter(|entry| entry.value.is_null() || is_mapping(&entry.value));
+    let image = |entry: &MapEntry| {
+        let image = ["image", "name"].into_iter().find_map(|key| entry.value.get(key));
+        image.and_then(|image| values::text(&image.value)).unwrap_or("IMAGE").to_owned()
+    };
+    let item = named.map_or_else(
+        || "{ name: \"IMAGE\" }".to_owned(),
+        |entry| format!("{{ name: \"{}\", alias: {} }}", image(entry), entry.key),
+    );
+    let message = format!("{} takes a list, not a mapping", path.label());
+    log.invalid_with_help(path, node.location, message, &format!("write each as an item: `- {item}`"));
+}
+
 fn value(node: &Rc<Node>, shape: Shape, path: &Path, log: &mut Log) {
     let kind = values::kind(node);
     let is_text = kind == ScalarType::Text && matches!(node.kind, Kind::Scalar { .. });
@@ -307,7 +323,11 @@ fn value(node: &Rc<Node>, shape: Shape, path: &Path, log: &mut Log) {
         Shape::Text => (!is_text).then_some("a string"),
         Shape::Boolean => (kind != ScalarType::Boolean).then_some("`true` or `false`"),
         Shape::Mapping => (!is_mapping(node)).then_some("a mapping"),
-        Shape::List => (!is_list(node)).then_some("a list"),
+        Shape::Services if is_mapping(node) => {
+            named_services(node, path, log);
+            None
+        }
+        Shape::List | Shape::Services => (!is_list(node)).then_some("a list"),
         Shape::TextOrMapping => (!is_text && !is_mapping(node)).then_some("a string or a mapping"),
         Shape::BooleanOrMapping => {
             (kind != ScalarType::Boolean && !is_mapping(node)).then_some("`true`, `false` or a mapping")
@@ -359,27 +379,6 @@ fn value(node: &Rc<Node>, shape: Shape, path: &Path, log: &mut Log) {
             rules(node, path, log);
             None
         }
-        Shape::Services if is_mapping(node) => {
-            let first = values::entries(node).first();
-            let named = first.filter(|entry| entry.value.is_null() || is_mapping(&entry.value));
-            let image = |entry: &MapEntry| {
-                let image = ["image", "name"].into_iter().find_map(|key| entry.value.get(key));
-                image.and_then(|image| values::text(&image.value)).unwrap_or("IMAGE").to_owned()
-            };
-            let item = named.map_or_else(
-                || "{ name: \"IMAGE\" }".to_owned(),
-                |entry| format!("{{ name: \"{}\", alias: {} }}", image(entry), entry.key),
-            );
-            let message = format!("{} takes a list, not a mapping", path.label());
-            log.invalid_with_help(
-                path,
-                node.location,
-                message,
-                &format!("write each as an item: `- {item}`"),
-            );
-            None
-        }
-        Shape::Services => (!is_list(node)).then_some("a list"),
         Shape::CacheKey => {
             if let Some(text) = values::text(node).filter(|_| is_text) {
                 cache_key(text, node, path, log);

@@ -182,8 +182,16 @@ impl Usage {
         }
         match &node.kind {
             Kind::Mapping(mapping) => {
+                // The shell gets a value that is not expanded as it is written.
+                let is_raw =
+                    node.get("expand").is_some_and(|entry| values::flag(&entry.value) == Some(false));
                 for entry in &mapping.entries {
-                    if ["variables", "matrix", "id_tokens"].contains(&key) {
+                    let is_refused =
+                        key == "needs" && ["pipeline", "project", "ref"].contains(&entry.key.as_str());
+                    if is_refused || is_raw && key == "value" && entry.key == "value" {
+                        continue;
+                    }
+                    if ["variables", "matrix", "id_tokens", "secrets"].contains(&key) {
                         self.set.insert(entry.key.clone());
                     }
                     // The parts of a variable are not variables.

@@ -321,3 +321,28 @@ fn variable_of_a_cache_key_that_only_outputs_may_set_is_empty() {
         found.iter().filter(|one| one.contains("is not known before the job runs, so it is empty in"));
     assert_eq!((empty.count(), found.len()), (3, 3), "{found:#?}");
 }
+
+#[test]
+fn variables_that_are_not_expanded_or_are_refused_anyway_are_not_reported_as_unset() {
+    let unset = |text: &str| {
+        let none = |path: &str| Err(FileError::Repository(path.to_owned()));
+        let options =
+            TranslateOptions { reports_unset_variables: true, ..TranslateOptions::for_pipeline("app") };
+        let found = match translate(".gitlab-ci.yml", text, &none, &options) {
+            Ok(translated) => translated.parsed.warnings,
+            Err(errors) => errors.diagnostics,
+        };
+        let found = found.into_iter().filter(|one| one.code == "unset-variable");
+        found.map(|one| one.message).collect::<Vec<_>>()
+    };
+    let raw = "variables: {A: {value: 'a$B', expand: false}}\nj: {image: x, script: 'echo $A'}\n";
+    assert_eq!(unset(raw), Vec::<String>::new());
+    let expanded = raw.replace(", expand: false", "");
+    assert_eq!(unset(&expanded), ["nothing in this file sets `$B`"]);
+    let vault = "j: {image: x, secrets: {DB: {vault: a/b@c}}, script: 'echo $DB'}\n";
+    assert_eq!(unset(vault), Vec::<String>::new());
+    let needs = "j: {image: x, needs: [{pipeline: $OTHER, job: a}], script: x}\n";
+    assert_eq!(unset(needs), Vec::<String>::new());
+    let documents = "j:\n  image: x\n  script:\n    - |\n      # don't\n      C=1\n      cat > f <<'EOF'\n      $A it's\n      EOF\n      echo $B $C\n";
+    assert_eq!(unset(documents), ["nothing in this file sets `$B`"]);
+}
