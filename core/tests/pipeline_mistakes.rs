@@ -77,7 +77,7 @@ fn expression_of_another_system_in_a_variable_or_script_is_a_warning() {
 
 #[test]
 fn expression_of_another_system_in_a_script_is_a_warning_at_its_place() {
-    let source = "name: demo\njobs:\n  a:\n    image: x\n    script:\n      - make\n      - [echo \"ü ${{ secrets.T }}\"]\n";
+    let source = "name: demo\njobs:\n  a:\n    image: x\n    script:\n      - make\n      - [\"echo ü ${{ secrets.T }}\"]\n";
     let parsed = parse_with_warnings(source).unwrap();
     let [found] = parsed.warnings.as_slice() else { panic!("{:?}", parsed.warnings) };
     let at = found.location.unwrap();

@@ -7,6 +7,15 @@ use tidemill_core::execution::assignment::SecretValue;
 /// The directory of secrets that are files in a container: in memory, there only, and never in the workspace.
 pub const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
+/// Returns the directory in which the script of a job starts, by its own setting and the path of its workspace.
+pub fn script_directory(working_dir: Option<&str>, workspace: &str) -> String {
+    match working_dir {
+        None => workspace.to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(path) => format!("{workspace}/{path}"),
+    }
+}
+
 /// A job's script with its environment.
 #[derive(Debug, Clone, Copy)]
 pub struct JobScript<'a> {

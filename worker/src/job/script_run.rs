@@ -7,7 +7,7 @@ use super::{
     preparation::{Environment, Prepared},
     push_access::PushAccess,
     running_script::{JobDirectories, RunningScript, Sandbox, ScriptSignal},
-    script::{JobScript, ScriptText},
+    script::{JobScript, ScriptText, script_directory},
 };
 use crate::log::output_pipe::OutputPipe;
 use indexmap::IndexMap;
@@ -137,7 +137,7 @@ fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &st
         secrets.extend(access.files);
     }
     add_git_settings(&mut variables, settings);
-    let directory = script_directory(assignment, workspace);
+    let directory = script_directory(assignment.preparation.working_dir.as_deref(), workspace);
     let script = JobScript {
         nonce,
         script: &assignment.script,
@@ -149,15 +149,6 @@ fn script_text(assignment: &Assignment, directories: &JobDirectories, nonce: &st
         secrets_dir,
     };
     script.text()
-}
-
-/// Returns the directory in which the script of a job starts, by the path of its workspace.
-pub(super) fn script_directory(assignment: &Assignment, workspace: &str) -> String {
-    match assignment.preparation.working_dir.as_deref() {
-        None => workspace.to_owned(),
-        Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(path) => format!("{workspace}/{path}"),
-    }
 }
 
 /// Maximum number of settings of git in a job's own variables.

@@ -259,6 +259,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     let mut own = Mapping::new();
     let mut fields = Vec::new();
     let mut options = Mapping::new();
+    let mut is_reported = false;
     if values::is_mapping(item) {
         name = None;
         for part in values::entries(item) {
@@ -303,16 +304,22 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                 "kubernetes" => {
                     log.ignored(path, part, "services run with the settings of the worker's engine");
                 }
-                _ => log.unknown_key(
-                    path,
-                    part,
-                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy", "docker"],
-                ),
+                _ => {
+                    is_reported = true;
+                    log.unknown_key(
+                        path,
+                        part,
+                        &["name", "alias", "command", "entrypoint", "variables", "pull_policy", "docker"],
+                    );
+                }
             }
         }
     }
     let Some((text, node)) = name.and_then(|node| values::text(node).map(|text| (text, node))) else {
-        log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
+        // One error is enough about a service.
+        if !is_reported {
+            log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
+        }
         return None;
     };
     let image = image_name(text, node, path, scope, log)?;

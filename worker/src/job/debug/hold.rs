@@ -3,7 +3,7 @@
 use super::port::{Debugger, HeldJob};
 use crate::{
     engine::{Container, DockerManager},
-    job::{dispatcher::Event, reporter::Reporter, script_run::script_directory, services::ServiceAddress},
+    job::{dispatcher::Event, reporter::Reporter, script::script_directory, services::ServiceAddress},
 };
 use std::sync::Arc;
 use tidemill_core::execution::{
@@ -104,7 +104,7 @@ impl Holder {
             reporter: self.reporter.clone(),
             engine: self.engine.clone(),
             container: self.container.clone(),
-            directory: script_directory(&self.assignment, WORKSPACE_DIR),
+            directory: script_directory(self.assignment.preparation.working_dir.as_deref(), WORKSPACE_DIR),
             services: self.services.clone(),
         }
     }
