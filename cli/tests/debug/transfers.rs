@@ -49,6 +49,14 @@ fn files_are_copied_out_of_and_into_a_running_job() {
     let (code, shown) = run(&["cp", "unit:a:/tmp/out/a.txt", &path("again.txt")]);
     assert_eq!(code, Some(0), "{shown}");
     assert_eq!(fs::read_to_string(path("again.txt")).unwrap(), "made\n");
+    // More than what waits between the two ends.
+    let large: Vec<u8> = (0..8_u32 << 20).map(|number| (number % 251) as u8).collect();
+    fs::write(path("large"), &large).unwrap();
+    let (code, shown) = run(&["cp", &path("large"), "unit:a:/tmp/"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let (code, shown) = run(&["cp", "unit:a:/tmp/large", &path("large-again")]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(fs::read(path("large-again")).unwrap() == large);
     let (code, shown) = run(&["cp", &path("again.txt"), "unit:a:/nothing/here/"]);
     assert!(code == Some(3) && shown.contains("could not be copied"), "{code:?} {shown}");
     let (code, shown) = run(&["cp", "unit:a:x", "unit:a:y"]);

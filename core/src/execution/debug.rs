@@ -82,7 +82,8 @@ pub enum ShellMessage {
         /// The path, absolute or relative to the directory in which the job's script starts.
         path: String,
     },
-    /// Copies into the container: the user sends a tar, and then [`Self::Complete`], which the worker repeats once it is unpacked.
+    /// Copies into the container: after [`Self::Opened`] the user sends a tar, and then [`Self::Complete`], which the worker repeats once
+    /// it is unpacked.
     Upload {
         /// The directory in which it is unpacked, given like the path of a download.
         directory: String,
@@ -109,7 +110,7 @@ pub enum ShellMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The first message of a worker whose shell, or whose way to the services, is open.
+    /// The first message of a worker that is ready for bytes.
     Opened {
         /// A line for the user.
         text: String,

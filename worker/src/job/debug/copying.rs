@@ -60,6 +60,8 @@ pub(super) async fn upload(job: &HeldJob, socket: &mut Socket, directory: String
     });
     let unpacking = job.engine.upload_path(&job.container, directory, tar);
     let Socket { sender, receiver } = socket;
+    // Before it, the server keeps only the first messages of the user.
+    sender.send_message(&ShellMessage::Opened { text: format!("{}: copying", job.name) }).await;
     let was_complete = CancellationToken::new();
     let receiving = async {
         let mut size = 0_u64;

@@ -203,6 +203,10 @@ async fn upload(socket: &mut Socket, tar: File, directory: String) -> Outcome {
     if !sender.send_message(&ShellMessage::Upload { directory }).await {
         return Err(ended_early(None));
     }
+    match receiver.receive().await {
+        Some(SocketMessage::Shell(ShellMessage::Opened { .. })) => {}
+        message => return Err(ended_early(message)),
+    }
     let sending = async {
         let mut tar = tokio::fs::File::from_std(tar);
         let mut buffer = vec![0; PART_SIZE];
