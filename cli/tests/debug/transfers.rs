@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 #[test]
 fn files_are_copied_out_of_and_into_a_running_job() {
     let script = format!(
-        "mkdir out && echo made > out/a.txt && ln -s /etc/hostname out/link && chmod 777 out/a.txt\", \"{GATED}\", \"cat copied.txt"
+        "mkdir out && echo made > out/a.txt && ln -s /etc/hostname out/link && chmod 777 out/a.txt && echo it-runs\", \"{GATED}\", \"cat copied.txt"
     );
     let pipeline = format!("name: copy\njobs:\n  'unit:a': {{ image: \"IMAGE\", script: [\"{script}\"] }}\n");
     let fixture = ServerFixture::new(&pipeline);
@@ -27,7 +27,7 @@ fn files_are_copied_out_of_and_into_a_running_job() {
         let output = fixture.command(args).stdin(Stdio::null()).output().unwrap();
         (output.status.code(), text(&output.stderr))
     };
-    let ran = wait_until(|| run(&["logs", "unit:a"]).0 == Some(0));
+    let ran = wait_until(|| fixture.output(&["logs", "unit:a"]).contains("\nit-runs"));
     ran.expect("the script runs");
     // From the directory of the script, into one that exists.
     let (code, shown) = run(&["cp", "unit:a:out", &path("")]);
