@@ -161,8 +161,8 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("open") {
         return code == Some(2) && stderr.contains("have no page without a server");
     }
-    if is("debug") {
-        return code == Some(2) && stderr.contains("a shell in a job of a server");
+    if ["debug", "cp", "forward"].into_iter().any(is) {
+        return code == Some(2) && stderr.contains("a job of a server");
     }
     if is("workers") {
         return code == Some(2) && stderr.contains("only a server has workers");
