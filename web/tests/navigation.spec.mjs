@@ -121,6 +121,7 @@ test("jobs and executions offer only what works in their state", async () => {
   assert.deepEqual(await buttons(`/executions/${failed}`, "two-failures"), [
     "Retry unsuccessful jobs",
     "Retry all",
+    "Keep for ever",
   ]);
   const running = await world.api.start(pipelines.endless());
   await world.api.until(running, (view) => view.jobs.some((job) => job.status === "RUNNING"));

@@ -117,7 +117,7 @@ pub fn bare_repository(root: &Path, name: &str, script: &str) -> PathBuf {
     let work = root.join(format!("{name}.work"));
     let git = "git -c protocol.file.allow=always";
     let all = format!(
-        "{git} init -q -b main \"$1\" && cd \"$1\" && {script} && git add -A && git commit -q -m first && \
+        "{git} init -q -b main \"$1\" && cd \"$1\" && {script} && git add -A && git commit -q --allow-empty -m first && \
          git clone -q --bare . \"$2\""
     );
     let bare = root.join(format!("{name}.git"));
